@@ -1,0 +1,1 @@
+"""WHO the customer is: questions, score, suitability, restrictions, recommendation."""

@@ -1,0 +1,1 @@
+"""The wire: schemas above resources, one use case a handler."""

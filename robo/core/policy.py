@@ -1,0 +1,86 @@
+"""Business numbers, each with its reason; a firm may replace the whole value, never a constant."""
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Every number that a business person may want to change."""
+
+    deposit_cents_min: int = 100
+    """$1: the smallest order that fractional brokers accept, so smaller money could not work."""
+
+    deposit_cents_max: int = 25_000_000
+    """$250,000 a deposit: larger sums deserve a wire and a second look."""
+
+    deposit_daily_cents_max: int = 50_000_000
+    """$500,000 a customer a day, over all accounts."""
+
+    order_notional_cents_min: int = 100
+    """$1 on buys. Source: the broker's documented minimum for notional orders."""
+
+    idle_cash_ppm_max: int = 2_500
+    """0.25 % of the account, or $1 if more, may lie idle after three deposits."""
+
+    advance_cents_max: int = 100_000
+    """$1,000 of pending deposits may be invested before the bank confirms them."""
+
+    advance_lifetime_deposits_min: int = 0
+    """How many settled deposits a customer needs before we advance; 0 = from the first one."""
+
+    return_window_days: int = 60
+    """A consumer may dispute an ACH debit for 60 days. Source: Nacha Rules, Regulation E."""
+
+    cure_window_days: int = 10
+    """Days to bring back a returned deposit before anybody may sell; nothing is sold in them."""
+
+    settlement_days: int = 1
+    """T+1 since 2024-05-28. Source: SEC Rule 15c6-1(a)."""
+
+    wash_sale_days: int = 30
+    """Days before and after a loss sale. Source: 26 U.S.C. 1091(a)."""
+
+    access_token_minutes: int = 15
+    """Short, so that a stolen access token is worth little."""
+
+    refresh_token_days: int = 30
+    """Sliding life of a refresh family."""
+
+    refresh_family_days_max: int = 90
+    """Absolute life of a refresh family, however often it is used."""
+
+    refresh_replay_seconds: int = 10
+    """One identical replay of a refresh is answered in this time: a lost reply is no theft."""
+
+    password_length_min: int = 15
+    """Source: NIST SP 800-63B-4, single factor."""
+
+    password_length_min_mfa: int = 8
+    """Source: NIST SP 800-63B-4, when a second factor is enrolled."""
+
+    password_length_max: int = 256
+    """Long passphrases are welcome; megabytes are an attack."""
+
+    login_failures_max: int = 100
+    """Consecutive failures before a lock. Source: NIST SP 800-63B-4 section 3.2.2."""
+
+    idempotency_hours: int = 24
+    """How long a stored reply can be replayed."""
+
+    anchor_minutes_max: int = 60
+    """Chain heads leave the database at least this often."""
+
+    write_lock_ms_max: int = 50
+    """How long a nightly batch may hold SQLite's write lock, so that deposits go on."""
+
+    basket_name_ppm_max: int = 150_000
+    """15 % in one company."""
+
+    basket_sector_ppm_max: int = 400_000
+    """40 % in one sector, unless the recipe says why."""
+
+    @classmethod
+    def default(cls) -> Self:
+        """Return the house policy."""
+        return cls()

@@ -1,0 +1,1 @@
+"""Double entry, pure: chart, entries, recipes, balances."""

@@ -1,0 +1,1 @@
+"""Pure numerics on chunks of accounts: allocation, drift, blocks, risk."""

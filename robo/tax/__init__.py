@@ -1,0 +1,1 @@
+"""Tax, pure: lots, selection, gains."""

@@ -1,0 +1,1 @@
+"""WHEN work runs: timetable, runner, daemon and time-lapse."""
