@@ -139,7 +139,8 @@ def _parse_decimal(text: str, *, decimals: int, largest: int, what: str) -> int:
     if not fine:
         message = f"{what} is digits with at most {decimals} decimals, like 25.00"
         raise InvalidInputError(message, code="bad_decimal")
-    value = int(whole) * 10**decimals + int(rest.ljust(decimals, "0") or 0)
+    scale: int = 10**decimals
+    value = int(whole) * scale + int(rest.ljust(decimals, "0") or 0)
     if value > largest:
         message = f"{what} is too large"
         raise InvalidInputError(message, code="amount_too_large")

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     SKIP_AT_TARGET = "skip_at_target"
     SKIP_NO_CASH = "skip_no_cash"
     SKIP_UNSETTLED = "skip_unsettled"
+    SKIP_NOT_OVERWEIGHT = "skip_not_overweight"
     SKIP_RESTRICTED = "skip_restricted"
     SKIP_HALTED = "skip_halted"
     SKIP_NO_PRICE = "skip_no_price"
@@ -39,6 +40,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.SKIP_AT_TARGET: "Not traded: already at or above its target weight.",
     Reason.SKIP_NO_CASH: "Not traded: no cash was left after the names further below target.",
     Reason.SKIP_UNSETTLED: "Not sold: bought with money that has not settled yet.",
+    Reason.SKIP_NOT_OVERWEIGHT: "Not sold: other names were further above their targets.",
     Reason.SKIP_RESTRICTED: "Not traded: restricted for you.",
     Reason.SKIP_HALTED: "Not traded: the market halted this name.",
     Reason.SKIP_NO_PRICE: "Not traded: no fresh price.",

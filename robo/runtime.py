@@ -1,0 +1,187 @@
+"""The only place that builds things: database, keys, clock, market, plug-ins."""
+
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from robo.config import Settings
+from robo.core.clock import Clock, from_micros
+from robo.core.errors import ConfigError
+from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
+from robo.plugins import load
+from robo.ports.broker import Broker
+from robo.ports.funding import Bank
+from robo.ports.mail import Mailer
+from robo.ports.plugins import ListedSecurity, PluginContext
+from robo.ports.prices import PriceSource
+from robo.store import jobs
+from robo.store.database import Database, connect
+from robo.store.keyring import KEY_BYTES, Keyring
+from robo.store.schema import require_current
+
+_FIRST_SESSION: Final = "2014-01-02"
+_YEARS_AHEAD: Final = 80
+"""A life of the time-lapse must end inside the calendar."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the present instant."""
+        return datetime.now(UTC)  # noqa: TID251 - this is the clock
+
+
+class DatabaseClock:
+    """A simulated clock: a row that only the time-lapse moves."""
+
+    def __init__(self, db: Database) -> None:
+        """Read the row of this database."""
+        self._db = db
+
+    def now(self) -> datetime:
+        """Return the simulated instant."""
+        with self._db.read() as session:
+            return from_micros(jobs.sim_instant(session))
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the processes share; made once a process, after any fork."""
+
+    settings: Settings
+    policy: Policy
+    db: Database
+    keyring: Keyring
+    clock: Clock
+    calendar: MarketCalendar
+    prices: PriceSource
+    broker: Broker
+    bank: Bank
+    mailer: Mailer
+
+    def close(self) -> None:
+        """Give back what is held open."""
+        self.db.close()
+
+
+def build(
+    settings: Settings, securities: Iterable[ListedSecurity], *, policy: Policy | None = None
+) -> Runtime:
+    """Build everything that the settings name.
+
+    Args:
+        settings: What the process was told.
+        securities: From `store.universe`; what plug-ins may know of the universe.
+        policy: Another policy than the default.
+
+    Raises:
+        ConfigError: If a plug-in, a key or the schema is not what it should be.
+    """
+    db = open_database(settings)
+    require_current(db)
+    keyring = load_keyring(settings)
+    clock: Clock = DatabaseClock(db) if settings.clock == "sim" else SystemClock()
+    context = PluginContext(
+        settings=settings.plugins,
+        clock=clock,
+        state_dir=settings.state_path,
+        calendar=market_calendar(),
+        securities=tuple(securities),
+    )
+    prices = load("robo.prices", settings.prices)(context)
+    context = replace(context, prices=prices)
+    broker: Broker = load("robo.brokers", settings.broker)(context)
+    if settings.clock == "sim" and not (prices.simulated and broker.capabilities.simulated):
+        message = "ROBO_CLOCK=sim needs simulated prices and a simulated broker"
+        raise ConfigError(message)
+    return Runtime(
+        settings=settings,
+        policy=policy or Policy.default(),
+        db=db,
+        keyring=keyring,
+        clock=clock,
+        calendar=context.calendar,
+        prices=prices,
+        broker=broker,
+        bank=load("robo.banks", settings.bank)(context),
+        mailer=load("robo.mailers", settings.mailer)(context),
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the database; makes the state directory, connects at the first use."""
+    settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return connect(settings.url)
+
+
+def load_keyring(settings: Settings) -> Keyring:
+    """Return the keys; development makes them on first use, production refuses to.
+
+    Raises:
+        ConfigError: If a key is missing in production, or has a wrong length.
+    """
+    return Keyring(
+        chain=_key(settings, "chain"), wrap=_key(settings, "wrap"), index=_key(settings, "index")
+    )
+
+
+def _key(settings: Settings, name: str) -> bytes:
+    path = settings.keys_path / f"{name}.key"
+    if not path.exists():
+        if settings.env == "production":
+            message = f"key {path} is missing; production makes no keys: `robo keys create` does"
+            raise ConfigError(message)
+        write_secret(path, secrets.token_bytes(KEY_BYTES))
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        message = f"key {path} must be {KEY_BYTES} bytes"
+        raise ConfigError(message)
+    return key
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read; never replaces one that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+@lru_cache(maxsize=1)
+def market_calendar() -> MarketCalendar:
+    """Return the New York Stock Exchange's sessions from 2014 on, past and computed."""
+    import exchange_calendars  # noqa: PLC0415 - it takes a second; only servers and jobs need it
+
+    exchange: Any = exchange_calendars.get_calendar(
+        "XNYS",
+        start=_FIRST_SESSION,
+        end=f"{datetime.now(UTC).year + _YEARS_AHEAD}-12-31",  # noqa: TID251 - a bound
+    )
+    days: list[date] = [stamp.date() for stamp in exchange.sessions]
+    early = frozenset(stamp.date() for stamp in exchange.early_closes)
+    return MarketCalendar(tuple(days), early)
+
+
+def describe(runtime: Runtime) -> str:
+    """Return one JSON line of what was built, without secrets."""
+    return json.dumps(
+        {
+            "broker": runtime.broker.capabilities.name,
+            "prices": runtime.prices.name,
+            "database": "sqlite" if runtime.db.is_sqlite else "postgresql",
+            "clock": runtime.settings.clock,
+        }
+    )

@@ -1,0 +1,183 @@
+"""One writer at a time, many readers: the same promise on SQLite and PostgreSQL.
+
+SQLite: WAL, `synchronous=FULL`, and `BEGIN IMMEDIATE`, so that a transaction that writes never
+starts on a stale snapshot. Waiting writers ask again every two milliseconds instead of SQLite's
+growing pauses (up to 100 ms), because a batch that yields must really let a deposit in.
+PostgreSQL: a writing transaction first takes one advisory lock; batches, not parallel locks,
+make a ledger fast.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Engine, Select, create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+from sqlmodel import Session
+
+from robo.core.errors import ConfigError, RoboError
+
+WAL_SAFE_VERSION: Final = (3, 51, 3)
+"""Earlier SQLite may corrupt a WAL that two processes reset at the same instant."""
+_BUSY_MS: Final = 10_000
+_POLL_SECONDS: Final = 0.002
+_WRITER_WAIT_SECONDS: Final = 30.0
+_ADVISORY_KEY: Final = 0x0B0
+_IN_CHUNK: Final = 5_000
+
+
+class DatabaseBusyError(RoboError):
+    """The writer's turn did not come in time; nothing was written."""
+
+    code = "database_busy"
+
+
+class Database:
+    """Hands out transactions; knows which of the two databases it speaks to."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine made by `connect`."""
+        self.engine = engine
+        self._write_engine = engine.execution_options(robo_write=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Return whether this is the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Yield a session that owns the writer's turn; commits at the end, rolls back on errors."""
+        with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Yield a session on one consistent snapshot; whatever it changes is rolled back."""
+        with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+            yield session
+            session.rollback()
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def connect(url: str) -> Database:
+    """Return a database for a URL, `sqlite:///path` or `postgresql+psycopg://…`; opens lazily.
+
+    Raises:
+        ConfigError: If the URL names another database.
+    """
+    if url.startswith("sqlite"):
+        return Database(_sqlite_engine(url))
+    if url.startswith("postgresql"):
+        plain = url.replace("postgresql://", "postgresql+psycopg://", 1)
+        engine = create_engine(plain, pool_size=8, max_overflow=8, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_postgres)
+        return Database(engine)
+    message = "ROBO_DATABASE_URL must start with sqlite: or postgresql:"
+    raise ConfigError(message)
+
+
+def _sqlite_module() -> Any:
+    try:
+        from pysqlite3 import dbapi2  # noqa: PLC0415 - there is no wheel for every platform
+    except ImportError:
+        import sqlite3  # noqa: PLC0415 - the fallback of the line above
+
+        return sqlite3
+    return dbapi2
+
+
+def _sqlite_engine(url: str) -> Engine:
+    module = _sqlite_module()
+    safe = tuple(int(part) for part in module.sqlite_version.split(".")) >= WAL_SAFE_VERSION
+    engine = create_engine(
+        url,
+        module=module,
+        poolclass=QueuePool,
+        pool_size=16,
+        max_overflow=16,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
+    )
+
+    def on_connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            f"journal_mode={'WAL' if safe else 'TRUNCATE'}",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-65536",
+            "mmap_size=268435456",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _begin_sqlite(connection: Any) -> None:
+    if not connection.get_execution_options().get("robo_write"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    deadline = time.monotonic() + _WRITER_WAIT_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                if "locked" not in str(error.orig):
+                    raise
+                if time.monotonic() > deadline:
+                    message = "the database is busy; nothing was written"
+                    raise DatabaseBusyError(message) from error
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_MS}")
+
+
+def _begin_postgres(connection: Any) -> None:
+    if connection.get_execution_options().get("robo_write"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+def bulk(session: Session, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Run one statement with `?` marks for every row and return the count of rows it changed.
+
+    The way for whole batches: about four times as fast as the ORM's insert.
+    """
+    if not rows:
+        return 0
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        sql = sql.replace("%", "%%").replace("?", "%s")
+    return connection.exec_driver_sql(sql, [tuple(row) for row in rows]).rowcount
+
+
+def insert_many(
+    session: Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert rows given in the order of the columns."""
+    marks = ", ".join("?" * len(columns))
+    bulk(session, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608 - names are ours
+
+
+def select_in(
+    session: Session, statement: Select[Any], column: Any, values: Sequence[Any]
+) -> list[Any]:
+    """Return the rows of a select restricted to the values, asked for in chunks."""
+    rows: list[Any] = []
+    for start in range(0, len(values), _IN_CHUNK):
+        chunk = values[start : start + _IN_CHUNK]
+        rows.extend(session.connection().execute(statement.where(column.in_(chunk))).all())
+    return rows

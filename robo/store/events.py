@@ -1,0 +1,88 @@
+"""The event feed: what happened, in commit order, replayable from the start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session, SQLModel
+
+from robo.store.columns import STRICT, integer, text
+from robo.store.database import bulk, insert_many
+
+
+class EventRow(SQLModel, table=True):
+    """One event; holds ids, amounts and codes, never personal data."""
+
+    __tablename__ = "event"
+    __table_args__ = (STRICT,)
+    seq: int = integer(key=True)
+    firm_id: str = text(index=True)
+    customer_id: str | None = text(null=True, index=True)
+    account_id: str | None = text(null=True)
+    kind: str = text()
+    subject: str = text()
+    payload: str = text()
+    """Canonical JSON."""
+    at: int = integer()
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to write: kind such as `deposit.settled`, the subject's id, and JSON payload."""
+
+    firm_id: str
+    kind: str
+    subject: str
+    payload: str = "{}"
+    customer_id: str | None = None
+    account_id: str | None = None
+
+
+_EVENT: Any = EventRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
+    """Append events; numbers are taken from a counter row, so a reader's cursor never skips one."""
+    if not events:
+        return
+    bulk(
+        session,
+        "INSERT INTO counter (name, value) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value",
+        [("event", len(events))],
+    )
+    last = (
+        session.connection()
+        .exec_driver_sql("SELECT value FROM counter WHERE name = 'event'")
+        .scalar_one()
+    )
+    first = last - len(events) + 1
+    insert_many(
+        session,
+        "event",
+        ("seq", "firm_id", "customer_id", "account_id", "kind", "subject", "payload", "at"),
+        [
+            (
+                first + i,
+                e.firm_id,
+                e.customer_id,
+                e.account_id,
+                e.kind,
+                e.subject,
+                e.payload,
+                at_micros,
+            )
+            for i, e in enumerate(events)
+        ],
+    )
+
+
+def page(
+    session: Session, *, firm_id: str, customer_id: str | None, after: int, limit: int
+) -> Sequence[Any]:
+    """Return events after a number, oldest first: a firm's, or only one customer's."""
+    statement = select(_EVENT).where(_EVENT.c.firm_id == firm_id, _EVENT.c.seq > after)
+    if customer_id is not None:
+        statement = statement.where(_EVENT.c.customer_id == customer_id)
+    return session.connection().execute(statement.order_by(_EVENT.c.seq).limit(limit)).all()
