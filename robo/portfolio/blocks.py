@@ -55,7 +55,7 @@ def mix_keys(execution_id: str, hashes: KeyArray) -> KeyArray:
     mixed: KeyArray = hashes ^ order_hashes([execution_id])[0]
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed = mixed ^ (mixed >> np.uint64(31))
+    mixed ^= mixed >> np.uint64(31)
     return mixed
 
 
