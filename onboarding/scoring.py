@@ -167,12 +167,12 @@ _CHOICES = (
 
 
 def _ratio_ppm(debt_cents: int, income_cents: int) -> int:
-    """Debt as a share of yearly income, rounded up so that any debt at all counts."""
+    """Debt as a share of yearly income, rounded down, but never to nothing: any debt counts."""
     if debt_cents == 0:
         return 0
     if income_cents == 0:
         return _RATIO_MAX_PPM
-    return min(-(-debt_cents * 1_000_000 // income_cents), _RATIO_MAX_PPM)
+    return min(max(debt_cents * 1_000_000 // income_cents, 1), _RATIO_MAX_PPM)
 
 
 def _cuts(willingness: int, capacity: int, ceilings: Sequence[Point]) -> tuple[Point, ...]:
