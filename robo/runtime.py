@@ -20,7 +20,7 @@ from robo.ports.funding import Bank
 from robo.ports.mail import Mailer
 from robo.ports.plugins import ListedSecurity, PluginContext
 from robo.ports.prices import PriceSource
-from robo.store import jobs
+from robo.store import jobs, universe
 from robo.store.database import Database, connect
 from robo.store.keyring import KEY_BYTES, Keyring
 from robo.store.schema import require_current
@@ -113,6 +113,25 @@ def build(
         bank=load("robo.banks", settings.bank)(context),
         mailer=load("robo.mailers", settings.mailer)(context),
     )
+
+
+def boot(settings: Settings, *, policy: Policy | None = None) -> Runtime:
+    """Build everything for a database that is migrated and knows its universe.
+
+    Raises:
+        ConfigError: As `build`, or if `robo migrate` has not run.
+    """
+    db = open_database(settings)
+    try:
+        require_current(db)
+        with db.read() as session:
+            securities = universe.listed(session)
+    finally:
+        db.close()
+    if not securities:
+        message = "the database knows no securities: run `robo migrate`"
+        raise ConfigError(message)
+    return build(settings, securities, policy=policy)
 
 
 def open_database(settings: Settings) -> Database:
