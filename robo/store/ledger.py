@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Index, func, select
+from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
 from robo.core.errors import InsufficientFundsError
@@ -18,6 +19,15 @@ from robo.store.database import bulk, select_in
 TRANSFERS: Final = ChainTable(
     "transfer", ("id", "kind", "source", "target", "asset", "amount", "cause", "booked_at")
 )
+
+
+INVESTABLE: Final = "asset = 'USD/2' AND amount >= 100 AND book LIKE 'customer/%/cash'"
+"""Balances that a plan looks at; a partial index, so that idle accounts cost nothing."""
+HOLDERS: Final = "asset <> 'USD/2' AND amount > 0 AND book LIKE 'customer/%/holdings'"
+
+
+def _partial(name: str, field: str, condition: str) -> Index:
+    return Index(name, field, sqlite_where=words(condition), postgresql_where=words(condition))
 
 
 class TransferRow(SQLModel, table=True):
@@ -48,6 +58,8 @@ class BalanceRow(SQLModel, table=True):
     __tablename__ = "balance"
     __table_args__ = (
         check("balance_customer", "amount >= 0 OR substr(book, 1, 9) <> 'customer/'"),
+        _partial("ix_balance_investable", "book", INVESTABLE),
+        _partial("ix_balance_holders", "asset", HOLDERS),
         STRICT,
     )
     book: str = text(key=True)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import SQLModel
 
 from robo.store.chains import ChainTable, chained
@@ -37,19 +37,20 @@ FILLS: Final = ChainTable(
         "settles_on",
     ),
 )
-ORDER_STATES: Final = ("planned", "sending", "working", "filled", "partial", "rejected", "canceled")
+ORDER_STATES: Final = ("planned", "sending", "filled", "partial", "rejected", "canceled")
 
 
 class OrderRow(SQLModel, table=True):
     """A trade written down: buys in cents, sells in nanoshares.
 
-    planned -> sending (its block is written) -> working (the broker has it, or may have it)
+    planned -> sending (it belongs to a block, whose state says what the broker knows)
     -> filled | partial (final with something left) | rejected | canceled.
     """
 
     __tablename__ = "orders"
     __table_args__ = (
         UniqueConstraint("sleeve_id", "batch_id", "security_id", name="uq_orders_cause"),
+        Index("ix_orders_window", "state", "firm_id", "side", "security_id"),
         one_of("orders_side", "side", "buy", "sell"),
         one_of("orders_state", "state", *ORDER_STATES),
         check(
@@ -66,6 +67,7 @@ class OrderRow(SQLModel, table=True):
         STRICT,
     )
     id: str = text(key=True)
+    firm_id: str = text(to="firm.id")
     account_id: str = text(to="account.id", index=True)
     sleeve_id: str = text(to="sleeve.id")
     batch_id: str = text()
@@ -77,7 +79,7 @@ class OrderRow(SQLModel, table=True):
     reserved_cents: int = integer(default=0)
     """Cents in the reserved book for this order."""
     reason: str = text()
-    state: str = text(default="planned", index=True)
+    state: str = text(default="planned")
     block_id: str | None = text(null=True, index=True)
     filled_nanos: int = integer(default=0)
     filled_cents: int = integer(default=0)
@@ -86,7 +88,7 @@ class OrderRow(SQLModel, table=True):
     """Lots it buys may not be sold before this date (unsettled money); empty = no hold."""
     code: str = text(default="")
     """Why it was rejected or cancelled."""
-    planned_at: int = integer(index=True)
+    planned_at: int = integer()
     closed_at: int | None = integer(null=True)
 
 

@@ -30,15 +30,3 @@ class ActionRow(SQLModel, table=True):
     """The action as canonical JSON."""
     state: str = text(default="seen")
     """seen, entitled, done."""
-
-
-class NavRow(SQLModel, table=True):
-    """An account's value at a session's close, and the money that flowed that day."""
-
-    __tablename__ = "nav"
-    __table_args__ = (STRICT,)
-    account_id: str = text(key=True, to="account.id")
-    on_date: str = text(key=True)
-    nav_cents: int = integer()
-    flow_cents: int = integer()
-    """Deposits minus withdrawals since the mark before."""

@@ -57,6 +57,10 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('book', 'asset'),
     sqlite_strict=True
     )
+    with op.batch_alter_table('balance', schema=None) as batch_op:
+        batch_op.create_index('ix_balance_holders', ['asset'], unique=False, sqlite_where=sa.text("asset <> 'USD/2' AND amount > 0 AND book LIKE 'customer/%/holdings'"), postgresql_where=sa.text("asset <> 'USD/2' AND amount > 0 AND book LIKE 'customer/%/holdings'"))
+        batch_op.create_index('ix_balance_investable', ['book'], unique=False, sqlite_where=sa.text("asset = 'USD/2' AND amount >= 100 AND book LIKE 'customer/%/cash'"), postgresql_where=sa.text("asset = 'USD/2' AND amount >= 100 AND book LIKE 'customer/%/cash'"))
+
     op.create_table('chain_head',
     sa.Column('chain', sa.Text(), nullable=False),
     sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -627,15 +631,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f('ix_lot_event_account_id'), ['account_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_lot_event_lot_id'), ['lot_id'], unique=False)
 
-    op.create_table('nav',
-    sa.Column('account_id', sa.Text(), nullable=False),
-    sa.Column('on_date', sa.Text(), nullable=False),
-    sa.Column('nav_cents', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('flow_cents', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.ForeignKeyConstraint(['account_id'], ['account.id'], ),
-    sa.PrimaryKeyConstraint('account_id', 'on_date'),
-    sqlite_strict=True
-    )
     op.create_table('plan',
     sa.Column('id', sa.Text(), nullable=False),
     sa.Column('account_id', sa.Text(), nullable=False),
@@ -742,6 +737,7 @@ def upgrade() -> None:
 
     op.create_table('orders',
     sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('firm_id', sa.Text(), nullable=False),
     sa.Column('account_id', sa.Text(), nullable=False),
     sa.Column('sleeve_id', sa.Text(), nullable=False),
     sa.Column('batch_id', sa.Text(), nullable=False),
@@ -764,9 +760,10 @@ def upgrade() -> None:
     sa.CheckConstraint("side = 'buy' OR filled_nanos <= nanos", name='ck_orders_fill_sell'),
     sa.CheckConstraint("side = 'sell' OR filled_cents <= notional_cents", name='ck_orders_fill_buy'),
     sa.CheckConstraint("side IN ('buy', 'sell')", name='ck_orders_side'),
-    sa.CheckConstraint("state IN ('planned', 'sending', 'working', 'filled', 'partial', 'rejected', 'canceled')", name='ck_orders_state'),
+    sa.CheckConstraint("state IN ('planned', 'sending', 'filled', 'partial', 'rejected', 'canceled')", name='ck_orders_state'),
     sa.CheckConstraint('filled_nanos >= 0 AND filled_cents >= 0 AND fee_cents >= 0 AND reserved_cents >= 0', name='ck_orders_filled'),
     sa.ForeignKeyConstraint(['account_id'], ['account.id'], ),
+    sa.ForeignKeyConstraint(['firm_id'], ['firm.id'], ),
     sa.ForeignKeyConstraint(['sleeve_id'], ['sleeve.id'], ),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('sleeve_id', 'batch_id', 'security_id', name='uq_orders_cause'),
@@ -775,8 +772,7 @@ def upgrade() -> None:
     with op.batch_alter_table('orders', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_orders_account_id'), ['account_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_orders_block_id'), ['block_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_orders_planned_at'), ['planned_at'], unique=False)
-        batch_op.create_index(batch_op.f('ix_orders_state'), ['state'], unique=False)
+        batch_op.create_index('ix_orders_window', ['state', 'firm_id', 'side', 'security_id'], unique=False)
 
     op.create_table('fill',
     sa.Column('id', sa.Text(), nullable=False),
@@ -816,8 +812,7 @@ def downgrade() -> None:
 
     op.drop_table('fill')
     with op.batch_alter_table('orders', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_orders_state'))
-        batch_op.drop_index(batch_op.f('ix_orders_planned_at'))
+        batch_op.drop_index('ix_orders_window')
         batch_op.drop_index(batch_op.f('ix_orders_block_id'))
         batch_op.drop_index(batch_op.f('ix_orders_account_id'))
 
@@ -849,7 +844,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_plan_account_id'))
 
     op.drop_table('plan')
-    op.drop_table('nav')
     with op.batch_alter_table('lot_event', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_lot_event_lot_id'))
         batch_op.drop_index(batch_op.f('ix_lot_event_account_id'))
@@ -972,6 +966,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_chain_head_changed_at'))
 
     op.drop_table('chain_head')
+    with op.batch_alter_table('balance', schema=None) as batch_op:
+        batch_op.drop_index('ix_balance_investable', sqlite_where=sa.text("asset = 'USD/2' AND amount >= 100 AND book LIKE 'customer/%/cash'"), postgresql_where=sa.text("asset = 'USD/2' AND amount >= 100 AND book LIKE 'customer/%/cash'"))
+        batch_op.drop_index('ix_balance_holders', sqlite_where=sa.text("asset <> 'USD/2' AND amount > 0 AND book LIKE 'customer/%/holdings'"), postgresql_where=sa.text("asset <> 'USD/2' AND amount > 0 AND book LIKE 'customer/%/holdings'"))
+
     op.drop_table('balance')
     with op.batch_alter_table('audit', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_audit_subject'))
