@@ -34,6 +34,7 @@ _EVENTS_PPM: Final = 1_000_000
 _EVENTS_PPM_MAX: Final = 50_000_000
 _SNAPSHOTS_KEPT: Final = 16
 _DAYS_KEPT: Final = 8
+_YEARS_KEPT: Final = 4
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -82,6 +83,7 @@ class SimulatedMarket:
         self._returns: dict[int, FloatArray] = {}
         self._days: dict[date, TradingDay] = {}
         self._snapshots: dict[tuple[date, int], Snapshot] = {}
+        self._seen = datetime.min.replace(tzinfo=UTC)
         self._lock = Lock()
 
     @property
@@ -98,7 +100,7 @@ class SimulatedMarket:
         self, security_ids: Sequence[SecurityId], at: datetime
     ) -> Mapping[SecurityId, Quote]:
         """Return the quotes at an instant; an instant in the future is answered as now."""
-        snapshot = self._snapshot(min(at, self._clock.now()))
+        snapshot = self._snapshot(self._past(at))
         if snapshot is None:
             return {}
         out: dict[SecurityId, Quote] = {}
@@ -193,6 +195,12 @@ class SimulatedMarket:
                 child += 1
         return out
 
+    def _past(self, at: datetime) -> datetime:
+        """Return the instant, or now if it lies ahead; asks the clock only about new instants."""
+        if at > self._seen:
+            self._seen = max(self._seen, self._clock.now())
+        return min(at, self._seen)
+
     def _snapshot(self, at: datetime) -> Snapshot | None:
         day = at.astimezone(NEW_YORK).date()
         index = bisect_left(self._sessions, day)
@@ -254,7 +262,8 @@ class SimulatedMarket:
     def _year_returns(self, year: int) -> FloatArray:
         found = self._returns.get(year)
         if found is None:
-            found = self._returns[year] = year_returns(self._year(year))
+            found = year_returns(self._year(year))
+            _remember(self._returns, year, found, _YEARS_KEPT)
         return found
 
     def _year(self, year: int) -> MarketYear:
@@ -280,7 +289,7 @@ class SimulatedMarket:
                 self._state_before(year),
             )
             self._cache.write(found)
-        self._years[year] = found
+        _remember(self._years, year, found, _YEARS_KEPT)
         return found
 
     def _state_before(self, year: int) -> MarketState:

@@ -160,6 +160,8 @@ class Activity:
     """Shares that came (or, negative, went)."""
     new_security_id: SecurityId | None = None
     new_nanos: int = 0
+    broker_account: str = ""
+    """The broker's account that it happened in."""
 
 
 @dataclass(frozen=True, slots=True)
