@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import Any, Final
 
-from sqlalchemy import UniqueConstraint, column, select, table
+from sqlalchemy import UniqueConstraint, column, select, table, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.ledger import chain as codes
@@ -100,6 +100,36 @@ class ChainFault:
 _PAGE: Final = 50_000
 
 
+def heads(session: Session) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (chain, count, code) of every head in order of chain, a page at a time."""
+    rows = ChainHeadRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+    statement = select(rows.c.chain, rows.c.seq, rows.c.mac).order_by(_in_order(session, rows.c))
+    result = session.connection().execution_options(yield_per=_PAGE).execute(statement)
+    for name, seq, mac in result:
+        yield name, seq, bytes(mac)
+
+
+def codes_at(
+    session: Session, tables: Sequence[ChainTable], places: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], bytes]:
+    """Return the code of the row at each (chain, number) that exists."""
+    found: dict[tuple[str, int], bytes] = {}
+    for each in tables:
+        source = table(each.name, column("chain"), column("seq"), column("mac"))
+        statement = select(source.c.chain, source.c.seq, source.c.mac)
+        pair: Any = tuple_(source.c.chain, source.c.seq)
+        for name, seq, mac in select_in(session, statement, pair, places):
+            found[name, seq] = bytes(mac)
+    return found
+
+
+def _in_order(session: Session, columns: Any) -> Any:
+    """Return the order of chains byte by byte: only then do streams of several tables merge."""
+    if session.connection().dialect.name == "sqlite":
+        return columns.chain
+    return columns.chain.collate("C")
+
+
 def check_chains(
     session: Session,
     key: bytes,
@@ -164,11 +194,7 @@ def _stream(
 ) -> Iterator[tuple[str, int, str, tuple[Any, ...], bytes]]:
     names = (*chain_table.columns, "chain", "seq", "mac")
     source = table(chain_table.name, *(column(name) for name in names))
-    # Both databases must sort chains byte by byte, or merging the tables' streams would go wrong.
-    in_order: Any = source.c.chain
-    if session.connection().dialect.name != "sqlite":
-        in_order = source.c.chain.collate("C")
-    statement = select(source).order_by(in_order, source.c.seq)
+    statement = select(source).order_by(_in_order(session, source.c), source.c.seq)
     result = session.connection().execution_options(yield_per=_PAGE).execute(statement)
     for row in result:
         *values, name, seq, mac = row

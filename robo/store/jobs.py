@@ -7,6 +7,7 @@ from sqlmodel import Session, SQLModel
 
 from robo.core.errors import ConfigError
 from robo.store.columns import STRICT, integer, one_of, text
+from robo.store.database import bulk
 
 
 class JobRunRow(SQLModel, table=True):
@@ -60,6 +61,7 @@ class CounterRow(SQLModel, table=True):
     value: int = integer()
 
 
+_COUNTER: Any = CounterRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _CLOCK: Any = ClockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -82,3 +84,20 @@ def set_sim_instant(session: Session, micros: int) -> None:
         f"INSERT INTO sim_clock (id, instant) VALUES (1, {int(micros)}) "  # noqa: S608 - an int
         "ON CONFLICT (id) DO UPDATE SET instant = excluded.instant"
     )
+
+
+def raise_counter(session: Session, name: str, value: int) -> None:
+    """Let a counter be at least this much."""
+    bulk(
+        session,
+        "INSERT INTO counter (name, value) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value "
+        "WHERE counter.value < excluded.value",
+        [(name, value)],
+    )
+
+
+def counter(session: Session, name: str) -> int:
+    """Return a counter; zero if it never counted."""
+    found = session.connection().execute(select(_COUNTER.c.value).where(_COUNTER.c.name == name))
+    return found.scalar() or 0

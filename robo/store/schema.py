@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
-from sqlmodel import SQLModel
+from sqlmodel import Session, SQLModel
 
 from robo.core.errors import ConfigError
 from robo.store.chains import ChainTable
@@ -17,6 +17,7 @@ from robo.store.database import Database
 
 _NOUNS: Final = (
     "accounts",
+    "blocks",
     "chains",
     "credentials",
     "customers",
@@ -110,3 +111,16 @@ def freeze(operations: Any, *tables: str) -> None:
                 f"CREATE TRIGGER {name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
                 "FOR EACH STATEMENT EXECUTE FUNCTION robo_append_only()"
             )
+
+
+def unguarded(session: Session) -> list[str]:
+    """Return the chained tables whose triggers against changes are gone or switched off."""
+    names = [table.name for table in chain_tables()]
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        found = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        there = {name for (name,) in found}
+        return [n for n in names if not {f"{n}_no_update", f"{n}_no_delete"} <= there]
+    found = connection.exec_driver_sql("SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D'")
+    there = {name for (name,) in found}
+    return [n for n in names if f"{n}_append_only" not in there]

@@ -1,0 +1,195 @@
+"""Proves that the books agree with themselves, with their chains, and with the anchors outside.
+
+Every rule is one SQL statement that finds only what breaks it, so that a clean database of any
+size answers with no rows. What can and cannot be found is written in docs/tamper-evidence.md.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from robo.services import anchoring
+from robo.store import chains, jobs, ledger
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+from robo.store.schema import chain_tables, unguarded
+
+Anchors = Mapping[str, tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should not be: a stable code, what it is about, and the figures."""
+
+    code: str
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A statement that returns (subject, kept, proved) for everything that breaks it."""
+
+    code: str
+    sql: str
+
+
+def _equal(code: str, kept: str, proved: str) -> _Rule:
+    """Return the rule that two lists of (subject, amount) are one; zero is the same as absent."""
+    return _Rule(
+        code,
+        "SELECT coalesce(k.subject, p.subject), coalesce(k.amount, 0), coalesce(p.amount, 0) "
+        f"FROM ({kept}) AS k FULL OUTER JOIN ({proved}) AS p ON p.subject = k.subject "
+        "WHERE coalesce(k.amount, 0) <> coalesce(p.amount, 0)",  # noqa: S608 - our own words
+    )
+
+
+def _cents_in(book: str) -> str:
+    return (
+        "SELECT substr(book, 10, length(book) - 9 - length('/" + book + "')) AS subject, amount "
+        f"FROM balance WHERE book LIKE 'customer/%/{book}' AND asset = 'USD/2' AND amount <> 0"
+    )
+
+
+_HELD: Final = (
+    "SELECT substr(book, 10, length(book) - 18) || ' ' || asset AS subject, amount "
+    "FROM balance WHERE book LIKE 'customer/%/holdings' AND amount <> 0"
+)
+_OPEN_LOTS: Final = (
+    "SELECT account_id || ' S' || CAST(security_id AS TEXT) || '/9' AS subject, "
+    "sum(nanos) AS amount FROM lot WHERE nanos <> 0 GROUP BY account_id, security_id"
+)
+_FILLED_SHARES: Final = (
+    "SELECT f.id AS subject, CASE o.side WHEN 'buy' THEN f.nanos ELSE -f.nanos END AS amount "
+    "FROM fill AS f JOIN orders AS o ON o.id = f.order_id WHERE f.nanos <> 0"
+)
+_FILL_LOTS: Final = (
+    "SELECT e.cause AS subject, sum(e.nanos_delta) AS amount FROM lot_event AS e "
+    "JOIN fill AS f ON f.id = e.cause GROUP BY e.cause"
+)
+
+
+def _of_lots(column: str, delta: str) -> _Rule:
+    kept = f"SELECT id AS subject, {column} AS amount FROM lot"  # noqa: S608 - our own words
+    proved = f"SELECT lot_id AS subject, sum({delta}) AS amount FROM lot_event GROUP BY lot_id"  # noqa: S608 - our own words
+    return _equal(f"lot_{column}_differ", kept, proved)
+
+
+def _of_orders(kept: str, filled: str) -> _Rule:
+    return _equal(
+        f"order_{kept}_differ",
+        f"SELECT id AS subject, {kept} AS amount FROM orders",  # noqa: S608 - our own words
+        f"SELECT order_id AS subject, sum({filled}) AS amount FROM fill GROUP BY order_id",  # noqa: S608 - our own words
+    )
+
+
+def _of_executions(column: str) -> _Rule:
+    """Return the rule that a booked execution is the sum of its fills, and an open one no less."""
+    return _Rule(
+        f"execution_{column}_differ",
+        f"SELECT e.id, e.{column}, coalesce(sum(f.{column}), 0) FROM execution AS e "  # noqa: S608 - our own words
+        "LEFT JOIN booking AS b ON b.execution_id = e.id "
+        "LEFT JOIN fill AS f ON f.execution_id = e.id "
+        f"GROUP BY e.id, e.{column}, b.state HAVING coalesce(sum(f.{column}), 0) > e.{column} "
+        f"OR (b.state = 'done' AND coalesce(sum(f.{column}), 0) <> e.{column})",
+    )
+
+
+def _of_blocks(kept: str, column: str) -> _Rule:
+    return _equal(
+        f"block_{kept}_differ",
+        f"SELECT id AS subject, {kept} AS amount FROM block",  # noqa: S608 - our own words
+        f"SELECT block_id AS subject, sum({column}) AS amount FROM execution GROUP BY block_id",  # noqa: S608 - our own words
+    )
+
+
+RULES: Final = (
+    _equal("holdings_are_not_open_lots", _HELD, _OPEN_LOTS),
+    _of_lots("nanos", "nanos_delta"),
+    _of_lots("basis_cents", "basis_delta_cents"),
+    _equal("fill_is_not_its_lots", _FILLED_SHARES, _FILL_LOTS),
+    _of_orders("filled_nanos", "nanos"),
+    _of_orders("filled_cents", "cents"),
+    _of_orders("fee_cents", "fee_cents"),
+    _of_executions("nanos"),
+    _of_executions("cents"),
+    _of_executions("fee_cents"),
+    _of_blocks("executed_nanos", "nanos"),
+    _of_blocks("executed_cents", "cents"),
+    _equal(
+        "reserved_is_not_open_orders",
+        _cents_in("reserved"),
+        "SELECT account_id AS subject, sum(reserved_cents) AS amount FROM orders "
+        "WHERE state IN ('planned', 'sending', 'working') GROUP BY account_id",
+    ),
+    _Rule(
+        "final_order_reserves_cash",
+        "SELECT id, reserved_cents, 0 FROM orders "
+        "WHERE reserved_cents <> 0 AND state NOT IN ('planned', 'sending', 'working')",
+    ),
+    _equal(
+        "unsettled_is_not_waiting_proceeds",
+        _cents_in("unsettled"),
+        "SELECT account_id AS subject, sum(cents) AS amount FROM proceed "
+        "WHERE state = 'waiting' GROUP BY account_id",
+    ),
+    _equal(
+        "outgoing_is_not_promised",
+        _cents_in("outgoing"),
+        "SELECT account_id AS subject, sum(promised_cents) AS amount FROM withdrawal "
+        "WHERE state NOT IN ('paid', 'failed', 'canceled') GROUP BY account_id",
+    ),
+    _Rule(
+        "closed_account_is_not_empty",
+        "SELECT a.id || ' ' || b.book || ' ' || b.asset, b.amount, 0 FROM account AS a "
+        "JOIN balance AS b ON b.book IN ('customer/' || a.id || '/cash', "
+        "'customer/' || a.id || '/reserved', 'customer/' || a.id || '/unsettled', "
+        "'customer/' || a.id || '/outgoing', 'customer/' || a.id || '/holdings') "
+        "WHERE a.state = 'closed' AND b.amount <> 0",
+    ),
+)
+
+
+def verify(db: Database, keyring: Keyring, directory: Path) -> list[Finding]:
+    """Return everything that is wrong with the books; an empty list is a clean database.
+
+    Args:
+        db: Read in one snapshot.
+        keyring: Holds the key of the chains.
+        directory: Where the anchors are.
+    """
+    found: list[Finding] = []
+    anchors: Anchors = {}
+    # Anchors first: what is anchored must then be in the later snapshot of the database.
+    try:
+        anchors = anchoring.read_anchors(directory, keyring)
+    except anchoring.AnchorError as error:
+        found.append(Finding(error.code, "anchors", error.detail))
+    number = anchoring.latest_number(directory)
+    with db.read() as session:
+        made = jobs.counter(session, anchoring.COUNTER)
+        if made > number:
+            detail = f"the database knows of {made} anchors, there are {number}"
+            found.append(Finding("anchor_missing", "anchors", detail))
+        found.extend(check(session, keyring, anchors))
+    return found
+
+
+def check(session: Session, keyring: Keyring, anchors: Anchors) -> Iterator[Finding]:
+    """Yield what is wrong in one snapshot of the database."""
+    for table in unguarded(session):
+        yield Finding("trigger_missing", table, "rows of this table could be changed unnoticed")
+    for fault in chains.check_chains(session, keyring.chain, chain_tables(), dict(anchors)):
+        yield Finding(fault.code, fault.chain, f"from row {fault.seq} on")
+    for book, asset, kept, summed in ledger.differing_balances(session):
+        detail = f"{kept} is kept, the transfers make {summed}"
+        yield Finding("balance_differs", f"{book} {asset}", detail)
+    for asset, total in ledger.asset_sums(session).items():
+        yield Finding("asset_not_zero", asset, f"all balances together make {total}")
+    for rule in RULES:
+        for subject, kept, proved in session.connection().execute(text(rule.sql)):
+            yield Finding(rule.code, str(subject), f"{kept} is kept, {proved} is proved")
