@@ -1,7 +1,8 @@
 """Reads published company figures written by people, and estimates size from them.
 
-The sentences come from encyclopaedia infoboxes: `US$ −536 million (2024)`, `$ (240) million (FY23)`,
-`22,726,418,000 United States dollar (2022)`. What cannot be read for certain is None, never zero.
+The sentences come from encyclopaedia infoboxes: `US$ -536 million (2024)`, `$ (240) million
+(FY23)`, `22,726,418,000 United States dollar (2022)`. What cannot be read for certain is None,
+never zero.
 """
 
 import math
@@ -57,8 +58,8 @@ class Figure:
 def parse_figure(text: object) -> Figure | None:
     """Return the first dollar amount of a published sentence with its fiscal year.
 
-    None if it is not dollars, is a quarter's, has no year, is older than `FISCAL_YEAR_MIN`, or reads
-    as less than a million without saying so.
+    None if it is not dollars, is a quarter's, has no year, is older than `FISCAL_YEAR_MIN`, or
+    reads as less than a million without saying so.
     """
     if not isinstance(text, str):
         return None
@@ -110,8 +111,8 @@ def size_estimate_cents(sector: str, net_income: Figure | None, revenue: Figure 
 def round_digits(amount: int, digits: int = 3) -> int:
     """Return a positive amount rounded to so many significant digits.
 
-    Logarithms may differ in the last bit between machines; three digits never do in practice, and an
-    estimate deserves no more.
+    Logarithms may differ in the last bit between machines; three digits never do in practice, and
+    an estimate deserves no more.
     """
-    step = 10 ** max(0, len(str(amount)) - digits)
+    step = int(10 ** max(0, len(str(amount)) - digits))
     return (amount + step // 2) // step * step

@@ -8,7 +8,9 @@ US_PLACES = frozenset(
     New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|
     South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|
     Wisconsin|Wyoming|D.C.|Puerto Rico|United States
-    """.replace("\n", "").replace("    ", "").split("|")
+    """.replace("\n", "")
+    .replace("    ", "")
+    .split("|")
 )
 
 COUNTRIES = {

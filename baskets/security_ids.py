@@ -1,7 +1,7 @@
 """Permanent security ids: a committed file that only ever grows.
 
-An id outlives tickers: a renamed company gets a second row with the same id. Ids are never reused and
-rows never move, because lots, orders and the simulated market's shocks are keyed by them.
+An id outlives tickers: a renamed company gets a second row with the same id. Ids are never reused
+and rows never move, because lots, orders and the simulated market's shocks are keyed by them.
 """
 
 import csv
@@ -34,7 +34,8 @@ def parse(text: str) -> tuple[IdRow, ...]:
     """
     reader = csv.reader(io.StringIO(text))
     if tuple(next(reader, ())) != HEADER:
-        raise DataFileError(f"security_ids.csv must start with {','.join(HEADER)}")
+        msg = f"security_ids.csv must start with {','.join(HEADER)}"
+        raise DataFileError(msg)
     rows: list[IdRow] = []
     seen: set[tuple[str, str]] = set()
     for cells in reader:
@@ -42,9 +43,11 @@ def parse(text: str) -> tuple[IdRow, ...]:
             number, symbol, cik, first_seen = cells
             row = IdRow(int(number), symbol, cik, date.fromisoformat(first_seen))
         except ValueError as error:
-            raise DataFileError(f"security_ids.csv, line {reader.line_num}: {error}") from error
+            msg = f"security_ids.csv, line {reader.line_num}: {error}"
+            raise DataFileError(msg) from error
         if (cik, symbol) in seen:
-            raise DataFileError(f"security_ids.csv, line {reader.line_num}: {symbol} repeats")
+            msg = f"security_ids.csv, line {reader.line_num}: {symbol} repeats"
+            raise DataFileError(msg)
         seen.add((cik, symbol))
         rows.append(row)
     return tuple(rows)

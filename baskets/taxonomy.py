@@ -49,14 +49,17 @@ def taxonomy_from(document: Mapping[str, Any]) -> Taxonomy:
     for key, row in document["groups"].items():
         group = Group(str(key), str(row["name"]), str(row["sector"]), int(row["emission_class"]))
         if group.sector not in sectors:
-            raise DataFileError(f"group {key} names the unknown sector {group.sector}")
+            msg = f"group {key} names the unknown sector {group.sector}"
+            raise DataFileError(msg)
         if group.emission_class not in EMISSION_CLASSES:
-            raise DataFileError(f"group {key} has emission class {group.emission_class}")
+            msg = f"group {key} has emission class {group.emission_class}"
+            raise DataFileError(msg)
         groups[group.key] = group
     labels = {str(label): str(group) for label, group in document["labels"].items()}
     for label, key in labels.items():
         if key not in groups:
-            raise DataFileError(f"label {label!r} names the unknown group {key}")
+            msg = f"label {label!r} names the unknown group {key}"
+            raise DataFileError(msg)
     return Taxonomy(sectors, groups, labels)
 
 

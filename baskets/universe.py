@@ -39,7 +39,7 @@ class Security:
     """The whole company's size, divided by its share classes; None if nothing is known."""
     size_basis: SizeBasis
     seed_size_cents: int
-    """`size_cents`, or where that is None the typical size of its tier. For ranking and simulation."""
+    """`size_cents`, or where None the typical size of its tier; for ranking and simulation."""
     profitable: bool | None
     """Whether the last reported net income is positive; None if not known."""
     fiscal_year: int | None

@@ -44,7 +44,7 @@ _FALLBACK_SIZE_CENTS: dict[SizeTier, int] = {
     "mid": 700_000_000_000,
     "small": 200_000_000_000,
 }
-"""$40bn, $7bn, $2bn: what a tier's typical company is worth where no figure of the tier is known."""
+"""$40bn, $7bn, $2bn: typical of a tier of which too few figures are known."""
 
 _TIER_KNOWN_MIN = 30
 """A tier's own median is used from this many known sizes on."""
@@ -81,7 +81,9 @@ class PackagedUniverse:
         """Read the lists without importing their package, which would warn about their age."""
         folder = _package_folder("pitindex") / "data"
         listed = [
-            row for tier in TIERS for row in _members((folder / _FILES[tier]).read_text("utf-8"), tier)
+            row
+            for tier in TIERS
+            for row in _members((folder / _FILES[tier]).read_text("utf-8"), tier)
         ]
         return _assembled(listed, _company_facts(), self.name, PACKAGED_AS_OF)
 
@@ -127,7 +129,8 @@ def _package_folder(package: str) -> Traversable:
     reader = getattr(spec.loader, "get_resource_reader", None) if spec is not None else None
     resources = reader(package) if reader is not None else None
     if resources is None:
-        raise DataFileError(f"the package {package} is not installed", code="package_missing")
+        msg = f"the package {package} is not installed"
+        raise DataFileError(msg, code="package_missing")
     folder: Traversable = resources.files()
     return folder
 
@@ -139,12 +142,14 @@ def _members(text: str, tier: SizeTier) -> Iterator[_Listed]:
         DataFileError: If a column is missing or a CIK is not ten digits.
     """
     reader = csv.DictReader(io.StringIO(text))
-    if not _COLUMNS <= set(reader.fieldnames or ()):
-        raise DataFileError(f"the {tier} list lacks a column of {sorted(_COLUMNS)}")
+    if not _COLUMNS.issubset(reader.fieldnames or ()):
+        msg = f"the {tier} list lacks a column of {sorted(_COLUMNS)}"
+        raise DataFileError(msg)
     for row in reader:
         cik = (row["cik"] or "").strip()
         if len(cik) != _CIK_DIGITS or not cik.isdigit():
-            raise DataFileError(f"the {tier} list, line {reader.line_num}: CIK {cik!r}")
+            msg = f"the {tier} list, line {reader.line_num}: CIK {cik!r}"
+            raise DataFileError(msg)
         label = " ".join(row["gics_sub_industry"].split())
         yield _Listed(normal_symbol(row["ticker"]), row["name"].strip(), cik, label, tier)
 
@@ -196,7 +201,8 @@ def _assembled(
         number = ids.get((row.cik, row.symbol))
         if group is None or number is None:
             missing = f"the label {row.label!r} is unmapped" if number else "it has no permanent id"
-            raise DataFileError(f"{row.symbol} cannot be used: {missing}", code="unknown_security")
+            msg = f"{row.symbol} cannot be used: {missing}"
+            raise DataFileError(msg, code="unknown_security")
         known = facts.get(row.symbol, _Facts())
         size = estimates.get(row.symbol)
         income = known.net_income
@@ -245,12 +251,16 @@ def _sizes(
         if known.net_income is None or known.net_income.cents <= 0:
             losing.add(row.symbol)
     tier_of = {row.symbol: row.tier for row in listed}
-    ceiling = _medians((tier_of[symbol], size) for symbol, size in raw.items() if symbol not in losing)
+    ceiling = _medians(
+        (tier_of[symbol], size) for symbol, size in raw.items() if symbol not in losing
+    )
     held = {
         symbol: min(size, ceiling.get(tier_of[symbol], size)) if symbol in losing else size
         for symbol, size in raw.items()
     }
-    return {row.symbol: held[row.symbol] // classes[row.cik] for row in listed if row.symbol in held}
+    return {
+        row.symbol: held[row.symbol] // classes[row.cik] for row in listed if row.symbol in held
+    }
 
 
 def _typical_sizes(listed: Sequence[_Listed], sizes: Mapping[str, int]) -> dict[SizeTier, int]:
