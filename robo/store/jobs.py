@@ -1,11 +1,14 @@
 """Job runs (one row claims a slot), what failed in them, the simulated clock."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
 from robo.core.errors import ConfigError
+from robo.core.ids import child_id
 from robo.store.columns import STRICT, integer, one_of, text
 from robo.store.database import bulk
 
@@ -27,6 +30,10 @@ class JobRunRow(SQLModel, table=True):
     heartbeat_at: int = integer()
     finished_at: int | None = integer(null=True)
     detail: str = text(default="")
+
+
+EVERY: Final = "every"
+"""The slot of a job that runs every few seconds: one row; `detail` holds the last instant."""
 
 
 class JobFailureRow(SQLModel, table=True):
@@ -61,6 +68,7 @@ class CounterRow(SQLModel, table=True):
     value: int = integer()
 
 
+_RUN: Any = JobRunRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _COUNTER: Any = CounterRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _CLOCK: Any = ClockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
@@ -101,3 +109,141 @@ def counter(session: Session, name: str) -> int:
     """Return a counter; zero if it never counted."""
     found = session.connection().execute(select(_COUNTER.c.value).where(_COUNTER.c.name == name))
     return found.scalar() or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who asks for a run, when, and from when on other runs count as given up.
+
+    Attributes:
+        owner: The asking process.
+        at: Now, micro-seconds.
+        dead_before: A running row without a heartbeat since then belongs to a dead process.
+        retry_before: A failed row that ended before then may be tried again.
+    """
+
+    owner: str
+    at: int
+    dead_before: int
+    retry_before: int
+
+
+def claim(session: Session, job: str, slot: str, lease: Lease) -> bool:
+    """Return whether this process may run a job for a slot; the unique row decides."""
+    return _claim(
+        session,
+        "INSERT INTO job_run (job, slot, state, owner, attempts, claimed_at, heartbeat_at, detail) "
+        "VALUES (?, ?, 'running', ?, 1, ?, ?, '') ON CONFLICT (job, slot) DO UPDATE SET "
+        "state = 'running', owner = excluded.owner, attempts = job_run.attempts + 1, "
+        "claimed_at = excluded.claimed_at, heartbeat_at = excluded.heartbeat_at, "
+        "finished_at = NULL "
+        "WHERE (job_run.state = 'running' AND job_run.heartbeat_at < ?) "
+        "OR (job_run.state = 'failed' AND job_run.finished_at < ?)",
+        (job, slot, lease.owner, lease.at, lease.at, lease.dead_before, lease.retry_before),
+    )
+
+
+def claim_every(session: Session, job: str, instant: str, lease: Lease) -> bool:
+    """Return whether this process may run a job of every few seconds for an instant.
+
+    An instant that is not after the last one is refused: it ran, or the clock went back.
+    """
+    return _claim(
+        session,
+        "INSERT INTO job_run (job, slot, state, owner, attempts, claimed_at, heartbeat_at, detail) "
+        "VALUES (?, ?, 'running', ?, 1, ?, ?, ?) ON CONFLICT (job, slot) DO UPDATE SET "
+        "state = 'running', owner = excluded.owner, attempts = 1, "
+        "claimed_at = excluded.claimed_at, heartbeat_at = excluded.heartbeat_at, "
+        "finished_at = NULL, detail = excluded.detail "
+        "WHERE job_run.detail < excluded.detail "
+        "AND (job_run.state <> 'running' OR job_run.heartbeat_at < ?)",
+        (job, EVERY, lease.owner, lease.at, lease.at, instant, lease.dead_before),
+    )
+
+
+def _claim(session: Session, sql: str, values: Sequence[Any]) -> bool:
+    return bulk(session, sql, [values]) == 1
+
+
+def beat(session: Session, owner: str, at: int) -> None:
+    """Say that a process is alive, for every run it holds."""
+    bulk(
+        session,
+        "UPDATE job_run SET heartbeat_at = ? WHERE owner = ? AND state = 'running'",
+        [(at, owner)],
+    )
+
+
+def finish(session: Session, job: str, slot: str, lease: Lease, state: str) -> bool:
+    """Close a run as done, failed or skipped; return False if another process took it over."""
+    sql = (
+        "UPDATE job_run SET state = ?, finished_at = ?, heartbeat_at = ? "
+        "WHERE job = ? AND slot = ? AND owner = ? AND state = 'running'"
+    )
+    return _claim(session, sql, (state, lease.at, lease.at, job, slot, lease.owner))
+
+
+def put_state(session: Session, job: str, slot: str, lease: Lease, state: str) -> None:
+    """Write a run's state by hand: `skipped` lets what waits for it go on."""
+    bulk(
+        session,
+        "INSERT INTO job_run (job, slot, state, owner, attempts, claimed_at, heartbeat_at, "
+        "finished_at, detail) VALUES (?, ?, ?, ?, 0, ?, ?, ?, '') ON CONFLICT (job, slot) "
+        "DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at",
+        [(job, slot, state, lease.owner, lease.at, lease.at, lease.at)],
+    )
+
+
+def states(session: Session, job: str, slots: Sequence[str]) -> dict[str, str]:
+    """Return slot -> state of the runs of a job that exist."""
+    rows = session.connection().execute(
+        select(_RUN.c.slot, _RUN.c.state).where(_RUN.c.job == job, _RUN.c.slot.in_(slots))
+    )
+    return {row.slot: row.state for row in rows}
+
+
+def last_slot(session: Session, job: str) -> str | None:
+    """Return the latest slot that a job ran for or skipped, or None."""
+    found = session.connection().execute(
+        select(func.max(_RUN.c.slot)).where(
+            _RUN.c.job == job, _RUN.c.state.in_(("done", "skipped"))
+        )
+    )
+    last: str | None = found.scalar()
+    return last
+
+
+def recent(session: Session, limit: int) -> Sequence[Any]:
+    """Return the runs that were claimed last."""
+    statement = select(_RUN).order_by(_RUN.c.claimed_at.desc(), _RUN.c.job).limit(limit)
+    return session.connection().execute(statement).all()
+
+
+def counts(session: Session) -> list[tuple[str, str, int]]:
+    """Return (job, state, count of runs)."""
+    statement = select(_RUN.c.job, _RUN.c.state, func.count()).group_by(_RUN.c.job, _RUN.c.state)
+    return [(job, state, int(n)) for job, state, n in session.connection().execute(statement)]
+
+
+def record_failure(
+    session: Session, job: str, slot: str, subject: str, code: str, detail: str, at: int
+) -> None:
+    """Write down that a job left something out, and why; the same failure is kept once."""
+    bulk(
+        session,
+        "INSERT INTO job_failure (id, job, slot, subject, code, detail, at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+        [(child_id("jfl", job, slot, subject, code), job, slot, subject, code, detail, at)],
+    )
+
+
+def failures(session: Session, limit: int) -> Sequence[Any]:
+    """Return the failures that were recorded last."""
+    rows = JobFailureRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+    statement = select(rows).order_by(rows.c.at.desc(), rows.c.id).limit(limit)
+    return session.connection().execute(statement).all()
+
+
+def forget_failures(session: Session, before: int) -> int:
+    """Remove the record of failures older than an instant; return how many there were."""
+    return bulk(session, "DELETE FROM job_failure WHERE at < ?", [(before,)])
