@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from robo.portfolio import blocks
 
-sizes = st.lists(st.integers(0, 2**62 // 50), min_size=1, max_size=50)
+sizes = st.one_of(
+    st.lists(st.integers(0, 2**62 // 50), min_size=1, max_size=50),
+    st.lists(st.integers(0, 12), min_size=1, max_size=50),
+)
 
 
 def ids(count: int) -> list[str]:
@@ -95,6 +98,29 @@ def test_partial_fills_of_a_sell_conserve_nanoshares_cents_and_fees(
         assert (open_nanos >= 0).all()
 
     assert (open_nanos == 0).all()
+
+
+@settings(max_examples=300)
+@given(orders=st.lists(st.integers(1, 40), min_size=1, max_size=12), data=st.data())
+def test_no_order_pays_more_in_fees_than_it_gets_however_small(
+    orders: list[int], data: st.DataObject
+) -> None:
+    gross = data.draw(st.integers(0, 2 * len(orders)))
+    fee = data.draw(st.integers(0, gross))
+    keys = blocks.tie_keys("exe", ids(len(orders)))
+
+    got = blocks.split_sell(orders, sum(orders), gross, fee, keys)
+
+    assert got.fee_cents.sum() == fee
+    assert (got.fee_cents <= got.gross_cents).all()
+
+
+def test_fees_do_not_fall_into_the_alabama_paradox() -> None:
+    # Of 11 cents the third gets 1 (quotas 4.71, 4.71, 1.57); of 10 it would get 2.
+    got = blocks.split_sell([6, 6, 2], 14, 11, 10, blocks.tie_keys("exe", ids(3)))
+
+    assert got.gross_cents.tolist() == [5, 5, 1]
+    assert (got.fee_cents <= got.gross_cents).all()
 
 
 @settings(max_examples=100)
