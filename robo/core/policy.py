@@ -35,6 +35,13 @@ class Policy:
     cure_window_days: int = 10
     """Days to bring back a returned deposit before anybody may sell; nothing is sold in them."""
 
+    deposit_settle_sessions: int = 5
+    """Sessions after which we take a deposit as settled where the bank has not said when."""
+
+    sell_margin_ppm: int = 5_000
+    """0.5 % more is sold than a withdrawal needs, so that a falling price and fees do not leave it
+    short; what is left over is invested again."""
+
     settlement_days: int = 1
     """T+1 since 2024-05-28. Source: SEC Rule 15c6-1(a)."""
 

@@ -1,8 +1,20 @@
 """Accounts, sleeves, and the targets they follow (shared: a million customers, few targets)."""
 
-from sqlmodel import SQLModel
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import exists, func, select
+from sqlalchemy import text as words
+from sqlmodel import Session, SQLModel
+
+from robo.core.ids import AccountId, child_id
+from robo.core.money import PPM
+from robo.ledger import chart
 from robo.store.columns import STRICT, check, integer, one_of, text
+from robo.store.database import bulk, insert_many, select_in
+from robo.store.ledger import INVESTABLE, BalanceRow
+from robo.store.transfers import DepositRow, WithdrawalRow
 
 
 class AccountRow(SQLModel, table=True):
@@ -62,3 +74,176 @@ class TargetWeightRow(SQLModel, table=True):
     """Order in the basket: ties go to the earlier name."""
     note: str = text(default="")
     """Why this name stands in for another, empty for a name of the basket itself."""
+
+
+_ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_SLEEVE: Any = SleeveRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_TARGET: Any = TargetRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_WEIGHT: Any = TargetWeightRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BALANCE: Any = BalanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+ACTIVE_WITHDRAWALS = ("requested", "selling", "settling")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetWeight:
+    """One name of a target."""
+
+    security_id: int
+    weight_ppm: int
+    note: str = ""
+
+
+def put_target(
+    session: Session,
+    basket_id: str,
+    basket_version: str,
+    weights: Sequence[TargetWeight],
+    at_micros: int,
+) -> str:
+    """Return the id of a target with this content, written if it is new.
+
+    Args:
+        session: The caller's transaction.
+        basket_id: The basket it comes from.
+        basket_version: The basket's content hash.
+        weights: Sum to 1_000_000; their order is kept, because ties go to the earlier name.
+        at_micros: When, UTC.
+    """
+    assert sum(weight.weight_ppm for weight in weights) == PPM
+    parts = [f"{w.security_id}:{w.weight_ppm}:{w.note}" for w in weights]
+    target_id = child_id("tgt", basket_id, basket_version, *parts)
+    added = bulk(
+        session,
+        "INSERT INTO target (id, basket_id, basket_version, created_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (id) DO NOTHING",
+        [(target_id, basket_id, basket_version, at_micros)],
+    )
+    if added:
+        insert_many(
+            session,
+            "target_weight",
+            ("target_id", "security_id", "weight_ppm", "position", "note"),
+            [
+                (target_id, w.security_id, w.weight_ppm, place, w.note)
+                for place, w in enumerate(weights)
+            ],
+        )
+    return target_id
+
+
+def targets(session: Session, target_ids: Sequence[str]) -> dict[str, tuple[TargetWeight, ...]]:
+    """Return the names of targets, in their order."""
+    columns = (_WEIGHT.c.target_id, _WEIGHT.c.security_id, _WEIGHT.c.weight_ppm, _WEIGHT.c.note)
+    statement = select(*columns).order_by(_WEIGHT.c.target_id, _WEIGHT.c.position)
+    found: dict[str, list[TargetWeight]] = {}
+    for target_id, *rest in select_in(session, statement, _WEIGHT.c.target_id, target_ids):
+        found.setdefault(target_id, []).append(TargetWeight(*rest))
+    return {target_id: tuple(weights) for target_id, weights in found.items()}
+
+
+def investable(session: Session, after: AccountId | str, limit: int) -> list[AccountId]:
+    """Return accounts whose free cash reaches a dollar, in the order of their ids.
+
+    A coarse sieve through a partial index; `eligible` decides.
+    """
+    first = chart.cash(AccountId(after)) if after else "customer/"
+    statement = (
+        select(_BALANCE.c.book)
+        .where(words(INVESTABLE), _BALANCE.c.book > first)
+        .order_by(_BALANCE.c.book)
+        .limit(limit)
+    )
+    books = session.connection().execute(statement).scalars()
+    return [account for book in books if (account := chart.account_of(book)) is not None]
+
+
+def eligible(session: Session, account_ids: Sequence[AccountId]) -> set[AccountId]:
+    """Return which accounts may be invested now.
+
+    Open, owing nothing for a returned deposit, and not raising money for a withdrawal.
+    """
+    owing = exists().where(_DEPOSIT.c.account_id == _ACCOUNT.c.id, _DEPOSIT.c.owed_cents > 0)
+    leaving = exists().where(
+        _WITHDRAWAL.c.account_id == _ACCOUNT.c.id, _WITHDRAWAL.c.state.in_(ACTIVE_WITHDRAWALS)
+    )
+    statement = select(_ACCOUNT.c.id).where(_ACCOUNT.c.state == "open", ~owing, ~leaving)
+    return {row[0] for row in select_in(session, statement, _ACCOUNT.c.id, account_ids)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeve:
+    """A sleeve with what a plan needs to know of its account."""
+
+    account_id: AccountId
+    firm_id: str
+    customer_id: str
+    state: str
+    id: str
+    basket_id: str
+    target_id: str
+
+
+def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, Sleeve]:
+    """Return the sleeve of each account."""
+    statement = select(
+        _ACCOUNT.c.id,
+        _ACCOUNT.c.firm_id,
+        _ACCOUNT.c.customer_id,
+        _ACCOUNT.c.state,
+        _SLEEVE.c.id,
+        _SLEEVE.c.basket_id,
+        _SLEEVE.c.target_id,
+    ).join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
+    rows = select_in(session, statement, _ACCOUNT.c.id, account_ids)
+    return {row[0]: Sleeve(*row) for row in rows}
+
+
+def accounts_of_target(
+    session: Session, security_ids: Sequence[int], limit: int
+) -> list[AccountId]:
+    """Return accounts that are not closed and whose target holds one of the securities."""
+    statement = (
+        select(_ACCOUNT.c.id)
+        .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
+        .join(_WEIGHT, _WEIGHT.c.target_id == _SLEEVE.c.target_id)
+        .where(_WEIGHT.c.security_id.in_(security_ids), _ACCOUNT.c.state != "closed")
+        .distinct()
+        .order_by(_ACCOUNT.c.id)
+        .limit(limit)
+    )
+    return list(session.connection().execute(statement).scalars())
+
+
+def accounts_of_customer(session: Session, customer_id: str) -> list[AccountId]:
+    """Return a customer's accounts that are not closed."""
+    statement = select(_ACCOUNT.c.id).where(
+        _ACCOUNT.c.customer_id == customer_id, _ACCOUNT.c.state != "closed"
+    )
+    return list(session.connection().execute(statement.order_by(_ACCOUNT.c.id)).scalars())
+
+
+def retarget(session: Session, changes: Sequence[tuple[str, str]], at_micros: int) -> None:
+    """Point sleeves at other targets: (sleeve id, target id)."""
+    bulk(
+        session,
+        "UPDATE sleeve SET target_id = ?, changed_at = ? WHERE id = ?",
+        [(target_id, at_micros, sleeve_id) for sleeve_id, target_id in changes],
+    )
+
+
+def set_state(session: Session, account_id: AccountId, state: str, at_micros: int) -> None:
+    """Move an account to another state."""
+    closed_at = at_micros if state == "closed" else None
+    bulk(
+        session,
+        "UPDATE account SET state = ?, closed_at = ? WHERE id = ?",
+        [(state, closed_at, account_id)],
+    )
+
+
+def count_open(session: Session) -> int:
+    """Return how many accounts are not closed."""
+    statement = select(func.count()).select_from(_ACCOUNT).where(_ACCOUNT.c.state != "closed")
+    return int(session.connection().execute(statement).scalar_one())

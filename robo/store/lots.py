@@ -1,11 +1,16 @@
 """Tax lots, what happened to them, and proceeds that wait for settlement."""
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlmodel import SQLModel
+from sqlalchemy import select
+from sqlmodel import Session, SQLModel
 
-from robo.store.chains import ChainTable, chained
+from robo.core.ids import AccountId
+from robo.store.chains import ChainTable, Link, chained
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
+from robo.store.database import bulk, insert_many, select_in
 
 LOT_EVENTS: Final = ChainTable(
     "lot_event",
@@ -94,3 +99,144 @@ class EntitlementRow(SQLModel, table=True):
     security_id: int = integer()
     nanos: int = integer()
     state: str = text(default="waiting")
+
+
+_LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ENTITLEMENT: Any = EntitlementRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLot:
+    """A lot with something left in it."""
+
+    id: str
+    account_id: AccountId
+    security_id: int
+    acquired_on: str
+    nanos: int
+    basis_cents: int
+    hold_until: str
+
+
+@dataclass(frozen=True, slots=True)
+class LotEvent:
+    """One thing that happened to a lot."""
+
+    id: str
+    lot_id: str
+    account_id: AccountId
+    security_id: int
+    kind: str
+    nanos_delta: int
+    basis_delta_cents: int
+    proceeds_cents: int
+    cause: str
+    on_date: str
+
+    def link(self) -> Link:
+        """Return the row on the account's chain."""
+        values = tuple(getattr(self, name) for name in LOT_EVENTS.columns)
+        return Link(LOT_EVENTS, self.account_id, values)
+
+
+def open_lots(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, list[OpenLot]]:
+    """Return the open lots of accounts, first in first out."""
+    columns = [_LOT.c[name] for name in OpenLot.__dataclass_fields__]
+    statement = select(*columns).where((_LOT.c.nanos > 0) | (_LOT.c.basis_cents > 0))
+    found: dict[AccountId, list[OpenLot]] = {}
+    for row in select_in(session, statement, _LOT.c.account_id, account_ids):
+        lot = OpenLot(*row)
+        found.setdefault(lot.account_id, []).append(lot)
+    for lots in found.values():
+        lots.sort(key=lambda lot: (lot.acquired_on, lot.id))
+    return found
+
+
+def apply_events(
+    session: Session, events: Sequence[LotEvent], hold_until: Sequence[str] | None = None
+) -> None:
+    """Bring lots in line with their events: open inserts one, anything else changes one.
+
+    The events themselves are chained rows, appended by `ledger.post`.
+
+    Args:
+        session: The caller's transaction.
+        events: In the order they happen; at most one `open` a lot.
+        hold_until: For each event, until when a lot it opens may not be sold.
+    """
+    holds = hold_until or [""] * len(events)
+    opened = [
+        (event, hold) for event, hold in zip(events, holds, strict=True) if event.kind == "open"
+    ]
+    insert_many(
+        session,
+        "lot",
+        (
+            "id",
+            "account_id",
+            "security_id",
+            "acquired_on",
+            "nanos",
+            "basis_cents",
+            "hold_until",
+            "opened_by",
+        ),
+        [
+            (
+                e.lot_id,
+                e.account_id,
+                e.security_id,
+                e.on_date,
+                e.nanos_delta,
+                e.basis_delta_cents,
+                hold,
+                e.cause,
+            )
+            for e, hold in opened
+        ],
+    )
+    bulk(
+        session,
+        "UPDATE lot SET nanos = nanos + ?, basis_cents = basis_cents + ? WHERE id = ?",
+        [(e.nanos_delta, e.basis_delta_cents, e.lot_id) for e in events if e.kind != "open"],
+    )
+
+
+def add_proceeds(
+    session: Session, proceeds: Sequence[tuple[str, AccountId, int, str, str]]
+) -> None:
+    """Remember unsettled cash: (id, account, cents, settlement date, cause)."""
+    insert_many(
+        session,
+        "proceed",
+        ("id", "account_id", "cents", "settles_on", "cause", "state"),
+        [(*row, "waiting") for row in proceeds],
+    )
+
+
+def entitle(session: Session, rows: Sequence[tuple[str, AccountId, int, int]]) -> None:
+    """Remember who held a security when an action went ex: (action, account, security, nanos)."""
+    bulk(
+        session,
+        "INSERT INTO entitlement (action_id, account_id, security_id, nanos, state) "
+        "VALUES (?, ?, ?, ?, 'waiting') ON CONFLICT (action_id, account_id) DO NOTHING",
+        rows,
+    )
+
+
+def entitlements(session: Session, action_id: str) -> list[tuple[AccountId, int, str]]:
+    """Return (account, nanos, state) of everyone entitled to an action, by account."""
+    columns = (_ENTITLEMENT.c.account_id, _ENTITLEMENT.c.nanos, _ENTITLEMENT.c.state)
+    statement = select(*columns).where(_ENTITLEMENT.c.action_id == action_id)
+    rows = session.connection().execute(statement.order_by(_ENTITLEMENT.c.account_id))
+    return [(AccountId(account), nanos, state) for account, nanos, state in rows]
+
+
+def fulfil(session: Session, action_id: str, account_ids: Sequence[AccountId]) -> None:
+    """Mark entitlements as paid or applied."""
+    bulk(
+        session,
+        "UPDATE entitlement SET state = 'done' WHERE action_id = ? AND account_id = ?",
+        [(action_id, account) for account in account_ids],
+    )

@@ -1,42 +1,16 @@
-"""Orders, skips, blocks, executions, fills: what we meant, told, and were told."""
+"""Orders and skips: what we mean to trade for each account, and what we leave alone."""
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import Index, UniqueConstraint
-from sqlmodel import SQLModel
+from sqlalchemy import Index, UniqueConstraint, func, select
+from sqlmodel import Session, SQLModel
 
-from robo.store.chains import ChainTable, chained
-from robo.store.columns import STRICT, blob, check, integer, one_of, text
+from robo.core.ids import AccountId
+from robo.store.columns import STRICT, check, integer, one_of, text
+from robo.store.database import bulk, insert_many, select_in
 
-EXECUTIONS: Final = ChainTable(
-    "execution",
-    (
-        "id",
-        "block_id",
-        "security_id",
-        "side",
-        "nanos",
-        "price_micros",
-        "cents",
-        "fee_cents",
-        "executed_at",
-        "settles_on",
-    ),
-)
-FILLS: Final = ChainTable(
-    "fill",
-    (
-        "id",
-        "order_id",
-        "account_id",
-        "execution_id",
-        "nanos",
-        "cents",
-        "fee_cents",
-        "price_micros",
-        "settles_on",
-    ),
-)
 ORDER_STATES: Final = ("planned", "sending", "filled", "partial", "rejected", "canceled")
 
 
@@ -104,114 +78,254 @@ class SkipRow(SQLModel, table=True):
     at: int = integer()
 
 
-class BlockRow(SQLModel, table=True):
-    """The broker order that many orders share; `id` is the client id the broker sees.
+_ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+OPEN_STATES: Final = ("planned", "sending")
 
-    intended -> open | unknown -> (closing) -> filled | partial | rejected | canceled
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order to write; exactly one of `notional_cents` (buys) and `nanos` (sells) is set."""
+
+    id: str
+    firm_id: str
+    account_id: AccountId
+    sleeve_id: str
+    batch_id: str
+    security_id: int
+    side: str
+    notional_cents: int | None
+    nanos: int | None
+    reason: str
+    hold_until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSkip:
+    """A name that a plan looked at and left alone."""
+
+    account_id: AccountId
+    batch_id: str
+    security_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """What is still open of an order: cents of a buy, nanoshares of a sell."""
+
+    id: str
+    account_id: AccountId
+    security_id: int
+    side: str
+    state: str
+    open_units: int
+
+
+def write(
+    session: Session, orders: Sequence[NewOrder], skips: Sequence[NewSkip], at_micros: int
+) -> None:
+    """Write orders as planned, and skips once for each batch.
+
+    Raises:
+        IntegrityError: If the same cause made one of the orders before.
     """
-
-    __tablename__ = "block"
-    __table_args__ = (
-        one_of("block_side", "side", "buy", "sell"),
-        one_of(
-            "block_state",
+    insert_many(
+        session,
+        "orders",
+        (
+            "id",
+            "firm_id",
+            "account_id",
+            "sleeve_id",
+            "batch_id",
+            "security_id",
+            "side",
+            "notional_cents",
+            "nanos",
+            "reserved_cents",
+            "reason",
             "state",
-            "intended",
-            "open",
-            "unknown",
-            "filled",
-            "partial",
-            "rejected",
-            "canceled",
+            "filled_nanos",
+            "filled_cents",
+            "fee_cents",
+            "hold_until",
+            "code",
+            "planned_at",
         ),
-        check(
-            "block_size",
-            "(notional_cents > 0 AND nanos IS NULL) OR (nanos > 0 AND notional_cents IS NULL)",
-        ),
-        check("block_fill_cents", "notional_cents IS NULL OR executed_cents <= notional_cents"),
-        check("block_fill_nanos", "nanos IS NULL OR executed_nanos <= nanos"),
-        STRICT,
+        [
+            (
+                o.id,
+                o.firm_id,
+                o.account_id,
+                o.sleeve_id,
+                o.batch_id,
+                o.security_id,
+                o.side,
+                o.notional_cents,
+                o.nanos,
+                o.notional_cents or 0,
+                o.reason,
+                "planned",
+                0,
+                0,
+                0,
+                o.hold_until,
+                "",
+                at_micros,
+            )
+            for o in orders
+        ],
     )
-    id: str = text(key=True)
-    firm_id: str = text(to="firm.id")
-    window: str = text(index=True)
-    broker: str = text()
-    broker_account: str = text()
-    security_id: int = integer()
-    symbol: str = text()
-    side: str = text()
-    notional_cents: int | None = integer(null=True)
-    nanos: int | None = integer(null=True)
-    state: str = text(default="intended", index=True)
-    broker_order_id: str | None = text(null=True)
-    executed_nanos: int = integer(default=0)
-    executed_cents: int = integer(default=0)
-    attempts: int = integer(default=0)
-    code: str = text(default="")
-    created_at: int = integer()
-    closed_at: int | None = integer(null=True)
-
-
-class ExecutionRow(SQLModel, table=True):
-    """An execution of a block as the broker told it; append-only, chained to the firm."""
-
-    __tablename__ = "execution"
-    __table_args__ = chained(
-        "execution", check("execution_size", "nanos > 0 AND cents >= 0 AND fee_cents >= 0")
+    bulk(
+        session,
+        "INSERT INTO skip (account_id, batch_id, security_id, reason, at) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (account_id, batch_id, security_id) DO NOTHING",
+        [(s.account_id, s.batch_id, s.security_id, s.reason, at_micros) for s in skips],
     )
-    id: str = text(key=True)
-    block_id: str = text(to="block.id", index=True)
-    security_id: int = integer()
-    side: str = text()
-    nanos: int = integer()
-    price_micros: int = integer()
-    cents: int = integer()
-    fee_cents: int = integer()
-    executed_at: int = integer()
-    settles_on: str = text()
-    chain: str = text()
-    seq: int = integer()
-    mac: bytes = blob()
 
 
-class BookingRow(SQLModel, table=True):
-    """How far an execution is split over its orders; large blocks take several transactions."""
-
-    __tablename__ = "booking"
-    __table_args__ = (one_of("booking_state", "state", "open", "done"), STRICT)
-    execution_id: str = text(key=True, to="execution.id")
-    position: int = integer()
-    """Order of executions as the broker told them."""
-    state: str = text(default="open", index=True)
-
-
-class FillRow(SQLModel, table=True):
-    """One order's part of an execution; append-only, chained to the account."""
-
-    __tablename__ = "fill"
-    __table_args__ = chained(
-        "fill",
-        UniqueConstraint("execution_id", "order_id", name="uq_fill_once"),
-        check("fill_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0"),
+def open_orders(session: Session, account_ids: Sequence[AccountId]) -> list[OpenOrder]:
+    """Return the orders of accounts that have not ended."""
+    columns = (
+        _ORDER.c.id,
+        _ORDER.c.account_id,
+        _ORDER.c.security_id,
+        _ORDER.c.side,
+        _ORDER.c.state,
+        func.coalesce(_ORDER.c.notional_cents - _ORDER.c.filled_cents, 0)
+        + func.coalesce(_ORDER.c.nanos - _ORDER.c.filled_nanos, 0),
     )
-    id: str = text(key=True)
-    order_id: str = text(to="orders.id", index=True)
-    account_id: str = text(to="account.id", index=True)
-    execution_id: str = text(to="execution.id")
-    nanos: int = integer()
-    cents: int = integer()
-    fee_cents: int = integer()
-    price_micros: int = integer()
-    settles_on: str = text()
-    chain: str = text()
-    seq: int = integer()
-    mac: bytes = blob()
+    statement = select(*columns).where(_ORDER.c.state.in_(OPEN_STATES))
+    return [
+        OpenOrder(row[0], row[1], row[2], row[3], row[4], int(row[5]))
+        for row in select_in(session, statement, _ORDER.c.account_id, account_ids)
+    ]
 
 
-class CursorRow(SQLModel, table=True):
-    """How far we have read someone else's list: executions, activities, bank events."""
+@dataclass(frozen=True, slots=True)
+class PlannedOrder:
+    """A planned order as the window groups it."""
 
-    __tablename__ = "cursor"
-    __table_args__ = (STRICT,)
-    name: str = text(key=True)
-    value: str = text()
+    id: str
+    firm_id: str
+    side: str
+    security_id: int
+    broker_account: str = "omnibus"
+
+
+def planned(session: Session, side: str, before_micros: int) -> list[PlannedOrder]:
+    """Return every planned order of a side, grouped by firm and security."""
+    columns = (_ORDER.c.id, _ORDER.c.firm_id, _ORDER.c.side, _ORDER.c.security_id)
+    statement = (
+        select(*columns)
+        .where(
+            _ORDER.c.state == "planned",
+            _ORDER.c.side == side,
+            _ORDER.c.planned_at <= before_micros,
+        )
+        .order_by(_ORDER.c.firm_id, _ORDER.c.security_id, _ORDER.c.id)
+    )
+    return [PlannedOrder(*row) for row in session.connection().execute(statement)]
+
+
+def assign(session: Session, block_of: Sequence[tuple[str, str]]) -> int:
+    """Put planned orders into blocks: (order id, block id); others are left alone."""
+    return bulk(
+        session,
+        "UPDATE orders SET state = 'sending', block_id = ? WHERE id = ? AND state = 'planned'",
+        [(block_id, order_id) for order_id, block_id in block_of],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOrder:
+    """An order as the splitting of its block sees it."""
+
+    id: str
+    account_id: AccountId
+    security_id: int
+    side: str
+    notional_cents: int | None
+    nanos: int | None
+    reserved_cents: int
+    filled_nanos: int
+    filled_cents: int
+    hold_until: str
+    state: str
+
+    @property
+    def open_units(self) -> int:
+        """Return what is open: cents of a buy, nanoshares of a sell."""
+        if self.notional_cents is not None:
+            return self.notional_cents - self.filled_cents
+        assert self.nanos is not None
+        return self.nanos - self.filled_nanos
+
+
+def of_block(session: Session, block_id: str) -> list[BlockOrder]:
+    """Return the orders of a block in the order of their ids."""
+    columns = (
+        _ORDER.c.id,
+        _ORDER.c.account_id,
+        _ORDER.c.security_id,
+        _ORDER.c.side,
+        _ORDER.c.notional_cents,
+        _ORDER.c.nanos,
+        _ORDER.c.reserved_cents,
+        _ORDER.c.filled_nanos,
+        _ORDER.c.filled_cents,
+        _ORDER.c.hold_until,
+        _ORDER.c.state,
+    )
+    statement = select(*columns).where(_ORDER.c.block_id == block_id).order_by(_ORDER.c.id)
+    return [BlockOrder(*row) for row in session.connection().execute(statement)]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a fill adds to an order."""
+
+    order_id: str
+    nanos: int
+    cents: int
+    fee_cents: int
+    released_cents: int
+    """Cents that leave the reserved book with it."""
+
+
+def advance(session: Session, fills: Sequence[Progress], at_micros: int) -> None:
+    """Add fills to orders; an order whose last unit is filled ends as filled.
+
+    Raises:
+        IntegrityError: If an order would be over-filled.
+    """
+    bulk(
+        session,
+        "UPDATE orders SET filled_nanos = filled_nanos + ?, filled_cents = filled_cents + ?, "
+        "fee_cents = fee_cents + ?, reserved_cents = reserved_cents - ? WHERE id = ?",
+        [(f.nanos, f.cents, f.fee_cents, f.released_cents, f.order_id) for f in fills],
+    )
+    bulk(
+        session,
+        "UPDATE orders SET state = 'filled', closed_at = ? WHERE id = ? AND state = 'sending' "
+        "AND (notional_cents = filled_cents OR nanos = filled_nanos)",
+        [(at_micros, f.order_id) for f in fills],
+    )
+
+
+def end(session: Session, endings: Sequence[tuple[str, str, str]], at_micros: int) -> int:
+    """End orders that are open, nothing reserved any more: (order id, state, code)."""
+    return bulk(
+        session,
+        "UPDATE orders SET state = ?, code = ?, reserved_cents = 0, closed_at = ? "
+        "WHERE id = ? AND state IN ('planned', 'sending')",
+        [(state, code, at_micros, order_id) for order_id, state, code in endings],
+    )
+
+
+def planned_of_account(session: Session, account_id: AccountId) -> list[tuple[str, int]]:
+    """Return (order id, reserved cents) of an account's orders that no window has taken yet."""
+    statement = select(_ORDER.c.id, _ORDER.c.reserved_cents).where(
+        _ORDER.c.account_id == account_id, _ORDER.c.state == "planned"
+    )
+    return [(row[0], int(row[1])) for row in session.connection().execute(statement)]

@@ -1,0 +1,146 @@
+"""Free cash becomes buy orders: what is most underweight first, nothing sold, the rest carried."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlmodel import Session
+
+from robo.core.clock import Clock, to_micros
+from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
+from robo.core.reasons import Reason
+from robo.portfolio import allocator
+from robo.portfolio.chunk import Slots
+from robo.ports.broker import Broker
+from robo.ports.prices import PriceSource
+from robo.services.ordering import Plan, Trade, write
+from robo.services.quoting import Board, board
+from robo.services.turns import Turns
+from robo.store import accounts, chunks
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+
+_PAGE: Final = 2_000
+_SKIPS: Final = frozenset(reason for reason in Reason if reason.value.startswith("skip_"))
+
+
+def plan(
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    prices: PriceSource,
+    clock: Clock,
+    calendar: MarketCalendar,
+    policy: Policy,
+    slot: str,
+) -> int:
+    """Plan the free cash of every account; return how many accounts got orders.
+
+    Running the same slot again plans only what the first run did not reach: an account that was
+    planned has no free cash left, and its batch can be written once only.
+    """
+    minimum = max(policy.order_notional_cents_min, broker.capabilities.buy_notional_cents_min)
+    turns = Turns(db, policy)
+    planned = 0
+    for raw in _pages(db):
+        now = clock.now()
+        prices_now = board(prices, raw.security_ids(), now)
+        plans = _plans(raw, prices_now, minimum, slot, _guess(calendar, policy, now.date()))
+        at_micros = to_micros(now)
+
+        def write_part(session: Session, part: Sequence[Plan], at: int = at_micros) -> None:
+            ids = [one.sleeve.account_id for one in part]
+            ready = accounts.eligible(session, ids)
+            write(session, keyring, [p for p in part if p.sleeve.account_id in ready], at)
+
+        turns.each(plans, write_part)
+        planned += sum(1 for one in plans if one.trades)
+    return planned - len(turns.refused)
+
+
+def _pages(db: Database) -> Iterator[chunks.RawChunk]:
+    after: AccountId | str = ""
+    while True:
+        with db.read() as session:
+            found = accounts.investable(session, after, _PAGE)
+            if not found:
+                return
+            after = found[-1]
+            ready = accounts.eligible(session, found)
+            raw = chunks.read(session, [account for account in found if account in ready])
+        if raw.sleeves:
+            yield raw
+
+
+def _guess(calendar: MarketCalendar, policy: Policy, today: date) -> str:
+    """Return when money whose bank is still silent will have settled at the latest."""
+    return calendar.shift(today, policy.deposit_settle_sessions).isoformat()
+
+
+def _plans(
+    raw: chunks.RawChunk, prices: Board, minimum_cents: int, slot: str, settles: str
+) -> list[Plan]:
+    chunk = chunks.build(raw, prices.price_micros)
+    slots = chunk.slots()
+    blocked = _blocked(raw, prices, slots, chunk.security_ids)
+    rows = np.flatnonzero((chunk.target >= 0) & (chunk.cash_cents >= minimum_cents))
+    buys = allocator.allocate_deposit(
+        np.maximum(slots.value_cents[rows], 0),
+        chunk.cash_cents[rows],
+        slots.weight_ppm[rows],
+        minimum_cents=minimum_cents,
+        blocked=blocked[rows],
+    )
+    plans: list[Plan] = []
+    for place, row in enumerate(rows.tolist()):
+        names = [
+            (chunk.security_ids[column], cents, allocator.reason_of(code))
+            for column, cents, code in zip(
+                slots.security[row].tolist(),
+                buys.buy_cents[place].tolist(),
+                buys.code[place].tolist(),
+                strict=True,
+            )
+            if column >= 0 and code
+        ]
+        sleeve = raw.sleeves[row]
+        hold = raw.hold_until.get(sleeve.account_id, "")
+        trades = tuple(
+            Trade(security, why, buy_cents=cents) for security, cents, why in names if cents
+        )
+        plans.append(
+            Plan(
+                sleeve=sleeve,
+                # Nothing could be bought: say so once a day, not once a slot.
+                cause=slot if trades else slot[:10],
+                trades=trades,
+                skips={
+                    security: why for security, cents, why in names if not cents and why in _SKIPS
+                },
+                hold_until=settles if hold == "?" else hold,
+            )
+        )
+    return plans
+
+
+def _blocked(
+    raw: chunks.RawChunk, prices: Board, slots: Slots, security_ids: Sequence[int]
+) -> NDArray[np.int8]:
+    """Return the reason codes of names that may not be bought, in the shape of the slots."""
+    by_column = np.zeros(len(security_ids) + 1, dtype=np.int8)  # the last stands for padding
+    for column, security_id in enumerate(security_ids):
+        if security_id in prices.stopped:
+            by_column[column] = allocator.reason_code(prices.stopped[security_id])
+    blocked = by_column[slots.security]
+    if raw.restricted:
+        place = {security_id: column for column, security_id in enumerate(security_ids)}
+        restricted = allocator.reason_code(Reason.SKIP_RESTRICTED)
+        for row, sleeve in enumerate(raw.sleeves):
+            columns = [place[s] for s in raw.restricted.get(sleeve.customer_id, ()) if s in place]
+            if columns:
+                blocked[row, np.isin(slots.security[row], columns)] = restricted
+    return blocked

@@ -1,0 +1,123 @@
+"""The one writer of orders: a plan becomes orders, reserved cash and reasons, all or nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session
+
+from robo.core.ids import AccountId, FirmId, child_id
+from robo.core.reasons import Reason
+from robo.ledger import recipes
+from robo.store import events, ledger, orders
+from robo.store.accounts import Sleeve
+from robo.store.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """An intention: cents of a buy or nanoshares of a sell, with the reason."""
+
+    security_id: int
+    reason: Reason
+    buy_cents: int = 0
+    sell_nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one account is going to trade, and what it leaves alone; `cause` names the batch."""
+
+    sleeve: Sleeve
+    cause: str
+    trades: tuple[Trade, ...]
+    skips: Mapping[int, Reason]
+    hold_until: str = ""
+
+    @property
+    def batch_id(self) -> str:
+        """Return the batch: the same cause can only ever make the same orders."""
+        return child_id("bat", self.sleeve.id, self.cause)
+
+    @property
+    def reserve_cents(self) -> int:
+        """Return the cash that the buys need."""
+        return sum(trade.buy_cents for trade in self.trades)
+
+
+def write(session: Session, keyring: Keyring, plans: Sequence[Plan], at_micros: int) -> None:
+    """Write the orders of plans and reserve their cash, in the caller's transaction.
+
+    Raises:
+        InsufficientFundsError: If an account has less free cash than its plan needs.
+        IntegrityError: If a batch was written before.
+    """
+    by_firm: dict[str, list[Plan]] = {}
+    for plan in plans:
+        by_firm.setdefault(plan.sleeve.firm_id, []).append(plan)
+    for firm_id, mine in sorted(by_firm.items()):
+        transfers = [
+            transfer
+            for plan in mine
+            for transfer in recipes.reserve(
+                plan.sleeve.account_id, plan.reserve_cents, plan.batch_id
+            )
+        ]
+        ledger.post(session, keyring.chain, transfers, FirmId(firm_id), at_micros)
+    made = [order for plan in plans for order in _orders(plan)]
+    skips = [
+        orders.NewSkip(plan.sleeve.account_id, plan.batch_id, security_id, reason)
+        for plan in plans
+        for security_id, reason in plan.skips.items()
+    ]
+    orders.write(session, made, skips, at_micros)
+
+
+def _orders(plan: Plan) -> list[orders.NewOrder]:
+    sleeve, batch_id = plan.sleeve, plan.batch_id
+    return [
+        orders.NewOrder(
+            id=child_id("ord", sleeve.id, batch_id, trade.security_id),
+            firm_id=sleeve.firm_id,
+            account_id=sleeve.account_id,
+            sleeve_id=sleeve.id,
+            batch_id=batch_id,
+            security_id=trade.security_id,
+            side="buy" if trade.buy_cents else "sell",
+            notional_cents=trade.buy_cents or None,
+            nanos=trade.sell_nanos or None,
+            reason=trade.reason,
+            hold_until=plan.hold_until if trade.buy_cents else "",
+        )
+        for trade in plan.trades
+    ]
+
+
+def cancel_planned(
+    session: Session,
+    keyring: Keyring,
+    firm_id: FirmId,
+    account_id: AccountId,
+    reason: Reason,
+    at_micros: int,
+) -> int:
+    """Cancel an account's orders that no window has taken; return the cents set free.
+
+    Orders that the broker may know of are left alone: what was told cannot be untold.
+    """
+    found = orders.planned_of_account(session, account_id)
+    transfers = [
+        transfer
+        for order_id, cents in found
+        for transfer in recipes.release(account_id, cents, order_id)
+    ]
+    ledger.post(session, keyring.chain, transfers, firm_id, at_micros)
+    orders.end(session, [(order_id, "canceled", reason) for order_id, _ in found], at_micros)
+    events.emit(
+        session,
+        [
+            events.NewEvent(firm_id, "order.canceled", order_id, account_id=account_id)
+            for order_id, _ in found
+        ],
+        at_micros,
+    )
+    return sum(cents for _, cents in found)

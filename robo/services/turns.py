@@ -1,0 +1,70 @@
+"""Writing in turns: batches hold the database's write lock briefly, then let others in.
+
+How many items fit into a turn is measured and adapted: a turn that took too long halves the next
+one, a short one grows it. An item that the business refuses is split out until it stands alone.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from sqlmodel import Session
+
+from robo.core.errors import RefusedError
+from robo.core.policy import Policy
+from robo.store.database import Database
+
+T = TypeVar("T")
+_FIRST: Final = 64
+_MOST: Final = 20_000
+_AIM: Final = 0.6
+"""Part of the limit aimed at: a commit's disk flush varies more than the work before it."""
+_REST_SECONDS: Final = 0.004
+"""Pause between turns; twice the pause of a waiting writer, so that one always gets in."""
+
+
+@dataclass(slots=True)
+class Turns:
+    """Runs writes in turns; keeps what it learnt of their cost, and the longest turn it took."""
+
+    db: Database
+    policy: Policy
+    size: int = _FIRST
+    longest_ms: float = 0.0
+    turns: int = 0
+    refused: list[tuple[object, RefusedError]] = field(default_factory=list)
+
+    def each(self, items: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
+        """Write all items, a turn at a time; items refused alone are kept in `refused`."""
+        start = 0
+        while start < len(items):
+            part = items[start : start + self.size]
+            self._one(part, write)
+            start += len(part)
+            if start < len(items):
+                time.sleep(_REST_SECONDS)
+
+    def _one(self, part: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
+        began = time.perf_counter()
+        try:
+            with self.db.write() as session:
+                session.connection()  # waiting for the turn is not holding it
+                began = time.perf_counter()
+                write(session, part)
+        except RefusedError as error:
+            if len(part) == 1:
+                self.refused.append((part[0], error))
+                return
+            half = len(part) // 2
+            self._one(part[:half], write)
+            self._one(part[half:], write)
+            return
+        self._learn((time.perf_counter() - began) * 1000, len(part))
+
+    def _learn(self, took_ms: float, count: int) -> None:
+        self.turns += 1
+        self.longest_ms = max(self.longest_ms, took_ms)
+        limit = self.policy.write_lock_ms_max * _AIM
+        fits = int(count * limit / max(took_ms, 0.1))
+        self.size = max(1, min(_MOST, fits, 2 * self.size))

@@ -1,0 +1,450 @@
+"""Blocks, executions and fills: what the broker was told and what it told us."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import UniqueConstraint, func, select
+from sqlmodel import Session, SQLModel
+
+from robo.core.ids import AccountId
+from robo.store.chains import ChainTable, Link, chained
+from robo.store.columns import STRICT, blob, check, integer, one_of, text
+from robo.store.database import bulk, insert_many
+from robo.store.orders import OrderRow
+
+EXECUTIONS: Final = ChainTable(
+    "execution",
+    (
+        "id",
+        "block_id",
+        "security_id",
+        "side",
+        "nanos",
+        "price_micros",
+        "cents",
+        "fee_cents",
+        "executed_at",
+        "settles_on",
+    ),
+)
+FILLS: Final = ChainTable(
+    "fill",
+    (
+        "id",
+        "order_id",
+        "account_id",
+        "execution_id",
+        "nanos",
+        "cents",
+        "fee_cents",
+        "price_micros",
+        "settles_on",
+    ),
+)
+
+
+class BlockRow(SQLModel, table=True):
+    """The broker order that many orders share; `id` is the client id the broker sees.
+
+    intended -> open | unknown -> (closing) -> filled | partial | rejected | canceled
+    """
+
+    __tablename__ = "block"
+    __table_args__ = (
+        one_of("block_side", "side", "buy", "sell"),
+        one_of(
+            "block_state",
+            "state",
+            "intended",
+            "open",
+            "unknown",
+            "filled",
+            "partial",
+            "rejected",
+            "canceled",
+        ),
+        check(
+            "block_size",
+            "(notional_cents > 0 AND nanos IS NULL) OR (nanos > 0 AND notional_cents IS NULL)",
+        ),
+        check("block_fill_cents", "notional_cents IS NULL OR executed_cents <= notional_cents"),
+        check("block_fill_nanos", "nanos IS NULL OR executed_nanos <= nanos"),
+        STRICT,
+    )
+    id: str = text(key=True)
+    firm_id: str = text(to="firm.id")
+    window: str = text(index=True)
+    broker: str = text()
+    broker_account: str = text()
+    security_id: int = integer()
+    symbol: str = text()
+    side: str = text()
+    notional_cents: int | None = integer(null=True)
+    nanos: int | None = integer(null=True)
+    state: str = text(default="intended", index=True)
+    broker_order_id: str | None = text(null=True)
+    executed_nanos: int = integer(default=0)
+    executed_cents: int = integer(default=0)
+    attempts: int = integer(default=0)
+    code: str = text(default="")
+    created_at: int = integer()
+    closed_at: int | None = integer(null=True)
+
+
+class ExecutionRow(SQLModel, table=True):
+    """An execution of a block as the broker told it; append-only, chained to the firm."""
+
+    __tablename__ = "execution"
+    __table_args__ = chained(
+        "execution", check("execution_size", "nanos > 0 AND cents >= 0 AND fee_cents >= 0")
+    )
+    id: str = text(key=True)
+    block_id: str = text(to="block.id", index=True)
+    security_id: int = integer()
+    side: str = text()
+    nanos: int = integer()
+    price_micros: int = integer()
+    cents: int = integer()
+    fee_cents: int = integer()
+    executed_at: int = integer()
+    settles_on: str = text()
+    chain: str = text()
+    seq: int = integer()
+    mac: bytes = blob()
+
+
+class BookingRow(SQLModel, table=True):
+    """How far an execution is split over its orders; large blocks take several transactions."""
+
+    __tablename__ = "booking"
+    __table_args__ = (one_of("booking_state", "state", "open", "done"), STRICT)
+    execution_id: str = text(key=True, to="execution.id")
+    position: int = integer()
+    """Order of executions as the broker told them."""
+    state: str = text(default="open", index=True)
+
+
+class FillRow(SQLModel, table=True):
+    """One order's part of an execution; append-only, chained to the account."""
+
+    __tablename__ = "fill"
+    __table_args__ = chained(
+        "fill",
+        UniqueConstraint("execution_id", "order_id", name="uq_fill_once"),
+        check("fill_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0"),
+    )
+    id: str = text(key=True)
+    order_id: str = text(to="orders.id", index=True)
+    account_id: str = text(to="account.id", index=True)
+    execution_id: str = text(to="execution.id")
+    nanos: int = integer()
+    cents: int = integer()
+    fee_cents: int = integer()
+    price_micros: int = integer()
+    settles_on: str = text()
+    chain: str = text()
+    seq: int = integer()
+    mac: bytes = blob()
+
+
+class CursorRow(SQLModel, table=True):
+    """How far we have read someone else's list: executions, activities, bank events."""
+
+    __tablename__ = "cursor"
+    __table_args__ = (STRICT,)
+    name: str = text(key=True)
+    value: str = text()
+
+
+_BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_EXECUTION: Any = ExecutionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BOOKING: Any = BookingRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_CURSOR: Any = CursorRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block as services see it."""
+
+    id: str
+    firm_id: str
+    window: str
+    broker_account: str
+    security_id: int
+    symbol: str
+    side: str
+    notional_cents: int | None
+    nanos: int | None
+    state: str
+    broker_order_id: str | None
+    executed_nanos: int
+    executed_cents: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSum:
+    """What the orders that point at a block add up to."""
+
+    block_id: str
+    firm_id: str
+    security_id: int
+    side: str
+    notional_cents: int | None
+    nanos: int | None
+
+
+def unwritten(session: Session) -> list[BlockSum]:
+    """Return blocks that orders point at and that were not written yet, with their sums."""
+    statement = (
+        select(
+            _ORDER.c.block_id,
+            _ORDER.c.firm_id,
+            _ORDER.c.security_id,
+            _ORDER.c.side,
+            func.sum(_ORDER.c.notional_cents),
+            func.sum(_ORDER.c.nanos),
+        )
+        .outerjoin(_BLOCK, _BLOCK.c.id == _ORDER.c.block_id)
+        .where(_ORDER.c.state == "sending", _BLOCK.c.id.is_(None))
+        .group_by(_ORDER.c.block_id, _ORDER.c.firm_id, _ORDER.c.security_id, _ORDER.c.side)
+        .order_by(_ORDER.c.side.desc(), _ORDER.c.security_id)
+    )
+    return [
+        BlockSum(*row[:4], *(None if units is None else int(units) for units in row[4:]))
+        for row in session.connection().execute(statement)
+    ]
+
+
+def known(session: Session, block_ids: Sequence[str]) -> set[str]:
+    """Return which of the blocks are written."""
+    statement = select(_BLOCK.c.id).where(_BLOCK.c.id.in_(block_ids))
+    return set(session.connection().execute(statement).scalars())
+
+
+def write(session: Session, blocks: Sequence[Block], broker: str, at_micros: int) -> None:
+    """Write blocks as intended, before the broker is told."""
+    names = (
+        "id",
+        "firm_id",
+        "window",
+        "broker",
+        "broker_account",
+        "security_id",
+        "symbol",
+        "side",
+        "notional_cents",
+        "nanos",
+        "state",
+        "executed_nanos",
+        "executed_cents",
+        "attempts",
+        "code",
+        "created_at",
+    )
+    rows = [
+        (
+            b.id,
+            b.firm_id,
+            b.window,
+            broker,
+            b.broker_account,
+            b.security_id,
+            b.symbol,
+            b.side,
+            b.notional_cents,
+            b.nanos,
+            "intended",
+            0,
+            0,
+            0,
+            "",
+            at_micros,
+        )
+        for b in blocks
+    ]
+    insert_many(session, "block", [f'"{name}"' for name in names], rows)
+
+
+def in_states(session: Session, *states: str) -> list[Block]:
+    """Return blocks in some states; sells first, then by security."""
+    columns = [_BLOCK.c[name] for name in Block.__dataclass_fields__]
+    statement = select(*columns).where(_BLOCK.c.state.in_(states))
+    statement = statement.order_by(_BLOCK.c.side.desc(), _BLOCK.c.security_id, _BLOCK.c.id)
+    return [Block(*row) for row in session.connection().execute(statement)]
+
+
+def get(session: Session, block_id: str) -> Block | None:
+    """Return a block, or None."""
+    columns = [_BLOCK.c[name] for name in Block.__dataclass_fields__]
+    row = session.connection().execute(select(*columns).where(_BLOCK.c.id == block_id)).first()
+    return None if row is None else Block(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the broker said of a block."""
+
+    block_id: str
+    state: str
+    broker_order_id: str | None
+    code: str
+
+
+def record(session: Session, outcomes: Sequence[Outcome]) -> None:
+    """Write what the broker said of blocks that have not ended."""
+    bulk(
+        session,
+        "UPDATE block SET state = ?, broker_order_id = COALESCE(?, broker_order_id), code = ?, "
+        "attempts = attempts + 1 WHERE id = ? AND state IN ('intended', 'unknown', 'open')",
+        [(o.state, o.broker_order_id, o.code, o.block_id) for o in outcomes],
+    )
+
+
+def close(session: Session, block_id: str, state: str, code: str, at_micros: int) -> None:
+    """End a block whose orders have all ended."""
+    bulk(
+        session,
+        "UPDATE block SET state = ?, code = ?, closed_at = ? WHERE id = ?",
+        [(state, code, at_micros, block_id)],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BookedExecution:
+    """An execution as it was told to us."""
+
+    id: str
+    block_id: str
+    security_id: int
+    side: str
+    nanos: int
+    price_micros: int
+    cents: int
+    fee_cents: int
+    executed_at: int
+    settles_on: str
+
+    def link(self, firm_id: str) -> Link:
+        """Return the row on the firm's chain."""
+        return Link(EXECUTIONS, firm_id, tuple(getattr(self, n) for n in EXECUTIONS.columns))
+
+
+def accept(session: Session, executions: Sequence[BookedExecution]) -> None:
+    """Open the booking of executions and add them to their blocks' sums, in the order given.
+
+    Raises:
+        IntegrityError: If an execution was accepted before, or would over-fill its block.
+    """
+    last = session.connection().execute(select(func.max(_BOOKING.c.position))).scalar() or 0
+    insert_many(
+        session,
+        "booking",
+        ("execution_id", "position", "state"),
+        [(e.id, last + 1 + i, "open") for i, e in enumerate(executions)],
+    )
+    bulk(
+        session,
+        "UPDATE block SET executed_nanos = executed_nanos + ?, executed_cents = executed_cents + ? "
+        "WHERE id = ?",
+        [(e.nanos, e.cents, e.block_id) for e in executions],
+    )
+
+
+def accepted(session: Session, execution_ids: Sequence[str]) -> set[str]:
+    """Return which executions were accepted before."""
+    statement = select(_BOOKING.c.execution_id).where(_BOOKING.c.execution_id.in_(execution_ids))
+    return set(session.connection().execute(statement).scalars())
+
+
+def unbooked(session: Session) -> list[BookedExecution]:
+    """Return accepted executions that are not fully booked, in the broker's order."""
+    columns = [_EXECUTION.c[name] for name in BookedExecution.__dataclass_fields__]
+    statement = (
+        select(*columns)
+        .join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id)
+        .where(_BOOKING.c.state == "open")
+        .order_by(_BOOKING.c.position)
+    )
+    return [BookedExecution(*row) for row in session.connection().execute(statement)]
+
+
+def has_unbooked(session: Session, block_id: str) -> bool:
+    """Return whether an execution of the block waits to be booked."""
+    statement = (
+        select(func.count())
+        .select_from(_EXECUTION.join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id))
+        .where(_EXECUTION.c.block_id == block_id, _BOOKING.c.state == "open")
+    )
+    return bool(session.connection().execute(statement).scalar_one())
+
+
+def finish(session: Session, execution_id: str) -> None:
+    """Mark an execution as fully booked."""
+    bulk(session, "UPDATE booking SET state = 'done' WHERE execution_id = ?", [(execution_id,)])
+
+
+def code_of(session: Session, block_id: str) -> str:
+    """Return the code that was recorded last for a block."""
+    statement = select(_BLOCK.c.code).where(_BLOCK.c.id == block_id)
+    return session.connection().execute(statement).scalar() or ""
+
+
+def firms_of(session: Session, block_ids: Sequence[str]) -> dict[str, str]:
+    """Return block id -> firm of the blocks we know."""
+    statement = select(_BLOCK.c.id, _BLOCK.c.firm_id).where(_BLOCK.c.id.in_(block_ids))
+    return {row[0]: row[1] for row in session.connection().execute(statement)}
+
+
+def fills_of(session: Session, execution_id: str) -> dict[str, tuple[int, int]]:
+    """Return order id -> (nanos, cents) that this execution has been booked to already."""
+    statement = select(_FILL.c.order_id, _FILL.c.nanos, _FILL.c.cents).where(
+        _FILL.c.execution_id == execution_id
+    )
+    return {row[0]: (row[1], row[2]) for row in session.connection().execute(statement)}
+
+
+def fill_link(
+    account_id: AccountId, fill_id: str, order_id: str, execution: BookedExecution, part: "Part"
+) -> Link:
+    """Return a fill as a row on its account's chain."""
+    values = (
+        fill_id,
+        order_id,
+        account_id,
+        execution.id,
+        part.nanos,
+        part.cents,
+        part.fee_cents,
+        execution.price_micros,
+        execution.settles_on,
+    )
+    return Link(FILLS, account_id, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One order's part of an execution."""
+
+    nanos: int
+    cents: int
+    fee_cents: int
+
+
+def cursor(session: Session, name: str) -> str:
+    """Return how far a list has been read; empty at the start."""
+    found = session.connection().execute(select(_CURSOR.c.value).where(_CURSOR.c.name == name))
+    return found.scalar() or ""
+
+
+def move_cursor(session: Session, name: str, value: str) -> None:
+    """Remember how far a list has been read, in the transaction that wrote what was read."""
+    bulk(
+        session,
+        "INSERT INTO cursor (name, value) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [(name, value)],
+    )
