@@ -24,6 +24,19 @@ _UNSETTLED: Final = ("requested", "pending", "available")
 
 
 @dataclass(frozen=True, slots=True)
+class Restriction:
+    """What a customer may not do with one security; several sources make it stricter."""
+
+    sell_blocked: bool
+    """Shares already held may not be traded (now)."""
+    to_sell: str
+    """`sell` or `sell_within_budget` if the customer asked for it, else empty."""
+
+
+NO_RESTRICTION: Final = Restriction(sell_blocked=False, to_sell="")
+
+
+@dataclass(frozen=True, slots=True)
 class RawChunk:
     """What the tables say of some accounts, before prices are known.
 
@@ -33,7 +46,7 @@ class RawChunk:
         targets: By target id.
         open_orders: Orders that have not ended, of these accounts.
         lots: Open lots by account.
-        restricted: Securities that a customer may not buy, by customer.
+        restricted: Securities that a customer may not buy, by customer and security.
         hold_until: Latest settlement of deposits that have not settled, ISO; `""` for none,
             `?` where the bank has not said when.
     """
@@ -43,7 +56,7 @@ class RawChunk:
     targets: Mapping[str, tuple[TargetWeight, ...]]
     open_orders: Sequence[orders.OpenOrder]
     lots: Mapping[AccountId, Sequence[lots.OpenLot]]
-    restricted: Mapping[str, Mapping[int, str]]
+    restricted: Mapping[str, Mapping[int, Restriction]]
     hold_until: Mapping[AccountId, str]
 
     @property
@@ -73,7 +86,7 @@ def read(
         targets=targets(session, sorted({sleeve.target_id for sleeve in kept})),
         open_orders=orders.open_orders(session, ids),
         lots=lots.open_lots(session, ids) if with_lots else {},
-        restricted=_restricted(session, sorted({sleeve.customer_id for sleeve in kept})),
+        restricted=restrictions(session, sorted({sleeve.customer_id for sleeve in kept})),
         hold_until=_hold_until(session, ids),
     )
 
@@ -139,12 +152,31 @@ def _hold_until(session: Session, account_ids: Sequence[AccountId]) -> dict[Acco
     return holds
 
 
-def _restricted(session: Session, customer_ids: Sequence[str]) -> dict[str, dict[int, str]]:
-    columns = (_RESTRICTION.c.customer_id, _RESTRICTION.c.security_id, _RESTRICTION.c.verb)
-    found: dict[str, dict[int, str]] = {}
+def restrictions(
+    session: Session, customer_ids: Sequence[str]
+) -> dict[str, dict[int, Restriction]]:
+    """Return customer -> security -> what is forbidden.
+
+    An employer's shares already held are never traded until the customer says what to do with them;
+    `never_trade` blocks selling whatever was said.
+    """
+    columns = (
+        _RESTRICTION.c.customer_id,
+        _RESTRICTION.c.security_id,
+        _RESTRICTION.c.verb,
+        _RESTRICTION.c.source,
+        _RESTRICTION.c.held_choice,
+    )
+    found: dict[str, dict[int, Restriction]] = {}
     rows = select_in(session, select(*columns), _RESTRICTION.c.customer_id, customer_ids)
-    for customer, security_id, verb in rows:
-        found.setdefault(customer, {})[security_id] = verb
+    for customer, security_id, verb, source, choice in rows:
+        selling = choice in {"sell", "sell_within_budget"}
+        blocked = verb == "never_trade" or (source == "employer" and not selling)
+        before = found.setdefault(customer, {}).get(security_id, NO_RESTRICTION)
+        found[customer][security_id] = Restriction(
+            sell_blocked=before.sell_blocked or blocked,
+            to_sell=choice if selling and not before.to_sell else before.to_sell,
+        )
     return found
 
 

@@ -125,3 +125,9 @@ def everything(session: Session) -> tuple[Listing, ...]:
     """Return every security by id."""
     rows = session.connection().execute(_SELECT.order_by(_SECURITY.c.id))
     return tuple(Listing(*row) for row in rows)
+
+
+def gone(session: Session) -> set[int]:
+    """Return the securities that trade no more."""
+    statement = select(_SECURITY.c.id).where(_SECURITY.c.state.in_(("delisted", "merged")))
+    return set(session.connection().execute(statement).scalars())

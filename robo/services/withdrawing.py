@@ -1,0 +1,320 @@
+"""Money out: what is sold for it and why, settled cash only, a close-out that leaves nothing.
+
+requested (something must be sold) -> selling -> settling -> sent -> paid | failed
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from sqlmodel import Session
+
+from robo.core.clock import Clock, to_micros
+from robo.core.errors import (
+    BelowMinimumError,
+    ConflictError,
+    InsufficientFundsError,
+    NotFoundError,
+    RefusedError,
+    RestrictedError,
+)
+from robo.core.ids import AccountId, FirmId, child_id
+from robo.core.policy import Policy
+from robo.core.reasons import Reason
+from robo.ledger import recipes
+from robo.ports.funding import Bank, BankTransfer, TransferDirection
+from robo.ports.prices import PriceSource
+from robo.services import ordering, selling
+from robo.store import accounts, chunks, events, ledger, transfers, withdrawals
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+from robo.store.withdrawals import Withdrawal
+
+_OPEN: Final = ("requested", "selling", "settling")
+
+
+def request(
+    db: Database,
+    keyring: Keyring,
+    prices: PriceSource,
+    clock: Clock,
+    account_id: AccountId,
+    withdrawal_id: str,
+    bank_link_id: str,
+    cents: int | None,
+) -> Withdrawal:
+    """Write down a withdrawal and promise it the settled cash there is; None closes the account.
+
+    Asking twice with the same id gives the same withdrawal.
+
+    Raises:
+        NotFoundError: If the account or the bank link does not exist.
+        ConflictError: If the id was used for another request, or the account is closing.
+        BelowMinimumError: If less than a cent is asked for.
+        InsufficientFundsError: If cash and what may be sold are worth less.
+        RestrictedError: If closing would trade shares that the customer said to leave alone.
+        RefusedError: If a returned deposit is still owed.
+    """
+    with db.read() as session:
+        raw = chunks.read(session, [account_id], with_lots=True)
+    worth = selling.worth(raw, prices, clock.now())
+    at_micros = to_micros(clock.now())
+    with db.write() as session:
+        existing = withdrawals.get(session, withdrawal_id)
+        if existing is not None:
+            return _same(existing, account_id, bank_link_id, cents)
+        sleeve = _sleeve(session, account_id, bank_link_id)
+        settled = withdrawals.settled_cash(session, [account_id])[account_id]
+        _refuse(session, account_id, cents, settled, worth)
+        closing = cents is None
+        promised = settled if cents is None else min(cents, settled)
+        made = Withdrawal(
+            id=withdrawal_id,
+            account_id=account_id,
+            bank_link_id=bank_link_id,
+            cents=cents or 0,
+            promised_cents=promised,
+            closing=int(closing),
+            state="requested" if closing or promised < (cents or 0) else "settling",
+            requested_at=at_micros,
+        )
+        firm_id = FirmId(sleeve.firm_id)
+        if closing:
+            ordering.cancel_planned(
+                session, keyring, firm_id, account_id, Reason.SELL_CLOSE_OUT, at_micros
+            )
+            accounts.set_state(session, account_id, "closing", at_micros)
+            withdrawals.end_plans(session, account_id)
+        withdrawals.add(session, made)
+        moved = recipes.promise_withdrawal(account_id, promised, withdrawal_id)
+        ledger.post(session, keyring.chain, moved, firm_id, at_micros)
+        _emit(session, sleeve, made, "requested", at_micros)
+    return made
+
+
+def _sleeve(session: Session, account_id: AccountId, bank_link_id: str) -> accounts.Sleeve:
+    sleeve = accounts.sleeves(session, [account_id]).get(account_id)
+    link = transfers.link(session, bank_link_id)
+    if sleeve is None or link is None or link.customer_id != sleeve.customer_id:
+        message = "there is no such account or bank link"
+        raise NotFoundError(message)
+    if link.state != "active":
+        message = "the bank link was removed"
+        raise RefusedError(message, code="bank_link_removed")
+    if sleeve.state not in {"open", "blocked"}:
+        message = "the account is closing or closed"
+        raise ConflictError(message, code="account_closing")
+    return sleeve
+
+
+def _refuse(
+    session: Session, account_id: AccountId, cents: int | None, settled: int, worth: selling.Worth
+) -> None:
+    if transfers.owed_deposits(session, [account_id]):
+        message = "a returned deposit has to be brought back first"
+        raise RefusedError(message, code="deposit_owed")
+    if any(w.state in _OPEN for w in withdrawals.of_accounts(session, [account_id])):
+        message = "another withdrawal is being prepared; it must be sent first"
+        raise ConflictError(message, code="withdrawal_open")
+    if cents is None:
+        if worth.blocked:
+            message = "some shares are restricted: say first whether to sell them"
+            raise RestrictedError(message, reasons=[str(s) for s in worth.blocked])
+        return
+    if cents < 1:
+        message = "a withdrawal is at least one cent"
+        raise BelowMinimumError(message)
+    if cents > settled + worth.sellable_cents:
+        message = "settled cash and what may be sold are worth less than that"
+        raise InsufficientFundsError(message)
+
+
+def _same(
+    existing: Withdrawal, account_id: AccountId, bank_link_id: str, cents: int | None
+) -> Withdrawal:
+    wanted = (account_id, bank_link_id, cents is None)
+    same = (existing.account_id, existing.bank_link_id, bool(existing.closing)) == wanted
+    if not same or (cents is not None and existing.cents != cents):
+        message = "this id belongs to another withdrawal"
+        raise ConflictError(message)
+    return existing
+
+
+def plan(
+    db: Database,
+    keyring: Keyring,
+    prices: PriceSource,
+    clock: Clock,
+    policy: Policy,
+    slot: str,
+) -> int:
+    """Plan the sales that withdrawals need; return how many withdrawals got orders."""
+    with db.read() as session:
+        todo = withdrawals.in_states(session, "requested")
+    return sum(_plan_one(db, keyring, prices, clock, policy, one, slot) for one in todo)
+
+
+def _plan_one(
+    db: Database,
+    keyring: Keyring,
+    prices: PriceSource,
+    clock: Clock,
+    policy: Policy,
+    withdrawal: Withdrawal,
+    slot: str,
+) -> int:
+    now = clock.now()
+    with db.read() as session:
+        raw = chunks.read(session, [withdrawal.account_id], with_lots=True)
+    if raw.open_orders:
+        return 0  # what is on its way decides how much is still needed
+    cause = f"{withdrawal.id}/{slot}"
+    made = selling.plan(raw, prices, now, policy, cause, _need(withdrawal))
+    with db.write() as session:
+        current = withdrawals.get(session, withdrawal.id)
+        if current is None or current.state != "requested":
+            return 0
+        ordering.write(session, keyring, [made], to_micros(now))
+        if made.trades:
+            withdrawals.save(session, replace(current, state="selling"))
+    return int(bool(made.trades))
+
+
+def _need(withdrawal: Withdrawal) -> int | None:
+    return None if withdrawal.closing else withdrawal.cents - withdrawal.promised_cents
+
+
+def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock) -> int:
+    """Promise what has settled, send what is complete, tell the bank; return how many were sent."""
+    _sweep(db, clock)
+    with db.read() as session:
+        todo = withdrawals.in_states(session, *_OPEN)
+    for one in todo:
+        with db.write() as session:
+            _advance(session, keyring, one.id, to_micros(clock.now()))
+    with db.read() as session:
+        sent = withdrawals.in_states(session, "sent")
+        tokens = {one.id: transfers.link(session, one.bank_link_id) for one in sent}
+    for one in sent:
+        link = tokens[one.id]
+        assert link is not None
+        # Idempotent by id: telling again after a crash changes nothing.
+        bank.request(BankTransfer(one.id, TransferDirection.PUSH, link.token, one.promised_cents))
+    return len(sent)
+
+
+def _advance(session: Session, keyring: Keyring, withdrawal_id: str, at_micros: int) -> None:
+    """Bring one withdrawal as far as settled cash allows."""
+    one = withdrawals.get(session, withdrawal_id)
+    if one is None or one.state not in _OPEN:
+        return
+    raw = chunks.read(session, [one.account_id])
+    sleeve, balances = raw.sleeves[0], raw.balances[one.account_id]
+    settled = withdrawals.settled_cash(session, [one.account_id])[one.account_id]
+    more = settled if one.closing else min(one.cents - one.promised_cents, settled)
+    if more:
+        moved = recipes.promise_withdrawal(
+            one.account_id, more, f"{one.id}/{one.promised_cents + more}"
+        )
+        ledger.post(session, keyring.chain, moved, FirmId(sleeve.firm_id), at_micros)
+        one = replace(one, promised_cents=one.promised_cents + more)
+    coming = bool(raw.open_orders) or withdrawals.waiting_proceeds(session, one.account_id) > 0
+    done = one.promised_cents >= one.cents and not one.closing
+    if one.closing and not coming:
+        coming = withdrawals.unsettled_deposits(session, one.account_id)
+        done = not coming and not balances.holdings_nanos
+    if done:
+        _finish(session, sleeve, one, at_micros)
+    elif coming or one.state == "requested":
+        state = one.state if raw.open_orders or one.state == "requested" else "settling"
+        withdrawals.save(session, replace(one, state=state))
+    elif balances.holdings_nanos:
+        withdrawals.save(session, replace(one, state="requested"))  # sales brought too little
+    else:
+        # Nothing is left to sell: pay what there is rather than hold it back.
+        _finish(session, sleeve, replace(one, cents=one.promised_cents), at_micros)
+
+
+def _finish(session: Session, sleeve: accounts.Sleeve, one: Withdrawal, at_micros: int) -> None:
+    one = replace(one, cents=max(one.cents, one.promised_cents))
+    if one.promised_cents:
+        withdrawals.save(session, replace(one, state="sent"))
+        _emit(session, sleeve, one, "sent", at_micros)
+        return
+    withdrawals.save(session, replace(one, state="paid", paid_at=at_micros))
+    if one.closing:
+        accounts.set_state(session, one.account_id, "closed", at_micros)
+    _emit(session, sleeve, one, "paid", at_micros)
+
+
+def _sweep(db: Database, clock: Clock) -> None:
+    """Send after a closed account what came late, such as a dividend of shares sold since."""
+    with db.read() as session:
+        late = withdrawals.closed_with_cash(session)
+        before = withdrawals.of_accounts(session, late)
+    at_micros = to_micros(clock.now())
+    for account_id in late:
+        mine = [w for w in before if w.account_id == account_id]
+        if not mine or any(w.state in (*_OPEN, "sent") for w in mine):
+            continue
+        made = Withdrawal(
+            id=child_id("wdr", account_id, "late", len(mine)),
+            account_id=account_id,
+            bank_link_id=mine[0].bank_link_id,
+            cents=0,
+            promised_cents=0,
+            closing=1,
+            state="settling",
+            requested_at=at_micros,
+        )
+        with db.write() as session:
+            if withdrawals.get(session, made.id) is None:
+                withdrawals.add(session, made)
+
+
+def cancel(
+    db: Database, keyring: Keyring, clock: Clock, account_id: AccountId, withdrawal_id: str
+) -> Withdrawal:
+    """Cancel a withdrawal that has not been sent; what was promised becomes free cash again.
+
+    Orders that the broker knows of still fill; what they bring is invested again.
+
+    Raises:
+        NotFoundError: If the account has no such withdrawal.
+        ConflictError: If it was sent, or closes the account.
+    """
+    at_micros = to_micros(clock.now())
+    with db.write() as session:
+        one = withdrawals.get(session, withdrawal_id)
+        if one is None or one.account_id != account_id:
+            message = "there is no such withdrawal"
+            raise NotFoundError(message)
+        if one.state == "canceled":
+            return one
+        if one.state not in _OPEN or one.closing:
+            message = "the money is on its way, or the account is closing"
+            raise ConflictError(message, code="withdrawal_sent")
+        sleeve = accounts.sleeves(session, [account_id])[account_id]
+        firm_id = FirmId(sleeve.firm_id)
+        ordering.cancel_planned(
+            session, keyring, firm_id, account_id, Reason.SELL_WITHDRAWAL, at_micros
+        )
+        moved = recipes.undo_withdrawal(account_id, one.promised_cents, one.id)
+        ledger.post(session, keyring.chain, moved, firm_id, at_micros)
+        one = replace(one, promised_cents=0, state="canceled")
+        withdrawals.save(session, one)
+        _emit(session, sleeve, one, "canceled", at_micros)
+    return one
+
+
+def _emit(
+    session: Session, sleeve: accounts.Sleeve, one: Withdrawal, what: str, at_micros: int
+) -> None:
+    event = events.NewEvent(
+        sleeve.firm_id,
+        f"withdrawal.{what}",
+        one.id,
+        f'{{"cents":"{one.cents}","promised_cents":"{one.promised_cents}"}}',
+        customer_id=sleeve.customer_id,
+        account_id=sleeve.account_id,
+    )
+    events.emit(session, [event], at_micros)
