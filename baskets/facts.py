@@ -51,6 +51,16 @@ class Facts:
     measures: Mapping[str, Measure] = field(default_factory=dict)
     """Field name -> an imported or modelled metric."""
     _grades: dict[int, Band] = field(default_factory=dict, repr=False, compare=False)
+    _shares: dict[tuple[int, str, Kind], Band | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def share(self, security: Security, activity: str, kind: Kind) -> Band | None:
+        """Return a share of revenue, worked out once; None if it is not known."""
+        key = (security.id, activity, kind)
+        if key not in self._shares:
+            self._shares[key] = self.involvement.share(security, activity, kind)
+        return self._shares[key]
 
     def grade(self, security: Security) -> Band:
         """Return our rule-based exposure grade, worked out once."""

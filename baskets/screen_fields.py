@@ -175,7 +175,7 @@ def _involvement(facts: Facts) -> list[Field]:
             f"{activity.key}.{kind}",
             FieldKind.SHARE,
             f"share of revenue from {activity.name}{how}",
-            lambda row: facts.involvement.share(row, activity.key, kind),
+            lambda row: facts.share(row, activity.key, kind),
         )
 
     return [

@@ -1,5 +1,6 @@
 """Checks a written value against the field beside it and turns it into the field's unit."""
 
+import difflib
 from dataclasses import dataclass
 
 from baskets.errors import ScreenError
@@ -21,6 +22,7 @@ _EXPECTED = {
     FieldKind.WORD: "a name, in quotes if it has spaces",
     FieldKind.GRADE: "a grade such as `BBB+`",
 }
+_WORDS_SHOWN_MAX = 12
 TILT_PPM_MIN, TILT_PPM_MAX = -900_000, 3 * WHOLE_PPM
 
 
@@ -108,9 +110,17 @@ def _word(literal: Literal, field: Field) -> int | str:
             raise _wrong(literal, f"`{field.name}` wants one of {grades}")
         return place
     if not word or (field.vocabulary is not None and word not in field.vocabulary):
-        allowed = ", ".join(sorted(field.vocabulary or ()))
-        raise _wrong(literal, f"`{field.name}` wants {_EXPECTED[field.kind]}: one of {allowed}")
+        raise _wrong(literal, f"`{field.name}` wants {_expected_words(word, field)}")
     return word
+
+
+def _expected_words(word: str, field: Field) -> str:
+    """Return the words a closed field can hold; of a long list only those near the one found."""
+    words = sorted(field.vocabulary or ())
+    if len(words) > _WORDS_SHOWN_MAX:
+        near = difflib.get_close_matches(word, words, n=3, cutoff=0.4)
+        return f"one of its {len(words)} names" + (f", such as {' or '.join(near)}" if near else "")
+    return f"one of {', '.join(words)}" if words else _EXPECTED[field.kind]
 
 
 def _amount(literal: Literal) -> _Amount | None:

@@ -107,6 +107,10 @@ class _Test:
     thresholds: tuple[int | str, ...]
 
 
+_Seen = tuple[_Test, Value | None, Truth, bool]
+"""A test, what it saw, its outcome, and whether an even number of `not`s stands above it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Walk:
     """What is collected while one statement is evaluated for one security."""
@@ -114,8 +118,7 @@ class _Walk:
     security: Security
     action: Action
     allowed: list[str]
-    seen: list[tuple[Evidence, bool]] = field(default_factory=list)
-    """Each comparison's evidence and whether it stands below an even number of `not`s."""
+    seen: list[_Seen] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Screen:
             truth = _unknown(expression.unknown, walk.action, positive=positive)
             if expression.unknown is UnknownPolicy.ALLOW:
                 walk.allowed.append(test.field.name)
-        walk.seen.append((_evidence(test, value, truth), positive))
+        walk.seen.append((test, value, truth, positive))
         return truth
 
 
@@ -313,15 +316,17 @@ def _shown_number(kind: FieldKind, number: int) -> str:
     return f"{number / SCORE_MILLI:g}" if kind is FieldKind.SCORE else str(number)
 
 
-def _finding(
-    statement: Statement, truth: Truth, seen: list[tuple[Evidence, bool]]
-) -> Finding | None:
+def _finding(statement: Statement, truth: Truth, seen: list[_Seen]) -> Finding | None:
     """Return why a statement does not let a security pass, or None if it does."""
     passing = Truth.TRUE if statement.action is Action.REQUIRE else Truth.FALSE
     if truth is passing:
         return None
     harmless = {True: passing, False: Truth.FALSE if passing is Truth.TRUE else Truth.TRUE}
-    telling = tuple(piece for piece, positive in seen if piece.truth is not harmless[positive])
+    telling = tuple(
+        _evidence(test, value, outcome)
+        for test, value, outcome, positive in seen
+        if outcome is not harmless[positive]
+    )
     code = _code(statement.action, truth, telling)
     return Finding(code, statement.text, statement.place.line, telling)
 
