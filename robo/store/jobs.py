@@ -184,12 +184,13 @@ def finish(session: Session, job: str, slot: str, lease: Lease, state: str) -> b
 
 
 def put_state(session: Session, job: str, slot: str, lease: Lease, state: str) -> None:
-    """Write a run's state by hand: `skipped` lets what waits for it go on."""
+    """Write the state of a run that nobody holds: `skipped` lets what waits for it go on."""
     bulk(
         session,
         "INSERT INTO job_run (job, slot, state, owner, attempts, claimed_at, heartbeat_at, "
         "finished_at, detail) VALUES (?, ?, ?, ?, 0, ?, ?, ?, '') ON CONFLICT (job, slot) "
-        "DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at",
+        "DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at "
+        "WHERE job_run.state <> 'running'",
         [(job, slot, state, lease.owner, lease.at, lease.at, lease.at)],
     )
 
