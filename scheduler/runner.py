@@ -1,0 +1,223 @@
+"""The one runner: asks the timetable what is due, claims it, runs it, writes down how it ended.
+
+Several runners may share a database: a unique row per (job, slot) decides who runs it, a heartbeat
+shows that its owner lives, and a run whose owner fell silent is taken over. Jobs of one runner run
+one after the other, in the order of the timetable.
+"""
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from robo import logs
+from robo.core.clock import to_micros
+from robo.core.errors import BrokenInvariantError, RoboError
+from robo.runtime import Runtime
+from robo.store import jobs as runs
+from robo.store.jobs import Lease
+from scheduler.when import AtClose, AtOpen, CatchUp, Every, Slot, due_slots, interval_slot, next_due
+
+LOG: Final = logs.get("scheduler")
+LEASE: Final = timedelta(seconds=60)
+"""Silence after which a run's owner counts as dead; six heartbeats."""
+BEAT_SECONDS: Final = 10.0
+RETRY: Final = timedelta(seconds=30)
+"""Pause before a failed session's run is tried again."""
+LOOK_AGAIN: Final = timedelta(seconds=2)
+"""Pause where a session's run waits for another job or another process."""
+_PAUSE_MAX: Final = timedelta(seconds=60)
+_DOUBLINGS_MAX: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A line of the timetable."""
+
+    name: str
+    when: Every | AtOpen | AtClose
+    do: Callable[[Runtime, Slot], int]
+    """Does the work of a slot, and nothing if it was done; returns a count for the log."""
+    catch_up: CatchUp = CatchUp.LATEST
+    after: tuple[str, ...] = ()
+    """Jobs of a session that must have ended before, for the same session."""
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs what is due; `tick` is called about once a second."""
+
+    runtime: Runtime
+    timetable: Sequence[Job]
+    owner: str = field(
+        default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    )
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _quiet_until: dict[str, datetime] = field(default_factory=dict)
+    """Job -> the instant before which nothing of it can be due."""
+    _failures: dict[str, int] = field(default_factory=dict)
+    _seen: datetime | None = None
+    _holding: bool = False
+
+    def tick(self) -> int:
+        """Run everything that is due now; return how many runs that were.
+
+        Raises:
+            BrokenInvariantError: If a job found the books wrong: nothing more may run.
+        """
+        now = self._now()
+        ran = self._run_intervals(now)
+        for job in self.timetable:
+            if isinstance(job.when, Every) or self._quiet_until.get(job.name, now) > now:
+                continue
+            self._quiet_until.pop(job.name, None)
+            ran += self._run_sessions(job, job.when, now)
+        return ran
+
+    def run(self, job: Job, slot: Slot, *, again: bool = False) -> bool:
+        """Run one job for one slot if it may be claimed; return whether it ran to its end.
+
+        Args:
+            job: What to run.
+            slot: What for.
+            again: Also where it ended already; the work itself happens once.
+        """
+        lease = self._lease(self.runtime.clock.now())
+        if again:
+            with self.runtime.db.write() as session:
+                runs.put_state(session, job.name, slot.text, lease, "failed")
+            lease = Lease(lease.owner, lease.at, lease.dead_before, lease.at + 1)
+        with self.runtime.db.write() as session:
+            if not runs.claim(session, job.name, slot.text, lease):
+                return False
+        with self._held():
+            state = self._do(job, slot)
+            self._finish([(job.name, slot.text, state)])
+        return state == "done"
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Keep the claims of this process alive while the block runs."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _run_intervals(self, now: datetime) -> int:
+        """Run the jobs of every few seconds; one transaction claims them, one ends them."""
+        due = []
+        for job in self.timetable:
+            if isinstance(job.when, Every) and self._quiet_until.get(job.name, now) <= now:
+                slot = interval_slot(job.when, now)
+                self._quiet_until[job.name] = slot.at + timedelta(seconds=job.when.seconds)
+                due.append((job, slot))
+        if not due:
+            return 0
+        lease = self._lease(now)
+        with self.runtime.db.write() as session:
+            claimed = [
+                (job, slot)
+                for job, slot in due
+                if runs.claim_every(session, job.name, slot.text, lease)
+            ]
+        with self._held():
+            ended = []
+            for job, slot in claimed:
+                state = "skipped" if self.stopping.is_set() else self._do(job, slot)
+                ended.append((job.name, runs.EVERY, state))
+            self._finish(ended)
+        return len(claimed)
+
+    def _run_sessions(self, job: Job, when: AtOpen | AtClose, now: datetime) -> int:
+        with self.runtime.db.read() as session:
+            last = runs.last_slot(session, job.name)
+        slots = due_slots(when, job.catch_up, last, now, self.runtime.calendar)
+        for ran, slot in enumerate(slots):
+            if self.stopping.is_set() or not self._ready(job, slot) or not self.run(job, slot):
+                self._quiet_until.setdefault(job.name, now + LOOK_AGAIN)
+                return ran
+        self._quiet_until[job.name] = next_due(when, now, self.runtime.calendar)
+        return len(slots)
+
+    def _ready(self, job: Job, slot: Slot) -> bool:
+        with self.runtime.db.read() as session:
+            states = [runs.states(session, name, [slot.text]) for name in job.after]
+        return all(found.get(slot.text) in {"done", "skipped"} for found in states)
+
+    def _do(self, job: Job, slot: Slot) -> str:
+        """Do a job's work; return how it ended."""
+        began = time.perf_counter()
+        try:
+            count = job.do(self.runtime, slot)
+        except BrokenInvariantError as error:
+            self._fail(job, slot, error)
+            raise
+        except Exception as error:  # noqa: BLE001 - one job's failure must not stop the others
+            self._fail(job, slot, error)
+            return "failed"
+        self._failures.pop(job.name, None)
+        if count or not isinstance(job.when, Every):
+            ms = round(1000 * (time.perf_counter() - began))
+            logs.event(LOG, "job.done", job=job.name, slot=slot.text, count=count, ms=ms)
+        return "done"
+
+    def _fail(self, job: Job, slot: Slot, error: Exception) -> None:
+        now = self.runtime.clock.now()
+        times = self._failures[job.name] = self._failures.get(job.name, 0) + 1
+        pause = min(_PAUSE_MAX, timedelta(seconds=2 ** min(times, _DOUBLINGS_MAX)))
+        self._quiet_until[job.name] = now + pause
+        logs.failure(LOG, "job.failed", error, job=job.name, slot=slot.text, attempts=times)
+        code = error.code if isinstance(error, RoboError) else "unexpected"
+        detail = error.detail if isinstance(error, RoboError) else type(error).__name__
+        key = runs.EVERY if isinstance(job.when, Every) else slot.text
+        with self.runtime.db.write() as session:
+            at = to_micros(now)
+            runs.record_failure(session, job.name, key, job.name, code, detail, at)
+            if isinstance(error, BrokenInvariantError):
+                runs.finish(session, job.name, key, self._lease(now), "failed")
+
+    def _finish(self, ended: Sequence[tuple[str, str, str]]) -> None:
+        if not ended:
+            return
+        lease = self._lease(self.runtime.clock.now())
+        with self.runtime.db.write() as session:
+            for name, slot, state in ended:
+                runs.finish(session, name, slot, lease, state)
+
+    def _now(self) -> datetime:
+        """Return the instant; a clock that went back makes us look at every job again."""
+        now = self.runtime.clock.now()
+        if self._seen is not None and now < self._seen:
+            self._quiet_until.clear()
+        self._seen = now
+        return now
+
+    def _lease(self, now: datetime) -> Lease:
+        return Lease(self.owner, to_micros(now), to_micros(now - LEASE), to_micros(now - RETRY))
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(BEAT_SECONDS):
+            if self._holding:
+                try:
+                    with self.runtime.db.write() as session:
+                        runs.beat(session, self.owner, to_micros(self.runtime.clock.now()))
+                except Exception as error:  # noqa: BLE001 - the next beat may come through
+                    logs.failure(LOG, "job.heartbeat_failed", error)
