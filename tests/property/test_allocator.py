@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from robo.core.money import split_cents
 from robo.core.reasons import Reason
-from robo.portfolio import allocator
+from robo.portfolio import allocator, kernels
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile before the first example, whose deadline would count it."""
+    kernels.warm()
+
 
 MILLION = 1_000_000
 MINIMUM = 100

@@ -6,7 +6,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from robo.core import money
-from robo.portfolio import allocator, chunk
+from robo.portfolio import allocator, chunk, kernels
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile before the first example, whose deadline would count it."""
+    kernels.warm()
+
 
 NANOS_MAX, PRICE_MAX = 10**18, 10**12
 holdings = st.one_of(st.integers(-NANOS_MAX, NANOS_MAX), st.integers(-(10**10), 10**10))

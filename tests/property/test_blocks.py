@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo.portfolio import blocks
+from robo.portfolio import blocks, kernels
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile before the first example, whose deadline would count it."""
+    kernels.warm()
+
 
 sizes = st.one_of(
     st.lists(st.integers(0, 2**62 // 50), min_size=1, max_size=50),
