@@ -93,7 +93,7 @@ def _write(
     transfers: list[Transfer] = []
     fills: list[Link] = []
     lot_events: list[lots.LotEvent] = []
-    holds: list[str] = []
+    holds: dict[str, str] = {}
     proceeds: list[tuple[str, AccountId, int, str, str]] = []
     on = business_date(from_micros(execution.executed_at))
     selling = execution.side == "sell"
@@ -113,14 +113,13 @@ def _write(
                 open_lots.get(order.account_id, []), order, part.nanos, net, fill_id, on
             )
             lot_events += closed
-            holds += [""] * len(closed)
             if net > 0:
                 proceed_id = child_id("pro", fill_id)
                 proceeds.append((proceed_id, order.account_id, net, execution.settles_on, fill_id))
         else:
             transfers += recipes.buy(order.account_id, security, part.nanos, part.cents, fill_id)
             lot_events.append(_open(order, part, fill_id, on))
-            holds.append(order.hold_until)
+            holds[lot_events[-1].lot_id] = order.hold_until
     also = [*fills, *(event.link() for event in lot_events)]
     ledger.post(session, keyring.chain, transfers, firm_id, at_micros, also=also)
     lots.apply_events(session, lot_events, holds)

@@ -201,14 +201,18 @@ def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountI
 
 
 def accounts_of_target(
-    session: Session, security_ids: Sequence[int], limit: int
+    session: Session, security_ids: Sequence[int], after: str, limit: int
 ) -> list[AccountId]:
     """Return accounts that are not closed and whose target holds one of the securities."""
     statement = (
         select(_ACCOUNT.c.id)
         .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
         .join(_WEIGHT, _WEIGHT.c.target_id == _SLEEVE.c.target_id)
-        .where(_WEIGHT.c.security_id.in_(security_ids), _ACCOUNT.c.state != "closed")
+        .where(
+            _WEIGHT.c.security_id.in_(security_ids),
+            _ACCOUNT.c.state != "closed",
+            _ACCOUNT.c.id > after,
+        )
         .distinct()
         .order_by(_ACCOUNT.c.id)
         .limit(limit)

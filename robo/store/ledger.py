@@ -9,7 +9,7 @@ from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
 from robo.core.errors import InsufficientFundsError
-from robo.core.ids import AccountId, FirmId
+from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.ledger import chart
 from robo.ledger.entries import Transfer, chain_of
 from robo.store.chains import ChainTable, Link, append, chained
@@ -226,3 +226,22 @@ def asset_sums(session: Session) -> dict[str, int]:
         .having(func.sum(_BALANCE.c.amount) != 0)
     )
     return {asset: int(total) for asset, total in session.connection().execute(statement)}
+
+
+def holders(session: Session, security_id: int) -> list[tuple[AccountId, int]]:
+    """Return (account, nanoshares) of everyone who holds a security, by account."""
+    statement = select(_BALANCE.c.book, _BALANCE.c.amount).where(
+        words(HOLDERS), _BALANCE.c.asset == chart.shares(SecurityId(security_id))
+    )
+    found = [
+        (account, amount)
+        for book, amount in session.connection().execute(statement)
+        if (account := chart.account_of(book)) is not None
+    ]
+    return sorted(found)
+
+
+def held_securities(session: Session) -> list[int]:
+    """Return every security that some customer holds."""
+    statement = select(_BALANCE.c.asset).where(words(HOLDERS)).distinct()
+    return sorted(chart.security_of(a) for a in session.connection().execute(statement).scalars())

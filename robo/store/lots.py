@@ -1,6 +1,6 @@
 """Tax lots, what happened to them, and proceeds that wait for settlement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -154,7 +154,10 @@ def open_lots(session: Session, account_ids: Sequence[AccountId]) -> dict[Accoun
 
 
 def apply_events(
-    session: Session, events: Sequence[LotEvent], hold_until: Sequence[str] | None = None
+    session: Session,
+    events: Sequence[LotEvent],
+    hold_until: Mapping[str, str] | None = None,
+    acquired_on: Mapping[str, str] | None = None,
 ) -> None:
     """Bring lots in line with their events: open inserts one, anything else changes one.
 
@@ -163,12 +166,11 @@ def apply_events(
     Args:
         session: The caller's transaction.
         events: In the order they happen; at most one `open` a lot.
-        hold_until: For each event, until when a lot it opens may not be sold.
+        hold_until: Lot -> until when a lot that is opened may not be sold.
+        acquired_on: Lot -> when its shares were bought, where that is not the event's day: a
+            corporate action carries the holding period over.
     """
-    holds = hold_until or [""] * len(events)
-    opened = [
-        (event, hold) for event, hold in zip(events, holds, strict=True) if event.kind == "open"
-    ]
+    holds, acquired = hold_until or {}, acquired_on or {}
     insert_many(
         session,
         "lot",
@@ -187,13 +189,14 @@ def apply_events(
                 e.lot_id,
                 e.account_id,
                 e.security_id,
-                e.on_date,
+                acquired.get(e.lot_id, e.on_date),
                 e.nanos_delta,
                 e.basis_delta_cents,
-                hold,
+                holds.get(e.lot_id, ""),
                 e.cause,
             )
-            for e, hold in opened
+            for e in events
+            if e.kind == "open"
         ],
     )
     bulk(

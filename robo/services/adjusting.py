@@ -1,0 +1,177 @@
+"""Corporate actions on the books: who was entitled on the ex-date gets what the broker brought.
+
+The price source announces an action; on its ex-date we remember who holds how much. The broker's
+activity says what came in for all of them; it is split by largest remainder over what each held, so
+that our holdings and cash stay equal to the broker's to the last nanoshare and cent.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Final
+
+from sqlmodel import Session
+
+from robo.core.clock import Clock, to_micros
+from robo.core.ids import AccountId, FirmId
+from robo.core.policy import Policy
+from robo.ports.broker import Activity, Broker
+from robo.ports.prices import ActionKind, CorporateAction, PriceSource
+from robo.services import dividing, targeting
+from robo.services.turns import Turns
+from robo.store import accounts, blocks, events, ledger, lots, prices, universe
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+
+_CURSOR: Final = "activities"
+_GONE: Final = {
+    ActionKind.CASH_MERGER: "merged",
+    ActionKind.STOCK_MERGER: "merged",
+    ActionKind.DELISTING: "delisted",
+}
+_PAGE: Final = 500
+
+
+def apply_day(
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    source: PriceSource,
+    clock: Clock,
+    policy: Policy,
+    on: date,
+) -> int:
+    """Apply the actions that go ex on a day and what the broker has brought; return both counts.
+
+    Runs before the day's first trade; twice changes nothing.
+    """
+    at_micros = to_micros(clock.now())
+    announced = source.actions(on)
+    for action in announced:
+        with db.write() as session:
+            _announce(session, action, at_micros)
+    brought = _bring(db, keyring, broker, policy, at_micros)
+    _leave_dead_names(db, at_micros)
+    return len(announced) + brought
+
+
+def _announce(session: Session, action: CorporateAction, at_micros: int) -> None:
+    """Remember the action and who is entitled, and what it does to the universe."""
+    if prices.action_state(session, action.id):
+        return
+    detail = json.dumps(asdict(action), default=str, sort_keys=True, separators=(",", ":"))
+    ex_on, pay_on = action.ex_on.isoformat(), action.pay_on.isoformat()
+    row = (action.id, action.kind.value, action.security_id, ex_on, pay_on, detail)
+    prices.publish(session, [row])
+    held = ledger.holders(session, action.security_id)
+    lots.entitle(
+        session, [(action.id, account, action.security_id, nanos) for account, nanos in held]
+    )
+    if action.kind is ActionKind.SYMBOL_CHANGE and action.new_symbol:
+        universe.rename(session, action.security_id, action.new_symbol)
+    if action.kind in _GONE:
+        universe.set_state(session, action.security_id, _GONE[action.kind])
+    new_id = action.new_security_id
+    if new_id is not None and not universe.by_id(session, [new_id]):
+        parent = universe.by_id(session, [action.security_id])[action.security_id]
+        symbol = action.new_symbol or f"{parent.symbol}.N"
+        universe.add(
+            session,
+            [universe.Listing(new_id, symbol, f"{parent.name} (new)", parent.sector)],
+        )
+    event = events.NewEvent("", f"action.{action.kind.value}", action.id, detail)
+    events.emit(session, [event], at_micros)
+
+
+def _bring(db: Database, keyring: Keyring, broker: Broker, policy: Policy, at_micros: int) -> int:
+    """Apply the broker's activities in its order, each once."""
+    count = 0
+    while True:
+        with db.read() as session:
+            after = blocks.cursor(session, _CURSOR)
+        page = broker.activities(after)
+        if not page.activities:
+            return count
+        for activity in page.activities:
+            _apply(db, keyring, policy, activity, at_micros)
+            count += 1
+        with db.write() as session:
+            blocks.move_cursor(session, _CURSOR, page.cursor)
+
+
+def _apply(
+    db: Database, keyring: Keyring, policy: Policy, activity: Activity, at_micros: int
+) -> None:
+    firm_id = FirmId(activity.broker_account.rpartition("/")[2])
+    with db.read() as session:
+        entitled = lots.entitlements(session, activity.action_id)
+        firms = accounts.sleeves(session, [account for account, _, _ in entitled])
+        detail = prices.action_detail(session, activity.action_id)
+    mine = [row for row in entitled if row[0] in firms and firms[row[0]].firm_id == firm_id]
+    held = sum(nanos for _, nanos, _ in mine)
+    if held != activity.nanos_before or not detail:
+        with db.write() as session:
+            _report(session, firm_id, activity, held, at_micros)
+    if not mine or not detail:
+        return
+    action = json.loads(detail)
+    parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
+    waiting = {account for account, _, state in mine if state == "waiting"}
+    todo = [part for part in parts if part.account_id in waiting]
+
+    def write(session: Session, some: Sequence[dividing.Part]) -> None:
+        open_lots = lots.open_lots(session, [part.account_id for part in some])
+        made = dividing.Booked()
+        for part in some:
+            mine_now = [
+                lot
+                for lot in open_lots.get(part.account_id, [])
+                if lot.security_id == activity.security_id
+            ]
+            made.add(dividing.book(activity, action, part, mine_now))
+        also = [event.link() for event in made.lot_events]
+        ledger.post(session, keyring.chain, made.transfers, firm_id, at_micros, also=also)
+        lots.apply_events(session, made.lot_events, None, made.acquired_on)
+        lots.add_proceeds(session, made.proceeds)
+        lots.fulfil(session, activity.action_id, [part.account_id for part in some])
+        events.emit(session, [_event(firm_id, activity, part) for part in some], at_micros)
+
+    Turns(db, policy).each(todo, write)
+
+
+def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.NewEvent:
+    payload = json.dumps(
+        {
+            "action": activity.kind.value,
+            "security_id": activity.security_id,
+            "cents": str(part.cents),
+            "nanos_delta": str(part.nanos_delta),
+        }
+    )
+    return events.NewEvent(
+        firm_id, "action.applied", activity.action_id, payload, account_id=part.account_id
+    )
+
+
+def _report(
+    session: Session, firm_id: FirmId, activity: Activity, held: int, at_micros: int
+) -> None:
+    payload = json.dumps({"broker_nanos": str(activity.nanos_before), "our_nanos": str(held)})
+    event = events.NewEvent(firm_id, "break.action", activity.id, payload)
+    events.emit(session, [event], at_micros)
+
+
+def _leave_dead_names(db: Database, at_micros: int) -> None:
+    """Point accounts whose target holds a name that is gone at its stand-in."""
+    with db.read() as session:
+        gone = sorted(universe.gone(session))
+    after: AccountId | str = ""
+    while gone:
+        with db.read() as session:
+            found = accounts.accounts_of_target(session, gone, after, _PAGE)
+        if not found:
+            return
+        with db.write() as session:
+            targeting.refresh(session, found, at_micros)
+        after = found[-1]
