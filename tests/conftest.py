@@ -1,6 +1,5 @@
 """Fixtures that every kind of test shares: a real calendar, a still clock, a plug-in context."""
 
-import warnings
 import contextlib
 import secrets
 import warnings

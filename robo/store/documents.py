@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from sqlalchemy import UniqueConstraint
 from sqlmodel import SQLModel
 
 from robo.store.chains import ChainTable, chained
@@ -60,7 +59,6 @@ class MailRow(SQLModel, table=True):
 
     __tablename__ = "mail"
     __table_args__ = (
-        UniqueConstraint("id", name="uq_mail"),
         one_of("mail_state", "state", "waiting", "sent", "failed"),
         STRICT,
     )

@@ -432,7 +432,6 @@ def upgrade() -> None:
     sa.CheckConstraint("state IN ('waiting', 'sent', 'failed')", name='ck_mail_state'),
     sa.ForeignKeyConstraint(['customer_id'], ['customer.id'], ),
     sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('id', name='uq_mail'),
     sqlite_strict=True
     )
     with op.batch_alter_table('mail', schema=None) as batch_op:
