@@ -1,0 +1,125 @@
+"""Withdrawals as services see them, and how much of an account's cash has really settled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.ledger import chart
+from robo.store import ledger
+from robo.store.accounts import AccountRow
+from robo.store.database import bulk, insert_many, select_in
+from robo.store.lots import ProceedRow
+from robo.store.transfers import DepositRow, WithdrawalRow
+
+_WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BALANCE: Any = ledger.BalanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Money on its way to a customer."""
+
+    id: str
+    account_id: AccountId
+    bank_link_id: str
+    cents: int
+    promised_cents: int
+    closing: int
+    state: str
+    requested_at: int
+    paid_at: int | None = None
+
+
+_NAMES = tuple(Withdrawal.__dataclass_fields__)
+_SELECT: Any = select(*(_WITHDRAWAL.c[name] for name in _NAMES))
+
+
+def add(session: Session, withdrawal: Withdrawal) -> None:
+    """Write a withdrawal."""
+    insert_many(
+        session, "withdrawal", _NAMES, [tuple(getattr(withdrawal, name) for name in _NAMES)]
+    )
+
+
+def save(session: Session, withdrawal: Withdrawal) -> None:
+    """Write what changes of a withdrawal: amounts, state, payment."""
+    w = withdrawal
+    bulk(
+        session,
+        "UPDATE withdrawal SET cents = ?, promised_cents = ?, state = ?, paid_at = ? WHERE id = ?",
+        [(w.cents, w.promised_cents, w.state, w.paid_at, w.id)],
+    )
+
+
+def get(session: Session, withdrawal_id: str) -> Withdrawal | None:
+    """Return a withdrawal, or None."""
+    row = session.connection().execute(_SELECT.where(_WITHDRAWAL.c.id == withdrawal_id)).first()
+    return None if row is None else Withdrawal(*row)
+
+
+def of_accounts(session: Session, account_ids: Sequence[AccountId]) -> list[Withdrawal]:
+    """Return the withdrawals of accounts, newest first."""
+    rows = select_in(session, _SELECT, _WITHDRAWAL.c.account_id, account_ids)
+    return sorted((Withdrawal(*row) for row in rows), key=lambda w: (-w.requested_at, w.id))
+
+
+def in_states(session: Session, *states: str) -> list[Withdrawal]:
+    """Return withdrawals in some states, oldest first."""
+    statement = _SELECT.where(_WITHDRAWAL.c.state.in_(states))
+    statement = statement.order_by(_WITHDRAWAL.c.requested_at, _WITHDRAWAL.c.id)
+    return [Withdrawal(*row) for row in session.connection().execute(statement)]
+
+
+def settled_cash(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, int]:
+    """Return the free cash that no bank can take back: without deposits that have not settled."""
+    found = ledger.many_account_balances(session, account_ids)
+    cash = {account: balances.cash_cents for account, balances in found.items()}
+    statement = select(
+        _DEPOSIT.c.account_id, _DEPOSIT.c.state, _DEPOSIT.c.cents, _DEPOSIT.c.advanced_cents
+    ).where(_DEPOSIT.c.state.in_(("requested", "pending", "available")))
+    for account, state, cents, advanced in select_in(
+        session, statement, _DEPOSIT.c.account_id, account_ids
+    ):
+        cash[account] -= cents if state == "available" else advanced
+    return {account: max(0, cents) for account, cents in cash.items()}
+
+
+def waiting_proceeds(session: Session, account_id: AccountId) -> int:
+    """Return the cents of sales that have not settled."""
+    statement = select(func.coalesce(func.sum(_PROCEED.c.cents), 0)).where(
+        _PROCEED.c.account_id == account_id, _PROCEED.c.state == "waiting"
+    )
+    return int(session.connection().execute(statement).scalar_one())
+
+
+def unsettled_deposits(session: Session, account_id: AccountId) -> bool:
+    """Return whether money of the account is still on its way in."""
+    statement = select(func.count()).where(
+        _DEPOSIT.c.account_id == account_id,
+        _DEPOSIT.c.state.in_(("requested", "pending", "available")),
+    )
+    return bool(session.connection().execute(statement).scalar_one())
+
+
+def end_plans(session: Session, account_id: AccountId) -> None:
+    """End the recurring deposits of an account that is closing."""
+    bulk(session, "UPDATE plan SET state = 'ended' WHERE account_id = ?", [(account_id,)])
+
+
+def closed_with_cash(session: Session) -> list[AccountId]:
+    """Return closed accounts that received cash afterwards, such as a late dividend."""
+    book = chart.CUSTOMER_PREFIX + _ACCOUNT.c.id + "/cash"
+    statement = (
+        select(_ACCOUNT.c.id)
+        .join(_BALANCE, (_BALANCE.c.book == book) & (_BALANCE.c.asset == chart.USD))
+        .where(_ACCOUNT.c.state == "closed", _BALANCE.c.amount > 0)
+        .order_by(_ACCOUNT.c.id)
+    )
+    return list(session.connection().execute(statement).scalars())
