@@ -23,8 +23,17 @@ SMALL_LOSS_PERCENT = 5
 MONTHS = 12
 DAYS_PER_YEAR = 365
 
-THEME_AGAINST_VALUE = {"defence": "peace", "oil_and_gas": "fossil_free", "gaming": "no_vices"}
-THEME_AGAINST_ACTIVITY = {"defence": "weapons", "oil_and_gas": "oil_gas", "gaming": "gambling"}
+THEME_AGAINST_VALUE: Mapping[str, frozenset[str]] = {
+    "mobility": frozenset({"climate", "fossil_free"}),  # airlines and cruise lines burn oil
+    "food": frozenset({"nature"}),  # farming and meat
+    "health": frozenset({"nature"}),  # medicines are tested on animals
+}
+THEME_AGAINST_ACTIVITY: Mapping[str, frozenset[str]] = {
+    "energy": frozenset({"gas_distribution", "fossil_power", "nuclear_power"}),
+    "food": frozenset({"pork", "palm_oil", "alcohol"}),
+    "mobility": frozenset({"alcohol", "gambling"}),  # hotels and cruise ships
+    "health": frozenset({"animal_testing"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +85,10 @@ def _target_date_past(case: Case) -> bool:
     return target is not None and target <= case.on
 
 
-def _theme_meets(case: Case, pairs: Mapping[str, str], field: str) -> bool:
-    """Whether a chosen theme is paired with something else the customer chose."""
-    chosen = case.several(field)
-    return any(pairs.get(theme) in chosen for theme in case.several("themes"))
+def _theme_meets(case: Case, pairs: Mapping[str, frozenset[str]], field: str) -> bool:
+    """Whether a chosen theme stands against something else the customer chose."""
+    chosen = set(case.several(field))
+    return any(pairs.get(theme, frozenset()) & chosen for theme in case.several("themes"))
 
 
 _GOAL: dict[str, Condition] = {

@@ -8,6 +8,7 @@ where the facts say.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
 
 from onboarding.errors import StepMissingError
@@ -114,6 +115,7 @@ def require(step: Step, facts: Facts) -> None:
         raise StepMissingError(message, reasons=[name.value for name in missing])
 
 
+@cache
 def _ancestors(step: Step) -> frozenset[Step]:
     """All steps that come before, directly or not."""
     direct = REQUIRES[step]

@@ -116,7 +116,8 @@ def test_a_profile_survives_storage():
 @pytest.mark.parametrize(
     "line",
     ["PO Box 12", "P.O. Box 12", "p o box 12", "P. O. Bx 7", "POB 44", "Post Office Box 1",
-     "Box 99", "PO-Box 5", "\uff30.\uff2f. \uff22\uff4f\uff58 5", "General Delivery", "12 Oak St PMB 4", "postal box 3",
+     "Box 99", "PO-Box 5",
+     "\uff30.\uff2f. \uff22\uff4f\uff58 5", "General Delivery", "12 Oak St PMB 4", "postal box 3",
      "Apt 3, PO BOX 7", "P/O Box 8", "POBOX 81"],
 )  # fmt: skip
 def test_a_post_office_box_is_no_street(line):

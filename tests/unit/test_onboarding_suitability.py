@@ -73,8 +73,8 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "debt_without_card_balance": {"high_interest_debt_cents": 10_000},
     "decisive_without_values": {"values": [], "values_importance": "decisive"},
     "values_without_importance": {"values_importance": "none"},
-    "theme_against_values": {"themes": ["oil_and_gas"], "values": ["fossil_free"]},
-    "theme_against_exclusion": {"themes": ["defence"], "activities_excluded": ["weapons"]},
+    "theme_against_values": {"themes": ["food"], "values": ["nature"]},
+    "theme_against_exclusion": {"themes": ["energy"], "activities_excluded": ["nuclear_power"]},
     "theme_basket_without_theme": {"basket_family": "theme"},
     "employer_without_work": {
         "employers": ["Acme"],
