@@ -57,6 +57,9 @@ class Policy:
     refresh_family_days_max: int = 90
     """Absolute life of a refresh family, however often it is used."""
 
+    step_up_minutes: int = 10
+    """How long a shown password or second factor covers sensitive actions."""
+
     refresh_replay_seconds: int = 10
     """One identical replay of a refresh is answered in this time: a lost reply is no theft."""
 

@@ -19,8 +19,10 @@ from robo.store.database import Database
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment] # there is none
+except ImportError:
+    _HAS_FILE_LOCKS = False
+else:
+    _HAS_FILE_LOCKS = True
 
 _PLACES: Final = 2**62
 """Bytes that may be locked; a lock beyond the end of a file is allowed."""
@@ -66,7 +68,7 @@ class KeyLocks:
             with self._hold_in_postgres(place) as got:
                 yield got
             return
-        if fcntl is None:  # pragma: no cover - Windows
+        if not _HAS_FILE_LOCKS:
             yield True
             return
         descriptor = self._descriptor()
