@@ -58,7 +58,7 @@ def build(recipe: Recipe, facts: Facts) -> Basket:
     following = rest[UNDERSTUDIES : UNDERSTUDIES + BENCH_MAX]
     rejects += _outranked(rest[UNDERSTUDIES:], recipe)
     weights = weights_ppm(chosen, recipe.method, NAME_PPM_MAX, recipe.sector_ppm_max)
-    note = recipe.data_note or (RULE_NOTE if recipe.kind == "rule" else LIST_NOTE)
+    note = recipe.data_note or _note(recipe)
     return Basket(
         id=recipe.id,
         name=recipe.name,
@@ -81,6 +81,16 @@ def build(recipe: Recipe, facts: Facts) -> Basket:
         survivors=len(survivors),
         rejects=tuple(sorted(rejects, key=lambda row: (row.symbol, row.code))),
     )
+
+
+def _note(recipe: Recipe) -> str:
+    """Return on what a basket rests, to be shown with it."""
+    if recipe.kind == "rule":
+        return RULE_NOTE
+    screened = (
+        " Its screens rest on our published rules (source RULE)." if recipe.filter.strip() else ""
+    )
+    return LIST_NOTE + screened
 
 
 def _considered(
