@@ -38,6 +38,15 @@ class Policy:
     deposit_settle_sessions: int = 5
     """Sessions after which we take a deposit as settled where the bank has not said when."""
 
+    plan_catch_up_max: int = 3
+    """Missed dates of a plan made up for after downtime; older ones are reported, not pulled."""
+
+    plans_max: int = 10
+    """Recurring plans an account may have: more is a mistake or an attack."""
+
+    bank_links_max: int = 10
+    """Linked bank accounts a customer may have, for the same reason."""
+
     sell_margin_ppm: int = 5_000
     """0.5 % more is sold than a withdrawal needs, so that a falling price and fees do not leave it
     short; what is left over is invested again."""

@@ -34,6 +34,17 @@ def repay_advance(firm_id: FirmId, cents: int, cause: str) -> list[Transfer]:
     )
 
 
+def undo_advance(
+    firm_id: FirmId, account_id: AccountId, cash_cents: int, owed_cents: int, cause: str
+) -> list[Transfer]:
+    """Return a lent deposit that never came: free cash goes back, the rest becomes receivable."""
+    lent = chart.advance(firm_id)
+    return [
+        *move("advance_undone", chart.cash(account_id), lent, chart.USD, cash_cents, cause),
+        *move("advance_undone", chart.receivable(firm_id), lent, chart.USD, owed_cents, cause),
+    ]
+
+
 def reserve(account_id: AccountId, cents: int, cause: str) -> list[Transfer]:
     """Return free cash becoming promised to orders."""
     source, target = chart.cash(account_id), chart.reserved(account_id)

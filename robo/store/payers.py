@@ -13,6 +13,7 @@ from robo.store.accounts import AccountRow
 from robo.store.customers import CustomerRow
 from robo.store.database import select_in
 from robo.store.documents import AcceptanceRow
+from robo.store.firms import FirmRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Payer:
 
 _ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _CUSTOMER: Any = CustomerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_FIRM: Any = FirmRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACCEPTANCE: Any = AcceptanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _SELECT: Final[Any] = select(
     _ACCOUNT.c.id,
@@ -90,3 +92,9 @@ def acceptances(session: Session, customer_id: str) -> list[tuple[str, str, str,
     statement = select(*columns).where(_ACCEPTANCE.c.customer_id == customer_id)
     rows = session.connection().execute(statement.order_by(_ACCEPTANCE.c.at, _ACCEPTANCE.c.seq))
     return [(document, version, kind, at) for document, version, kind, at in rows]
+
+
+def house_firm(session: Session) -> FirmId:
+    """Return the firm that self-service customers belong to; it hears what concerns nobody else."""
+    statement = select(_FIRM.c.id).order_by(_FIRM.c.house.desc(), _FIRM.c.created_at).limit(1)
+    return FirmId(session.connection().execute(statement).scalar_one())

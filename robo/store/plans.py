@@ -1,7 +1,7 @@
 """Recurring plans: the only SQL on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -58,10 +58,13 @@ def of_account(session: Session, account_id: str) -> list[Plan]:
     return [Plan(*row) for row in rows]
 
 
-def of_link(session: Session, link_id: str) -> list[Plan]:
-    """Return the plans that draw on a bank link and have not ended."""
-    statement = _SELECT.where(_PLAN.c.bank_link_id == link_id, _PLAN.c.state != "ended")
-    return [Plan(*row) for row in session.connection().execute(statement.order_by(_PLAN.c.id))]
+def pause_of_link(session: Session, link_id: str) -> list[Plan]:
+    """Pause the active plans that draw on a bank link; return them as they are now."""
+    statement = _SELECT.where(_PLAN.c.bank_link_id == link_id, _PLAN.c.state == "active")
+    rows = session.connection().execute(statement.order_by(_PLAN.c.id)).all()
+    paused = [replace(Plan(*row), state="paused") for row in rows]
+    save(session, paused)
+    return paused
 
 
 def count(session: Session, account_id: str) -> int:

@@ -334,3 +334,14 @@ def prolong_holds(session: Session, account_id: str, old: str, new: str) -> None
             "WHERE account_id = ? AND hold_until >= ? AND hold_until < ?",
             [(new, account_id, old, new)],
         )
+
+
+def release_holds(session: Session, account_id: str, today: str) -> None:
+    """End the holds of an account today: all of its money is final."""
+    for table in ("lot", "orders"):
+        bulk(
+            session,
+            f"UPDATE {table} SET hold_until = ? "  # noqa: S608 - names are ours
+            "WHERE account_id = ? AND hold_until > ?",
+            [(today, account_id, today)],
+        )

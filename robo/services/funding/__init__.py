@@ -1,0 +1,35 @@
+"""Money in: linked banks, deposits, returns, settlement, recurring plans; see docs/money.md."""
+
+from robo.services.funding.collecting import collect
+from robo.services.funding.linking import link_bank, linked, remove_link
+from robo.services.funding.planning import (
+    PlanChange,
+    change_plan,
+    create_plan,
+    end_plan,
+    run_plans,
+)
+from robo.services.funding.requesting import request_deposit, tell_bank, tell_of
+from robo.services.funding.returning import cure, report_overdue, sweep_cures
+from robo.services.funding.settling import hold_until, settle_proceeds, withdrawable_cents
+
+__all__ = [
+    "PlanChange",
+    "change_plan",
+    "collect",
+    "create_plan",
+    "cure",
+    "end_plan",
+    "hold_until",
+    "link_bank",
+    "linked",
+    "remove_link",
+    "report_overdue",
+    "request_deposit",
+    "run_plans",
+    "settle_proceeds",
+    "sweep_cures",
+    "tell_bank",
+    "tell_of",
+    "withdrawable_cents",
+]

@@ -1,0 +1,250 @@
+"""Asking for deposits: the intention is written first, then the bank is told until it knows."""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from onboarding import agreements
+from robo.core.clock import NEW_YORK, Clock, business_date, to_micros
+from robo.core.errors import (
+    BelowMinimumError,
+    BrokerRejectedError,
+    BrokerUnavailableError,
+    ConflictError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+    NotFoundError,
+    OutOfOrderError,
+    RefusedError,
+)
+from robo.core.money import format_cents
+from robo.core.policy import Policy
+from robo.ports.funding import Bank, BankTransfer, TransferDirection
+from robo.services.funding import notes
+from robo.store import accounts, payers, transfers
+from robo.store.database import Database
+from robo.store.payers import Payer
+from robo.store.transfers import Deposit, Link
+
+_PAGE: Final = 500
+_AGREED: Final = frozenset({"accepted", "demonstrated"})
+
+
+@dataclass(frozen=True, slots=True)
+class DepositOrder:
+    """What somebody asks for; the id is the idempotency key."""
+
+    deposit_id: str
+    account_id: str
+    bank_link_id: str
+    cents: int
+    plan_id: str | None = None
+
+
+def request_deposit(
+    db: Database,
+    clock: Clock,
+    policy: Policy,
+    deposit_id: str,
+    account_id: str,
+    bank_link_id: str,
+    cents: int,
+    plan_id: str | None = None,
+) -> Deposit:
+    """Write down that money shall come from a bank; asking twice with one id is asking once.
+
+    Raises:
+        NotFoundError: If there is no such account, or no such link of the same customer.
+        BelowMinimumError: If the amount is too small to be invested.
+        RefusedError: If the amount or the day's sum is too large (`deposit_too_large`,
+            `deposit_daily_limit`).
+        OutOfOrderError: If identity or agreements come first.
+        ConflictError: If the account is not open.
+        IdempotencyMismatchError: If the id was used for another deposit.
+    """
+    order = DepositOrder(deposit_id, account_id, bank_link_id, cents, plan_id)
+    with db.write() as session:
+        return write_request(session, clock.now(), policy, order)
+
+
+def write_request(session: Session, now: datetime, policy: Policy, order: DepositOrder) -> Deposit:
+    """Write one deposit in the caller's transaction; see `request_deposit` for what it refuses."""
+    known = transfers.deposit(session, order.deposit_id)
+    if known is not None:
+        return _the_same(known, order)
+    payer = payers.payer(session, order.account_id)
+    require_link(session, payer.customer_id, order.bank_link_id)
+    require_amount(order.cents, policy)
+    require_ready(session, payer, business_date(now))
+    _require_daily_room(session, payer, now, order.cents, policy)
+    made = Deposit(
+        id=order.deposit_id,
+        account_id=order.account_id,
+        bank_link_id=order.bank_link_id,
+        plan_id=order.plan_id,
+        cents=order.cents,
+        requested_at=to_micros(now),
+    )
+    transfers.add_deposits(session, [made])
+    notes.deposit(session, payer, made, "requested", to_micros(now))
+    return made
+
+
+def tell_bank(db: Database, bank: Bank, clock: Clock) -> int:
+    """Tell the bank of every deposit it has not confirmed; return how many it took.
+
+    The bank is called outside any transaction. A deposit stays `requested` until the bank's own
+    events say more, so that telling again after a crash, or after silence, is always right.
+    """
+    told, after = 0, ""
+    while True:
+        with db.read() as session:
+            waiting = transfers.untold_deposits(session, after, _PAGE)
+        for deposit, token in waiting:
+            try:
+                told += _tell(db, bank, clock, deposit, token)
+            except BrokerUnavailableError:
+                return told
+        if len(waiting) < _PAGE:
+            return told
+        after = waiting[-1][0].id
+
+
+def tell_of(db: Database, bank: Bank, clock: Clock, deposit_id: str) -> Deposit:
+    """Tell the bank of one deposit now, if it answers; return the deposit as it stands then.
+
+    Raises:
+        NotFoundError: If there is no such deposit.
+    """
+    with db.read() as session:
+        deposit = _existing(session, deposit_id)
+        link = transfers.link(session, deposit.bank_link_id)
+    assert link is not None
+    if deposit.state != "requested":
+        return deposit
+    try:
+        took = _tell(db, bank, clock, deposit, link.token)
+    except BrokerUnavailableError:
+        return deposit
+    if took:
+        return deposit
+    with db.read() as session:
+        return _existing(session, deposit_id)
+
+
+def require_link(session: Session, customer_id: str, bank_link_id: str) -> Link:
+    """Return an active link of this customer.
+
+    Raises:
+        NotFoundError: If there is none; another customer's looks the same.
+    """
+    found = transfers.link(session, bank_link_id)
+    if found is None or found.customer_id != customer_id or found.state != "active":
+        message = "there is no such bank link"
+        raise NotFoundError(message, code="bank_link_not_found")
+    return found
+
+
+def require_ready(session: Session, payer: Payer, today: date) -> None:
+    """Return if this account may take money in.
+
+    Raises:
+        ConflictError: If the account or its customer is not open for business.
+        OutOfOrderError: If identity or agreements come first.
+    """
+    if payer.account_state != "open" or payer.customer_state != "active":
+        message = "the account is not open for deposits"
+        raise ConflictError(message, code="account_not_open")
+    missing = [] if payer.identity_state == "accepted" else ["identity"]
+    if _missing_agreements(session, payer, today):
+        missing.append("agreements")
+    if missing:
+        message = "Before the deposit comes: " + ", ".join(missing) + "."
+        raise OutOfOrderError(message, reasons=missing)
+
+
+def require_amount(cents: int, policy: Policy) -> None:
+    """Return if a single deposit may be this large.
+
+    Raises:
+        BelowMinimumError: If it is too small to be invested.
+        RefusedError: If it is too large (`deposit_too_large`).
+    """
+    if cents < policy.deposit_cents_min:
+        message = f"a deposit is at least ${format_cents(policy.deposit_cents_min)}"
+        raise BelowMinimumError(message, code="deposit_too_small")
+    if cents > policy.deposit_cents_max:
+        message = f"a deposit is at most ${format_cents(policy.deposit_cents_max)}"
+        raise RefusedError(message, code="deposit_too_large")
+
+
+def _missing_agreements(session: Session, payer: Payer, today: date) -> bool:
+    """Return whether a document in force was not accepted in its present version.
+
+    Consent to electronic delivery is a choice, never a condition, so paper customers and those
+    still opening their proof are asked for everything else only.
+    """
+    rows = payers.acceptances(session, payer.customer_id)
+    accepted = {(document, version) for document, version, kind, _ in rows if kind in _AGREED}
+    shown = accepted | {(document, version) for document, version, _, _ in rows}
+    return any(
+        (each.id, str(each.version)) not in (shown if each.action == "deliver" else accepted)
+        for each in agreements.required_agreements(payer.kind, today, paper=True)
+    )
+
+
+def _the_same(known: Deposit, order: DepositOrder) -> Deposit:
+    asked = (order.account_id, order.bank_link_id, order.cents, order.plan_id)
+    if (known.account_id, known.bank_link_id, known.cents, known.plan_id) != asked:
+        message = "this id belongs to another deposit"
+        raise IdempotencyMismatchError(message)
+    return known
+
+
+def _require_daily_room(
+    session: Session, payer: Payer, now: datetime, cents: int, policy: Policy
+) -> None:
+    """Refuse what would exceed the customer's limit of this New York day, over all accounts."""
+    midnight = now.astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0)
+    owned = accounts.accounts_of_customer(session, payer.customer_id)
+    asked = transfers.asked_since(session, owned, to_micros(midnight))
+    if asked + cents > policy.deposit_daily_cents_max:
+        message = f"deposits of one day are at most ${format_cents(policy.deposit_daily_cents_max)}"
+        raise RefusedError(message, code="deposit_daily_limit")
+
+
+def _existing(session: Session, deposit_id: str) -> Deposit:
+    found = transfers.deposit(session, deposit_id)
+    if found is None:
+        message = "there is no such deposit"
+        raise NotFoundError(message)
+    return found
+
+
+def _tell(db: Database, bank: Bank, clock: Clock, deposit: Deposit, token: str) -> bool:
+    """Ask for one pull; return whether the bank took it. A clear no ends the deposit.
+
+    Raises:
+        BrokerUnavailableError: If the outcome is unknown: it will be asked for again.
+    """
+    pull = BankTransfer(deposit.id, TransferDirection.PULL, token, deposit.cents)
+    try:
+        bank.request(pull)
+    except (BrokerRejectedError, InvalidInputError, NotFoundError) as error:
+        _fail(db, clock, deposit.id, error.code)
+        return False
+    return True
+
+
+def _fail(db: Database, clock: Clock, deposit_id: str, code: str) -> None:
+    at = to_micros(clock.now())
+    with db.write() as session:
+        deposit = _existing(session, deposit_id)
+        if deposit.state != "requested":
+            return
+        failed = replace(deposit, state="failed", return_code=code)
+        transfers.save_deposit(session, failed)
+        payer = payers.payer(session, deposit.account_id)
+        notes.deposit(session, payer, failed, "failed", at, code=code)
