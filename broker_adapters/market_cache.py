@@ -10,6 +10,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -78,7 +79,8 @@ class YearCache:
                 if old != path:
                     old.unlink(missing_ok=True)
         except OSError:
-            private.unlink(missing_ok=True)
+            with suppress(OSError):
+                private.unlink()
 
     def _path(self, sessions: Sequence[date]) -> Path:
         return self._directory / f"{sessions[0].year}-{sessions_digest(sessions)}.sim"

@@ -220,7 +220,7 @@ class _YearMaker:
         session.ref[column] -= value
         session.ref[child] = 4.0 * value
         session.changed |= {column, child}
-        session.cash[column] = math.floor(value * MICROS)
+        session.cash[column] = int(self._close[column]) * ppm // MICROS
         self._record(session, ActionKind.SPIN_OFF, column, old=4, other=child, basis=ppm)
 
     def _leave(self, session: _Session, kind: ActionKind, column: int, cash: int) -> None:
@@ -267,7 +267,7 @@ class _YearMaker:
 
     def _apply_news(self, news: Sequence[tuple[Event, int]]) -> None:
         for column in self._offers:
-            self._pinned[column] -= 1
+            self._pinned[column] = max(0, self._pinned[column] - 1)
             offer = self._offers[column] / MICROS
             self._price[column] = offer * (1 - _MERGER_DISCOUNT_A_SESSION * self._pinned[column])
         for event, column in news:
