@@ -13,7 +13,8 @@ from typing import Any
 
 from baskets.data_files import names_in, read_toml
 from baskets.errors import DataFileError, ImportFileError
-from baskets.imports import CELL_LENGTH_MAX, COLUMNS, REQUIRED_COLUMNS, Cells
+from baskets.import_cells import CELL_LENGTH_MAX, Cells
+from baskets.imports import COLUMNS, REQUIRED_COLUMNS
 from baskets.values import SCORE_MILLI
 
 FOLDER = "vendors"
@@ -57,7 +58,7 @@ def long_csv(text: str) -> Iterator[Cells]:
     """Yield the rows of a long-form CSV.
 
     Raises:
-        ImportFileError: If it is not CSV, its columns are not those of the form, or a row is ragged.
+        ImportFileError: If it is not CSV, its columns are wrong, or a row is ragged.
     """
     header, rows = _table(text)
     unknown = set(header) - set(COLUMNS)
