@@ -30,6 +30,8 @@ _TEXT_MAX: Final = 200
 _FRAMES_MAX: Final = 6
 _MICROS: Final = 1_000_000
 _OURS: Final = "robo."
+CRITICAL: Final = logging.CRITICAL
+ERROR: Final = logging.ERROR
 Value = str | int | float | bool | None
 
 

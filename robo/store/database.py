@@ -82,7 +82,8 @@ def connect(url: str) -> Database:
     raise ConfigError(message)
 
 
-def _sqlite_module() -> Any:
+def sqlite_module() -> Any:
+    """Return pysqlite3 where it has a wheel, else the standard library's sqlite3."""
     try:
         from pysqlite3 import dbapi2  # noqa: PLC0415 - there is no wheel for every platform
     except ImportError:
@@ -93,7 +94,7 @@ def _sqlite_module() -> Any:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    module = _sqlite_module()
+    module = sqlite_module()
     safe = tuple(int(part) for part in module.sqlite_version.split(".")) >= WAL_SAFE_VERSION
     engine = create_engine(
         url,
