@@ -11,11 +11,13 @@ from sqlmodel import Session
 from robo.core.clock import Clock, to_micros
 from robo.core.errors import (
     BelowMinimumError,
+    BrokerUnavailableError,
     ConflictError,
     InsufficientFundsError,
     NotFoundError,
     RefusedError,
     RestrictedError,
+    RoboError,
 )
 from robo.core.ids import AccountId, FirmId, child_id
 from robo.core.policy import Policy
@@ -197,9 +199,21 @@ def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock) -> int:
     for one in sent:
         link = tokens[one.id]
         assert link is not None
-        # Idempotent by id: telling again after a crash changes nothing.
-        bank.request(BankTransfer(one.id, TransferDirection.PUSH, link.token, one.promised_cents))
+        _tell(db, keyring, bank, clock, one, link.token)
     return len(sent)
+
+
+def _tell(
+    db: Database, keyring: Keyring, bank: Bank, clock: Clock, one: Withdrawal, token: str
+) -> None:
+    """Tell the bank; idempotent by id, so telling again after a crash changes nothing."""
+    try:
+        bank.request(BankTransfer(one.id, TransferDirection.PUSH, token, one.promised_cents))
+    except BrokerUnavailableError:
+        return  # the next run asks again, under the same id
+    except RoboError:
+        with db.write() as session:
+            _fail(session, keyring, one, to_micros(clock.now()))
 
 
 def _advance(session: Session, keyring: Keyring, withdrawal_id: str, at_micros: int) -> None:
@@ -306,9 +320,24 @@ def cancel(
     return one
 
 
+def _fail(session: Session, keyring: Keyring, one: Withdrawal, at_micros: int) -> None:
+    """Give back what the bank would not take."""
+    sleeve = accounts.sleeves(session, [one.account_id])[one.account_id]
+    firm_id = FirmId(sleeve.firm_id)
+    back = recipes.undo_withdrawal(one.account_id, one.promised_cents, one.id)
+    ledger.post(session, keyring.chain, back, firm_id, at_micros)
+    failed = replace(one, state="failed", promised_cents=0)
+    withdrawals.save(session, failed)
+    if one.closing:
+        # Blocked, not open: the money must wait for a new bank link, not be invested again.
+        accounts.set_state(session, one.account_id, "blocked", at_micros)
+    _emit(session, sleeve, failed, "failed", at_micros)
+
+
 def _emit(
     session: Session, sleeve: accounts.Sleeve, one: Withdrawal, what: str, at_micros: int
 ) -> None:
+    """Write an event of a withdrawal."""
     event = events.NewEvent(
         sleeve.firm_id,
         f"withdrawal.{what}",
