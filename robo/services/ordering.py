@@ -72,6 +72,11 @@ def write(session: Session, keyring: Keyring, plans: Sequence[Plan], at_micros: 
     orders.write(session, made, skips, at_micros)
 
 
+def is_written(session: Session, plan: Plan) -> bool:
+    """Return whether this cause has made orders before."""
+    return orders.batch_exists(session, plan.sleeve.id, plan.batch_id)
+
+
 def _orders(plan: Plan) -> list[orders.NewOrder]:
     sleeve, batch_id = plan.sleeve, plan.batch_id
     return [

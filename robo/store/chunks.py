@@ -180,6 +180,14 @@ def restrictions(
     return found
 
 
+def customers_who_sell(session: Session) -> list[str]:
+    """Return the customers who asked us to sell restricted shares they hold."""
+    statement = select(_RESTRICTION.c.customer_id).where(
+        _RESTRICTION.c.held_choice.in_(("sell", "sell_within_budget"))
+    )
+    return sorted(session.connection().execute(statement.distinct()).scalars())
+
+
 def _ints(values: Sequence[int]) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
 

@@ -329,3 +329,11 @@ def planned_of_account(session: Session, account_id: AccountId) -> list[tuple[st
         _ORDER.c.account_id == account_id, _ORDER.c.state == "planned"
     )
     return [(row[0], int(row[1])) for row in session.connection().execute(statement)]
+
+
+def batch_exists(session: Session, sleeve_id: str, batch_id: str) -> bool:
+    """Return whether a batch has orders."""
+    statement = select(_ORDER.c.id).where(
+        _ORDER.c.sleeve_id == sleeve_id, _ORDER.c.batch_id == batch_id
+    )
+    return session.connection().execute(statement.limit(1)).first() is not None

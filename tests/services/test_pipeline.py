@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from world import World, make_world
 
-from robo.core.errors import ConflictError, InsufficientFundsError, RefusedError
+from robo.core.errors import ConflictError, InsufficientFundsError, RefusedError, RestrictedError
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
-from robo.services import withdrawing
+from robo.services import unwinding, withdrawing
+from robo.store.database import insert_many
 from robo.store.withdrawals import Withdrawal
 
 
@@ -178,3 +179,71 @@ def test_months_of_deposits_withdrawals_and_actions_keep_books_and_broker_equal(
         assert world.scalar("SELECT count(*) FROM orders WHERE state = 'rejected'") > 0
         assert world.scalar("SELECT count(*) FROM entitlement WHERE state = 'done'") > 0
         assert world.scalar("SELECT count(*) FROM event WHERE kind LIKE 'break.%'") == 0
+
+
+def restrict(world: World, account: AccountId, security_id: int, choice: str) -> None:
+    with world.db.write() as session:
+        customer = session.connection().exec_driver_sql(
+            f"SELECT customer_id FROM account WHERE id = '{account}'"
+        )
+        insert_many(
+            session,
+            "restriction",
+            (
+                "id",
+                "customer_id",
+                "security_id",
+                "verb",
+                "source",
+                "reason",
+                "held_choice",
+                "created_at",
+            ),
+            [
+                (
+                    "rst_1",
+                    customer.scalar_one(),
+                    security_id,
+                    "never_buy",
+                    "employer",
+                    "x",
+                    choice,
+                    1,
+                )
+            ],
+        )
+
+
+def test_an_employers_shares_are_left_alone_until_the_customer_says_sell(world: World) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 500_00)
+    world.trade()
+    world.next_session()
+    employer = next(iter(world.balances(account).holdings_nanos))
+    held = world.balances(account).holdings_nanos[employer]
+    restrict(world, account, employer, "none")
+
+    world.pay_in(account, 300_00)
+    ask(world, account, 400_00)
+    unwinding.plan(world.db, world.runtime.keyring, world.runtime.prices, world.clock)
+    world.trade()
+    untouched = world.balances(account).holdings_nanos[employer]
+    with world.db.write() as session:
+        session.connection().exec_driver_sql("UPDATE restriction SET held_choice = 'sell'")
+    unwinding.plan(world.db, world.runtime.keyring, world.runtime.prices, world.clock)
+    unwinding.plan(world.db, world.runtime.keyring, world.runtime.prices, world.clock)
+    world.trade()
+
+    assert untouched == held
+    assert employer not in world.balances(account).holdings_nanos
+    assert world.findings() == []
+
+
+def test_closing_an_account_with_untouchable_shares_is_refused(world: World) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 500_00)
+    world.trade()
+    restrict(world, account, next(iter(world.balances(account).holdings_nanos)), "keep")
+
+    with pytest.raises(RestrictedError):
+        ask(world, account, None)

@@ -1,0 +1,89 @@
+"""Restricted shares that the customer told us to sell: all of them, or those that cost no tax.
+
+Shares of an employer are left alone until the customer says what to do. `sell` sells every free
+lot; `sell_within_budget` sells the lots that realise no gain, because a budget for gains is zero
+until the customer sets one.
+"""
+
+from datetime import datetime
+
+from robo.core.clock import Clock, business_date, to_micros
+from robo.core.ids import AccountId
+from robo.core.money import notional_cents
+from robo.core.reasons import Reason
+from robo.ports.prices import PriceSource
+from robo.services import ordering
+from robo.services.quoting import board
+from robo.store import accounts, chunks
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+from robo.store.lots import OpenLot
+
+
+def plan(db: Database, keyring: Keyring, prices: PriceSource, clock: Clock) -> int:
+    """Plan the sales that customers chose for restricted names; return how many accounts sell.
+
+    Once a business date for each account: what did not sell is asked for again tomorrow.
+    """
+    with db.read() as session:
+        chosen = chunks.customers_who_sell(session)
+        todo = [a for c in chosen for a in accounts.accounts_of_customer(session, c)]
+    return sum(_plan_one(db, keyring, prices, clock.now(), account) for account in todo)
+
+
+def _plan_one(
+    db: Database, keyring: Keyring, prices: PriceSource, now: datetime, account_id: AccountId
+) -> int:
+    with db.read() as session:
+        raw = chunks.read(session, [account_id], with_lots=True)
+    if not raw.sleeves:
+        return 0
+    sleeve = raw.sleeves[0]
+    made = ordering.Plan(
+        sleeve=sleeve,
+        cause=f"unwind/{business_date(now).isoformat()}",
+        trades=_trades(raw, prices, now),
+        skips={},
+    )
+    if not made.trades:
+        return 0
+    with db.write() as session:
+        if ordering.is_written(session, made):
+            return 0
+        ordering.write(session, keyring, [made], to_micros(now))
+    return 1
+
+
+def _trades(raw: chunks.RawChunk, prices: PriceSource, now: datetime) -> tuple[ordering.Trade, ...]:
+    sleeve = raw.sleeves[0]
+    busy = {order.security_id for order in raw.open_orders}
+    rules = raw.restricted.get(sleeve.customer_id, {})
+    today = business_date(now).isoformat()
+    price_micros = board(prices, sorted(rules), now).price_micros
+    trades: list[ordering.Trade] = []
+    for security_id, rule in sorted(rules.items()):
+        price = price_micros.get(security_id)
+        if rule.sell_blocked or not rule.to_sell or security_id in busy or price is None:
+            continue
+        lots = [
+            lot
+            for lot in raw.lots.get(sleeve.account_id, ())
+            if lot.security_id == security_id and lot.hold_until <= today
+        ]
+        if rule.to_sell == "sell_within_budget":
+            # First in, first out is what the booking sells: stop at the first lot with a gain.
+            lots = _without_gain(lots, price)
+        nanos = sum(lot.nanos for lot in lots)
+        if nanos:
+            reason = Reason.SELL_RESTRICTION_CHOICE
+            trades.append(ordering.Trade(security_id, reason, sell_nanos=nanos))
+    return tuple(trades)
+
+
+def _without_gain(lots: list[OpenLot], price_micros: int) -> list[OpenLot]:
+    kept: list[OpenLot] = []
+    for lot in lots:
+        if notional_cents(lot.nanos, price_micros) > lot.basis_cents:
+            break
+        kept.append(lot)
+    return kept
