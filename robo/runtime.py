@@ -72,7 +72,11 @@ class Runtime:
 
 
 def build(
-    settings: Settings, securities: Iterable[ListedSecurity], *, policy: Policy | None = None
+    settings: Settings,
+    securities: Iterable[ListedSecurity],
+    *,
+    policy: Policy | None = None,
+    clock: Clock | None = None,
 ) -> Runtime:
     """Build everything that the settings name.
 
@@ -80,6 +84,7 @@ def build(
         settings: What the process was told.
         securities: From `store.universe`; what plug-ins may know of the universe.
         policy: Another policy than the default.
+        clock: The time-lapse's own, in step with the database's; else what the settings say.
 
     Raises:
         ConfigError: If a plug-in, a key or the schema is not what it should be.
@@ -87,7 +92,8 @@ def build(
     db = open_database(settings)
     require_current(db)
     keyring = load_keyring(settings)
-    clock: Clock = DatabaseClock(db) if settings.clock == "sim" else SystemClock()
+    if clock is None:
+        clock = DatabaseClock(db) if settings.clock == "sim" else SystemClock()
     context = PluginContext(
         settings=settings.plugins,
         clock=clock,
@@ -115,7 +121,9 @@ def build(
     )
 
 
-def boot(settings: Settings, *, policy: Policy | None = None) -> Runtime:
+def boot(
+    settings: Settings, *, policy: Policy | None = None, clock: Clock | None = None
+) -> Runtime:
     """Build everything for a database that is migrated and knows its universe.
 
     Raises:
@@ -131,7 +139,7 @@ def boot(settings: Settings, *, policy: Policy | None = None) -> Runtime:
     if not securities:
         message = "the database knows no securities: run `robo migrate`"
         raise ConfigError(message)
-    return build(settings, securities, policy=policy)
+    return build(settings, securities, policy=policy, clock=clock)
 
 
 def open_database(settings: Settings) -> Database:

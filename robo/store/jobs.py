@@ -94,6 +94,15 @@ def set_sim_instant(session: Session, micros: int) -> None:
     )
 
 
+def start_sim_clock(session: Session, micros: int) -> None:
+    """Set the simulated clock where it was never set."""
+    bulk(
+        session,
+        "INSERT INTO sim_clock (id, instant) VALUES (1, ?) ON CONFLICT (id) DO NOTHING",
+        [(micros,)],
+    )
+
+
 def raise_counter(session: Session, name: str, value: int) -> None:
     """Let a counter be at least this much."""
     bulk(

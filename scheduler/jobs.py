@@ -1,0 +1,112 @@
+"""The timetable: every job, when it runs, what happens to missed sessions, what must come before.
+
+The order is the order within a wake-up: bad news and settled money first, then plans, then trades,
+then what follows from them. Each function may run twice for the same slot; the second time it finds
+nothing left to do.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from robo.core.clock import to_micros
+from robo.runtime import Runtime
+from robo.services import (
+    adjusting,
+    anchoring,
+    funding,
+    investing,
+    marking,
+    trading,
+    withdrawing,
+)
+from robo.store import jobs as runs
+from robo.store import tokens
+from scheduler.runner import Job
+from scheduler.when import AtClose, AtOpen, CatchUp, Every, Slot
+
+_MONEY: Final = Every(2)
+"""Seconds from a deposit to its orders, at most, beside what bank and broker take."""
+_FAILURES_KEPT: Final = timedelta(days=365)
+
+
+def _adjust(rt: Runtime, slot: Slot) -> int:
+    return adjusting.apply_day(
+        rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.policy, slot.on
+    )
+
+
+def _settle(rt: Runtime, slot: Slot) -> int:
+    return funding.settle_proceeds(rt.db, rt.keyring, rt.clock, rt.policy, slot.on)
+
+
+def _run_plans(rt: Runtime, slot: Slot) -> int:
+    return funding.run_plans(rt.db, rt.clock, rt.calendar, rt.policy, slot.on)
+
+
+def _tell_bank(rt: Runtime, _slot: Slot) -> int:
+    return funding.tell_bank(rt.db, rt.bank, rt.clock)
+
+
+def _collect_bank(rt: Runtime, _slot: Slot) -> int:
+    return funding.collect(rt.db, rt.keyring, rt.bank, rt.clock, rt.calendar, rt.policy)
+
+
+def _collect_fills(rt: Runtime, _slot: Slot) -> int:
+    return trading.collect(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
+
+
+def _plan_withdrawals(rt: Runtime, slot: Slot) -> int:
+    return withdrawing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy, slot.text)
+
+
+def _invest_cash(rt: Runtime, slot: Slot) -> int:
+    return investing.plan(
+        rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
+    )
+
+
+def _send(rt: Runtime, slot: Slot) -> int:
+    return trading.send(rt.db, rt.broker, rt.clock, rt.policy, slot.text)
+
+
+def _pay(rt: Runtime, _slot: Slot) -> int:
+    return withdrawing.pay(rt.db, rt.keyring, rt.bank, rt.clock)
+
+
+def _mark_day(rt: Runtime, slot: Slot) -> int:
+    return marking.mark_day(rt.db, rt.prices, slot.on)
+
+
+def _anchor(rt: Runtime, _slot: Slot) -> int:
+    made = anchoring.anchor(rt.db, rt.keyring, rt.clock, rt.settings.anchors_path)
+    return made.changed if made else 0
+
+
+def _housekeeping(rt: Runtime, _slot: Slot) -> int:
+    now = rt.clock.now()
+    with rt.db.write() as session:
+        old = runs.forget_failures(session, to_micros(now - _FAILURES_KEPT))
+        return old + tokens.sweep(session, to_micros(now))
+
+
+TIMETABLE: Final = (
+    Job("adjust", AtOpen(-90), _adjust, CatchUp.EACH),
+    Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
+    Job("run-plans", AtOpen(-75), _run_plans, CatchUp.EACH),
+    Job("tell-bank", _MONEY, _tell_bank),
+    Job("collect-bank", _MONEY, _collect_bank),
+    Job("collect-fills", _MONEY, _collect_fills),
+    Job("plan-withdrawals", _MONEY, _plan_withdrawals),
+    Job("invest-cash", _MONEY, _invest_cash),
+    Job("trade-window", _MONEY, _send),
+    Job("book-fills", _MONEY, _collect_fills),
+    Job("pay-withdrawals", _MONEY, _pay),
+    Job("mark-day", AtClose(15), _mark_day, CatchUp.EACH, after=("adjust",)),
+    Job("anchor", Every(1_800), _anchor),
+    Job("housekeeping", Every(3_600), _housekeeping),
+)
+
+
+def find(name: str) -> Job | None:
+    """Return the job of that name."""
+    return next((job for job in TIMETABLE if job.name == name), None)
