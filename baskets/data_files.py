@@ -22,8 +22,8 @@ def read_text(*parts: str) -> str:
     """
     place = data_root().joinpath(*parts)
     if not place.is_file():
-        msg = f"{'/'.join(parts)} is missing"
-        raise DataFileError(msg, code="data_file_missing")
+        message = f"{'/'.join(parts)} is missing"
+        raise DataFileError(message, code="data_file_missing")
     return place.read_text(encoding="utf-8")
 
 
@@ -36,8 +36,8 @@ def read_toml(*parts: str) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(*parts))
     except tomllib.TOMLDecodeError as error:
-        msg = f"{'/'.join(parts)}: {error}"
-        raise DataFileError(msg) from error
+        message = f"{'/'.join(parts)}: {error}"
+        raise DataFileError(message) from error
 
 
 def names_in(folder: str, ending: str) -> Iterator[str]:

@@ -92,8 +92,7 @@ def origin_of(text: Callable[[str], str], vendor: str, as_of: date) -> Origin:
     """Return where a row's value comes from and how good it is, or raise."""
     quality = text("quality")
     if quality not in {str(number) for number in QUALITIES}:
-        msg = "quality"
-        raise RowError(msg, "bad_choice", "quality is 1, 2, 3, 4 or 5")
+        raise RowError(column="quality", code="bad_choice", detail="quality is 1, 2, 3, 4 or 5")
     basis = choice_of(text("basis"), "basis", BASES)
     return Origin(vendor, basis, int(quality), text("source_ref"), as_of)
 
@@ -130,19 +129,22 @@ def value_of(text: Callable[[str], str], unit: str, origin: Origin) -> Value:
         if (least is not None and number < least) or (most is not None and number > most):
             raise RowError(name, "out_of_scale", f"{ends[name]} is outside its declared scale")
     if ("low" in found) != ("high" in found) or (origin.basis == "range" and "low" not in found):
-        msg = "low"
-        raise RowError(msg, "half_a_band", "a range needs both `low` and `high`")
+        raise RowError(
+            column="low", code="half_a_band", detail="a range needs both `low` and `high`"
+        )
     if not found:
-        msg = "value_num"
-        raise RowError(msg, "missing_value", "there is neither a value nor a range")
+        raise RowError(
+            column="value_num", code="missing_value", detail="there is neither a value nor a range"
+        )
     if origin.basis == "max_estimate" and "low" not in found:
         found["low"], found["high"] = 0, found.pop("value_num")
     low = found.get("low", found.get("value_num", 0))
     high = found.get("high", low)
     central = found.get("value_num", (low + high) // 2)
     if not low <= central <= high:
-        msg = "low"
-        raise RowError(msg, "band_not_in_order", "low <= value <= high does not hold")
+        raise RowError(
+            column="low", code="band_not_in_order", detail="low <= value <= high does not hold"
+        )
     return Band(low, central, high, origin)
 
 
@@ -150,12 +152,14 @@ def _graded(text: Callable[[str], str], origin: Origin) -> Word:
     scale = SCALES.get(text("scale"))
     if scale is None:
         known = ", ".join(sorted(SCALES))
-        msg = "scale"
-        raise RowError(msg, "undeclared_scale", f"a rating declares its scale: {known}")
+        raise RowError(
+            column="scale", code="undeclared_scale", detail=f"a rating declares its scale: {known}"
+        )
     if scale.place(text("value_text")) is None:
         grades = ", ".join(scale.grades)
-        msg = "value_text"
-        raise RowError(msg, "bad_choice", f"not a grade of {scale.name}: {grades}")
+        raise RowError(
+            column="value_text", code="bad_choice", detail=f"not a grade of {scale.name}: {grades}"
+        )
     return Word(text("value_text"), origin)
 
 
@@ -167,8 +171,9 @@ def _bounds(scale: str, unit: str) -> tuple[int, int | None, int | None]:
     """
     if unit in {"pct_revenue", "pct"}:
         if scale not in _PERCENT_SCALES:
-            msg = "scale"
-            raise RowError(msg, "undeclared_scale", "say `percent` or `fraction`")
+            raise RowError(
+                column="scale", code="undeclared_scale", detail="say `percent` or `fraction`"
+            )
         return _PERCENT_SCALES[scale], 0, WHOLE_PPM
     if unit == "usd":
         return 100, 0, None
@@ -176,8 +181,11 @@ def _bounds(scale: str, unit: str) -> tuple[int, int | None, int | None]:
         return SCORE_MILLI, 0, None
     least, _, most = scale.partition("..")
     if not least or not most:
-        msg = "scale"
-        raise RowError(msg, "undeclared_scale", "a score declares its ends, such as `0..100`")
+        raise RowError(
+            column="scale",
+            code="undeclared_scale",
+            detail="a score declares its ends, such as `0..100`",
+        )
     return (
         SCORE_MILLI,
         _number(least, "scale", SCORE_MILLI),
@@ -197,8 +205,15 @@ def check_label(
     if not label or not isinstance(value, Band):
         return
     if bands is None:
-        msg = "value_text"
-        raise RowError(msg, "label_without_bands", "nobody said what this label means")
+        raise RowError(
+            column="value_text",
+            code="label_without_bands",
+            detail="nobody said what this label means",
+        )
     band = bands.get(label.lower())
     if band is None or not band[0] <= value.central < band[1]:
-        msg = "value_text"
+        raise RowError(
+            column="value_text",
+            code="label_contradicts_score",
+            detail=f"{label[:40]!r} does not fit the score beside it",
+        )

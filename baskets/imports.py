@@ -198,8 +198,9 @@ def _row(
     text = reader_of(cells)
     vendor, metric = name_of(text("vendor"), "vendor"), name_of(text("metric"), "metric")
     if vendor == "rule":
-        msg = "vendor"
-        raise RowError(msg, "reserved_vendor", "`rule` is the name of our own grade")
+        raise RowError(
+            column="vendor", code="reserved_vendor", detail="`rule` is the name of our own grade"
+        )
     id_type = choice_of(text("id_type"), "id_type", ID_TYPES)
     unit = choice_of(text("unit"), "unit", UNITS)
     part = part_of(text("sub_metric"), unit)
@@ -207,8 +208,7 @@ def _row(
     value = value_of(text, unit, origin_of(text, vendor, as_of))
     check_label(text, value, label_bands.get((vendor, metric)))
     if not text("id"):
-        msg = "id"
-        raise RowError(msg, "missing_value", "the identifier is missing")
+        raise RowError(column="id", code="missing_value", detail="the identifier is missing")
     number = identities.find(id_type, text("id"))
     if number is None:
         return None

@@ -163,8 +163,8 @@ def involvement_from(document: Mapping[str, Any]) -> Involvement:
         activity, kind = _activity_and_kind(row, activities)
         full = (str(row["symbol"]), activity, kind)
         if full in overrides:
-            msg = f"involvement.toml: two overrides for {full}"
-            raise DataFileError(msg)
+            message = f"involvement.toml: two overrides for {full}"
+            raise DataFileError(message)
         overrides[full] = _band(row, str(row["reason"]))
     return Involvement(activities, rules, overrides, {})
 
@@ -174,13 +174,13 @@ def _activity_and_kind(
 ) -> tuple[str, Kind]:
     activity = str(row.get("activity"))
     if activity not in activities:
-        msg = f"involvement.toml: unknown activity {activity!r}"
-        raise DataFileError(msg)
+        message = f"involvement.toml: unknown activity {activity!r}"
+        raise DataFileError(message)
     try:
         return activity, Kind(row["kind"])
     except (KeyError, ValueError) as error:
-        msg = f"involvement.toml: {activity}: unknown kind {error}"
-        raise DataFileError(msg) from error
+        message = f"involvement.toml: {activity}: unknown kind {error}"
+        raise DataFileError(message) from error
 
 
 def _band(row: Mapping[str, Any], note: str) -> Band:
@@ -190,8 +190,8 @@ def _band(row: Mapping[str, Any], note: str) -> Band:
     try:
         return Band(low, central, high, Origin(RULE_SOURCE, basis, int(row["quality"]), note))
     except ValueError as error:
-        msg = f"involvement.toml: {row.get('activity')}: {error}"
-        raise DataFileError(msg) from error
+        message = f"involvement.toml: {row.get('activity')}: {error}"
+        raise DataFileError(message) from error
 
 
 @cache

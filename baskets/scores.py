@@ -94,12 +94,12 @@ class ScoreTable:
         for row in rows:
             there = grown.setdefault(row.key, row)
             if not _same(there, row):
-                msg = (
+                message = (
                     f"{row.key.vendor} {row.key.metric} of security {row.key.security_id} on"
                     f" {row.key.as_of} is already known with another value; send a new date"
                 )
                 raise ImportFileError(
-                    msg,
+                    message,
                     code="row_rewrites_history",
                 )
         return ScoreTable(grown)

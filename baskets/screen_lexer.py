@@ -81,9 +81,9 @@ def tokens_of(text: str) -> list[Token]:
         ScreenError: At the first character that belongs to no token, or if the text is too long.
     """
     if len(text) > TEXT_LENGTH_MAX:
-        msg = f"the screen has {len(text)} characters, at most {TEXT_LENGTH_MAX} are read"
+        message = f"the screen has {len(text)} characters, at most {TEXT_LENGTH_MAX} are read"
         raise ScreenError(
-            msg,
+            message,
             code="screen_too_long",
             place=Place(1, 1),
         )
@@ -113,9 +113,9 @@ def _token(piece: re.Match[str], place: Place) -> Token | None:
     if group in {"space", "comment"}:
         return None
     if group in {"word", "text"} and len(text) > WORD_LENGTH_MAX:
-        msg = f"a word has {len(text)} letters, at most {WORD_LENGTH_MAX} are read"
+        message = f"a word has {len(text)} letters, at most {WORD_LENGTH_MAX} are read"
         raise ScreenError(
-            msg,
+            message,
             code="screen_too_long",
             place=place,
         )

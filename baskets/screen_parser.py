@@ -131,15 +131,13 @@ class _Parser:
             if self._next.kind is TokenKind.END:
                 return tuple(statements)
             if len(statements) == STATEMENTS_MAX:
-                msg = f"more than {STATEMENTS_MAX} statements"
-                raise self._limit(msg)
+                raise self._limit(what=f"more than {STATEMENTS_MAX} statements")
             statements.append(self._statement())
 
     def _statement(self) -> Statement:
         first = self._next
         if first.kind is not TokenKind.KEYWORD or first.text not in set(Action):
-            msg = "`exclude`, `require` or `tilt`"
-            raise self._unexpected(msg)
+            raise self._unexpected(expected="`exclude`, `require` or `tilt`")
         self._at += 1
         expression = self._expression()
         tilt = None
@@ -148,8 +146,7 @@ class _Parser:
             tilt = self._literal()
         last = self._tokens[self._at - 1]
         if self._next.kind not in {TokenKind.END_STATEMENT, TokenKind.END}:
-            msg = "`and`, `or` or the end of the statement"
-            raise self._unexpected(msg)
+            raise self._unexpected(expected="`and`, `or` or the end of the statement")
         return Statement(
             Action(first.text), expression, tilt, first.place, self._slice(first, last)
         )
@@ -171,8 +168,7 @@ class _Parser:
     def _factor(self) -> Expression:
         self._depth += 1
         if self._depth > DEPTH_MAX:
-            msg = f"nested deeper than {DEPTH_MAX}"
-            raise self._limit(msg)
+            raise self._limit(what=f"nested deeper than {DEPTH_MAX}")
         try:
             if self._is_keyword("not"):
                 self._at += 1
@@ -189,8 +185,7 @@ class _Parser:
     def _comparison(self) -> Comparison:
         first = self._next
         if first.kind is not TokenKind.WORD:
-            msg = "a field, `not` or `(`"
-            raise self._unexpected(msg)
+            raise self._unexpected(expected="a field, `not` or `(`")
         self._at += 1
         test, literals = self._test()
         mode, unknown = self._modifiers()
@@ -209,13 +204,11 @@ class _Parser:
             return "not in", self._list()
         if token.kind is TokenKind.KEYWORD and token.text == "is":
             if not (self._is_keyword("known") or self._is_keyword("unknown")):
-                msg = "`known` or `unknown`"
-                raise self._unexpected(msg)
+                raise self._unexpected(expected="`known` or `unknown`")
             self._at += 1
             return self._tokens[self._at - 1].text, ()
         self._at -= 1
-        msg = "a comparison such as `>=`, `in`, `not in` or `is known`"
-        raise self._unexpected(msg)
+        raise self._unexpected(expected="a comparison such as `>=`, `in`, `not in` or `is known`")
 
     def _list(self) -> tuple[Literal, ...]:
         self._sign("(", "`(`")
@@ -223,8 +216,7 @@ class _Parser:
         while self._is_sign(","):
             self._at += 1
             if len(literals) == LIST_LENGTH_MAX:
-                msg = f"a list longer than {LIST_LENGTH_MAX}"
-                raise self._limit(msg)
+                raise self._limit(what=f"a list longer than {LIST_LENGTH_MAX}")
             literals.append(self._literal())
         self._sign(")", "`,` or `)`")
         return tuple(literals)
@@ -232,8 +224,7 @@ class _Parser:
     def _literal(self) -> Literal:
         token = self._next
         if token.kind not in {TokenKind.WORD, TokenKind.TEXT, TokenKind.AMOUNT}:
-            msg = "a value such as `5%`, `$5bn`, `BBB+`, `yes` or a name"
-            raise self._unexpected(msg)
+            raise self._unexpected(expected="a value such as `5%`, `$5bn`, `BBB+`, `yes` or a name")
         self._at += 1
         return Literal(token.text, token.kind, token.place)
 
@@ -250,8 +241,7 @@ class _Parser:
                 self._at += 1
                 unknown = self._policy()
             elif word in set(Mode) or word == "unknown":
-                msg = "each modifier once"
-                raise self._unexpected(msg)
+                raise self._unexpected(expected="each modifier once")
             else:
                 break
         return mode or Mode.STRICT, unknown or UnknownPolicy.EXCLUDE
@@ -259,8 +249,7 @@ class _Parser:
     def _policy(self) -> UnknownPolicy:
         token = self._next
         if token.kind is not TokenKind.KEYWORD or token.text not in set(UnknownPolicy):
-            msg = "`exclude`, `allow` or `ask`"
-            raise self._unexpected(msg)
+            raise self._unexpected(expected="`exclude`, `allow` or `ask`")
         self._at += 1
         return UnknownPolicy(token.text)
 
@@ -272,8 +261,7 @@ class _Parser:
 
     def _keyword(self, word: str) -> None:
         if not self._is_keyword(word):
-            msg = f"`{word}`"
-            raise self._unexpected(msg)
+            raise self._unexpected(expected=f"`{word}`")
         self._at += 1
 
     def _sign(self, sign: str, expected: str) -> None:

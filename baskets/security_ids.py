@@ -34,8 +34,8 @@ def parse(text: str) -> tuple[IdRow, ...]:
     """
     reader = csv.reader(io.StringIO(text))
     if tuple(next(reader, ())) != HEADER:
-        msg = f"security_ids.csv must start with {','.join(HEADER)}"
-        raise DataFileError(msg)
+        message = f"security_ids.csv must start with {','.join(HEADER)}"
+        raise DataFileError(message)
     rows: list[IdRow] = []
     seen: set[tuple[str, str]] = set()
     for cells in reader:
@@ -43,11 +43,11 @@ def parse(text: str) -> tuple[IdRow, ...]:
             number, symbol, cik, first_seen = cells
             row = IdRow(int(number), symbol, cik, date.fromisoformat(first_seen))
         except ValueError as error:
-            msg = f"security_ids.csv, line {reader.line_num}: {error}"
-            raise DataFileError(msg) from error
+            message = f"security_ids.csv, line {reader.line_num}: {error}"
+            raise DataFileError(message) from error
         if (cik, symbol) in seen:
-            msg = f"security_ids.csv, line {reader.line_num}: {symbol} repeats"
-            raise DataFileError(msg)
+            message = f"security_ids.csv, line {reader.line_num}: {symbol} repeats"
+            raise DataFileError(message)
         seen.add((cik, symbol))
         rows.append(row)
     return tuple(rows)

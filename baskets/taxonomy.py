@@ -49,17 +49,17 @@ def taxonomy_from(document: Mapping[str, Any]) -> Taxonomy:
     for key, row in document["groups"].items():
         group = Group(str(key), str(row["name"]), str(row["sector"]), int(row["emission_class"]))
         if group.sector not in sectors:
-            msg = f"group {key} names the unknown sector {group.sector}"
-            raise DataFileError(msg)
+            message = f"group {key} names the unknown sector {group.sector}"
+            raise DataFileError(message)
         if group.emission_class not in EMISSION_CLASSES:
-            msg = f"group {key} has emission class {group.emission_class}"
-            raise DataFileError(msg)
+            message = f"group {key} has emission class {group.emission_class}"
+            raise DataFileError(message)
         groups[group.key] = group
     labels = {str(label): str(group) for label, group in document["labels"].items()}
     for label, key in labels.items():
         if key not in groups:
-            msg = f"label {label!r} names the unknown group {key}"
-            raise DataFileError(msg)
+            message = f"label {label!r} names the unknown group {key}"
+            raise DataFileError(message)
     return Taxonomy(sectors, groups, labels)
 
 

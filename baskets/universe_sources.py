@@ -129,8 +129,8 @@ def _package_folder(package: str) -> Traversable:
     reader = getattr(spec.loader, "get_resource_reader", None) if spec is not None else None
     resources = reader(package) if reader is not None else None
     if resources is None:
-        msg = f"the package {package} is not installed"
-        raise DataFileError(msg, code="package_missing")
+        message = f"the package {package} is not installed"
+        raise DataFileError(message, code="package_missing")
     folder: Traversable = resources.files()
     return folder
 
@@ -143,13 +143,13 @@ def _members(text: str, tier: SizeTier) -> Iterator[_Listed]:
     """
     reader = csv.DictReader(io.StringIO(text))
     if not _COLUMNS.issubset(reader.fieldnames or ()):
-        msg = f"the {tier} list lacks a column of {sorted(_COLUMNS)}"
-        raise DataFileError(msg)
+        message = f"the {tier} list lacks a column of {sorted(_COLUMNS)}"
+        raise DataFileError(message)
     for row in reader:
         cik = (row["cik"] or "").strip()
         if len(cik) != _CIK_DIGITS or not cik.isdigit():
-            msg = f"the {tier} list, line {reader.line_num}: CIK {cik!r}"
-            raise DataFileError(msg)
+            message = f"the {tier} list, line {reader.line_num}: CIK {cik!r}"
+            raise DataFileError(message)
         label = " ".join(row["gics_sub_industry"].split())
         yield _Listed(normal_symbol(row["ticker"]), row["name"].strip(), cik, label, tier)
 
@@ -201,8 +201,8 @@ def _assembled(
         number = ids.get((row.cik, row.symbol))
         if group is None or number is None:
             missing = f"the label {row.label!r} is unmapped" if number else "it has no permanent id"
-            msg = f"{row.symbol} cannot be used: {missing}"
-            raise DataFileError(msg, code="unknown_security")
+            message = f"{row.symbol} cannot be used: {missing}"
+            raise DataFileError(message, code="unknown_security")
         known = facts.get(row.symbol, _Facts())
         size = estimates.get(row.symbol)
         income = known.net_income

@@ -53,8 +53,8 @@ class Band:
     def __post_init__(self) -> None:
         """Refuse a band whose ends are the wrong way round."""
         if not self.low <= self.central <= self.high:
-            msg = f"band {self.low}..{self.central}..{self.high} is not in order"
-            raise ValueError(msg)
+            message = f"band {self.low}..{self.central}..{self.high} is not in order"
+            raise ValueError(message)
 
     @classmethod
     def exactly(cls, number: int, origin: Origin) -> "Band":
