@@ -13,7 +13,8 @@ from robo.ports.prices import ActionKind, CorporateAction
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 50.0)
+_RATIOS: Final = (2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 50.0)
+"""3-for-2 is left out: NVDA fell by about a third twice, without any split."""
 _RATIO_TOLERANCE: Final = 0.03
 _LAG_RATIO_MIN: Final = 1.4
 _LAG_TOLERANCE: Final = 0.20

@@ -22,16 +22,26 @@ MONDAY_TEN_OCLOCK = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
-def calendar() -> MarketCalendar:
+def make_calendar() -> Callable[[str, str], MarketCalendar]:
+    """Return a function that gives the NYSE's sessions and half days between two dates."""
+
+    def make(start: str, end: str) -> MarketCalendar:
+        with warnings.catch_warnings():
+            # The calendar's package uses an attribute that pandas is about to drop.
+            warnings.simplefilter("ignore")
+            nyse = exchange_calendars.get_calendar("XNYS", start=start, end=end)
+        return MarketCalendar(
+            sessions=tuple(stamp.date() for stamp in nyse.sessions),
+            half_days=frozenset(stamp.date() for stamp in nyse.early_closes),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def calendar(make_calendar: Callable[[str, str], MarketCalendar]) -> MarketCalendar:
     """Return the NYSE's sessions and half days from 2015 to 2027."""
-    with warnings.catch_warnings():
-        # The calendar's package uses an attribute that pandas is about to drop.
-        warnings.simplefilter("ignore")
-        nyse = exchange_calendars.get_calendar("XNYS", start="2015-01-01", end="2027-12-31")
-    return MarketCalendar(
-        sessions=tuple(stamp.date() for stamp in nyse.sessions),
-        half_days=frozenset(stamp.date() for stamp in nyse.early_closes),
-    )
+    return make_calendar("2015-01-01", "2027-12-31")
 
 
 @pytest.fixture(scope="session")
