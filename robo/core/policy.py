@@ -66,6 +66,18 @@ class Policy:
     refresh_family_days_max: int = 90
     """Absolute life of a refresh family, however often it is used."""
 
+    verify_mail_hours: int = 72
+    """Life of the link that proves an e-mail address: a long weekend."""
+
+    reset_mail_minutes: int = 30
+    """Life of the link that resets a password: it opens the account, so it is short."""
+
+    document_mail_days: int = 30
+    """Life of the link to a delivered document; opening it proves electronic access."""
+
+    lock_minutes: int = 60
+    """How long logins are refused after too many failures; a password reset ends it at once."""
+
     step_up_minutes: int = 10
     """How long a shown password or second factor covers sensitive actions."""
 
