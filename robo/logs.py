@@ -99,6 +99,8 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger(_OURS.rstrip(".")).setLevel(level.upper())
     logging.getLogger("gunicorn").setLevel(logging.INFO)
+    # It warns each second that a run takes longer than a second.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def _short(value: Value) -> Value:

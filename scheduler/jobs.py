@@ -17,6 +17,7 @@ from robo.services import (
     investing,
     marking,
     trading,
+    unwinding,
     withdrawing,
 )
 from robo.store import jobs as runs
@@ -65,6 +66,10 @@ def _invest_cash(rt: Runtime, slot: Slot) -> int:
     )
 
 
+def _sell_restricted(rt: Runtime, _slot: Slot) -> int:
+    return unwinding.plan(rt.db, rt.keyring, rt.prices, rt.clock)
+
+
 def _send(rt: Runtime, slot: Slot) -> int:
     return trading.send(rt.db, rt.broker, rt.clock, rt.policy, slot.text)
 
@@ -97,6 +102,7 @@ TIMETABLE: Final = (
     Job("collect-bank", _MONEY, _collect_bank),
     Job("collect-fills", _MONEY, _collect_fills),
     Job("plan-withdrawals", _MONEY, _plan_withdrawals),
+    Job("sell-restricted", _MONEY, _sell_restricted),
     Job("invest-cash", _MONEY, _invest_cash),
     Job("trade-window", _MONEY, _send),
     Job("book-fills", _MONEY, _collect_fills),

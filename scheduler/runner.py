@@ -101,6 +101,12 @@ class Runner:
             self._finish([(job.name, slot.text, state)])
         return state == "done"
 
+    def skip(self, name: str, slot: str) -> None:
+        """Mark a job's slot as skipped, unless somebody is running it."""
+        with self.runtime.db.write() as session:
+            lease = self._lease(self.runtime.clock.now())
+            runs.put_state(session, name, slot, lease, "skipped")
+
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Keep the claims of this process alive while the block runs."""
