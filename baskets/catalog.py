@@ -80,3 +80,9 @@ def catalog_of(found: Iterable[Recipe], facts: Facts) -> Catalog:
 def catalog() -> Catalog:
     """Return the catalog that ships with us, built once per process."""
     return catalog_of(recipes(), load_facts())
+
+
+def versions_text(found: Catalog) -> str:
+    """Return the text of `data/versions.csv`: what every basket was when it was last committed."""
+    rows = [f"{basket.id},{basket.recipe_version},{basket.version}" for basket in found.all()]
+    return "\n".join(["id,recipe_version,sha256", *rows]) + "\n"
