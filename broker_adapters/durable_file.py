@@ -40,6 +40,8 @@ class DurableFile:
         self._lock = RLock()
         self._connection: Any = None
         self._pid = 0
+        self._inherited: list[Any] = []
+        """Connections made before a fork: using or closing them here could hurt the parent's."""
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -91,6 +93,8 @@ class DurableFile:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid():
+            if self._connection is not None:
+                self._inherited.append(self._connection)
             self._connection = self._open()
             self._pid = os.getpid()
         connection: sqlite3.Connection = self._connection

@@ -84,4 +84,4 @@ def slice_size(seed: int, client_id: str, index: int, left: int, slices_left: in
     if slices_left <= 1 or left <= slices_left:
         return left
     part = 200_000 + draw(seed, client_id, f"slice-{index}", 600_000)
-    return min(max(1, left * part // PPM), left - slices_left + 1)
+    return max(1, left * part // PPM)

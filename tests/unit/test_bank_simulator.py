@@ -125,6 +125,14 @@ def test_how_long_money_takes_is_a_setting(make, fixed_clock: FixedClock):
     assert settled.at == datetime(2026, 3, 5, 14, 30, tzinfo=UTC)
 
 
+def test_money_never_settles_before_it_is_available(make, fixed_clock: FixedClock):
+    bank = make({"ROBO_BANK_AVAILABLE_SECONDS": str(5 * 86_400), "ROBO_BANK_SETTLE_DAYS": "1"})
+    pull(bank, "12345678")
+    fixed_clock.advance(timedelta(days=6))
+
+    assert kinds(bank) == [PENDING, AVAILABLE, SETTLED]
+
+
 @pytest.mark.parametrize(
     ("ending", "story", "code", "after_days"),
     [
