@@ -23,8 +23,11 @@ from baskets.universe import Security
 from baskets.values import SCORE_MILLI, WHOLE_PPM, Band
 from baskets.weighing import weights_ppm
 
-BENCH_MAX = 40
+BENCH_MAX = 25
 """How many names after the understudies an artefact keeps for replacements."""
+
+BENCH_SECTOR_MIN = 5
+"""And at least so many of each sector: in a full sector only its own names can stand in."""
 
 RULE_NOTE = (
     "Built on our published rules about lines of business (source RULE), not on any vendor's"
@@ -55,7 +58,6 @@ def build(recipe: Recipe, facts: Facts) -> Basket:
     rejects += doubled
     chosen = _chosen(ranked, recipe)
     rest = [row for row in ranked if row not in chosen]
-    following = rest[UNDERSTUDIES : UNDERSTUDIES + BENCH_MAX]
     rejects += _outranked(rest[UNDERSTUDIES:], recipe)
     weights = weights_ppm(chosen, recipe.method, NAME_PPM_MAX, recipe.sector_ppm_max)
     note = recipe.data_note or _note(recipe)
@@ -77,7 +79,7 @@ def build(recipe: Recipe, facts: Facts) -> Basket:
         screen=recipe.filter,
         constituents=tuple(map(Constituent, chosen, weights)),
         understudies=tuple(rest[:UNDERSTUDIES]),
-        bench=tuple(following),
+        bench=_bench(rest[UNDERSTUDIES:]),
         survivors=len(survivors),
         rejects=tuple(sorted(rejects, key=lambda row: (row.symbol, row.code))),
     )
@@ -208,6 +210,17 @@ def _chosen(ranked: Sequence[Candidate], recipe: Recipe) -> list[Candidate]:
         message = f"{recipe.id}: only {len(chosen)} names keep the spread over sectors and groups"
         raise BuildError(message, code="too_few_names")
     return chosen
+
+
+def _bench(rest: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Return who may stand in after the understudies, in order of rank."""
+    seen: Counter[str] = Counter()
+    bench: list[Candidate] = []
+    for place, row in enumerate(rest):
+        if place < BENCH_MAX or seen[row.sector] < BENCH_SECTOR_MIN:
+            bench.append(row)
+            seen[row.sector] += 1
+    return tuple(bench)
 
 
 def _outranked(rest: Sequence[Candidate], recipe: Recipe) -> list[Reject]:

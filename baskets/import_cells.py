@@ -33,6 +33,8 @@ class Cells:
 
     line: int
     texts: Mapping[str, str]
+    column: str = ""
+    """The vendor's own column, where a wide file was turned into long rows."""
 
 
 class RowError(Exception):

@@ -135,13 +135,15 @@ class _Reading:
         try:
             row = _row(cells, self.identities, self.label_bands)
         except RowError as error:
-            self.problems.append(RowProblem(cells.line, error.column, error.code, error.detail))
+            column = cells.column or error.column
+            self.problems.append(RowProblem(cells.line, column, error.code, error.detail))
             return
         if row is None:
             self.outside += 1
         elif row.key in self.rows:
             twice = "the same datum stands in the file twice"
-            self.problems.append(RowProblem(cells.line, "id", "duplicate_row", twice))
+            column = cells.column or "id"
+            self.problems.append(RowProblem(cells.line, column, "duplicate_row", twice))
         else:
             self.rows[row.key] = row
 

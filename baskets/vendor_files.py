@@ -123,7 +123,7 @@ def _long_rows(
         label = row.get(column.label_column, "")
         if label not in mapping.missing:
             found["value_text"] = label
-        yield Cells(line, {**common, **column.fixed, **found})
+        yield Cells(line, {**common, **column.fixed, **found}, column.column)
 
 
 def _found(column: MappedColumn, cell: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Involvement and the rule-based grade: parts add up, unknown stays unknown, points are explained."""
+"""Involvement and the rule-based grade: parts add up, unknown stays unknown, points explained."""
 
 import pytest
 
@@ -51,16 +51,19 @@ def test_an_imported_row_beats_override_and_rule():
     assert share("PM", "tobacco", Kind.ANY, grown) == share("PM", "tobacco")
 
 
+BAND = {"activity": "tobacco", "kind": "any", "low": 1, "central": 1, "high": 1, "quality": 3}
+OVERRIDE = {**BAND, "symbol": "A", "reason": "x"}
+
+
 @pytest.mark.parametrize(
     "rows",
     [
         {"rule": [{"activity": "nothing", "kind": "any"}]},
         {"rule": [{"activity": "tobacco", "kind": "eating"}]},
-        {"rule": [dict(activity="tobacco", kind="any", low=5, central=3, high=9, quality=3)]},
-        {"override": [dict(symbol="A", activity="tobacco", kind="any", low=1, central=1, high=1,
-                           quality=3, reason="x")] * 2},
+        {"rule": [{**BAND, "low": 5, "central": 3, "high": 9}]},
+        {"override": [OVERRIDE, OVERRIDE]},
     ],
-)  # fmt: skip
+)
 def test_a_broken_involvement_file_is_refused(rows):
     activities = {"tobacco": {"name": "Tobacco", "coverage": "rule"}}
 

@@ -244,8 +244,8 @@ def test_a_reject_shows_statement_value_basis_and_quality():
     (finding,) = verdict.findings
     assert finding.line == 3
     assert finding.sentence() == (
-        "`exclude sector = shops and tobacco.any >= 5%` - sector is shops (test, listed, quality 2);"
-        " tobacco.any is 0 % to 8 % (most likely 2 %) (RULE, typical, quality 4)"
+        "`exclude sector = shops and tobacco.any >= 5%` - sector is shops (test, listed, quality"
+        " 2); tobacco.any is 0 % to 8 % (most likely 2 %) (RULE, typical, quality 4)"
     )
 
 
