@@ -19,7 +19,7 @@ from baskets.facts import Facts
 from baskets.recipe import SCORE_RANKING, Listed, Recipe
 from baskets.screen_fields import SCORE_PREFIX, fields_of
 from baskets.screens import Outcome, Verdict, screen_of
-from baskets.universe import Security
+from baskets.securities import Security
 from baskets.values import SCORE_MILLI, WHOLE_PPM, Band
 from baskets.weighing import weights_ppm
 

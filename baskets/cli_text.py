@@ -8,7 +8,7 @@ from baskets.catalog import Catalog, catalog, recipes
 from baskets.errors import BasketsError
 from baskets.facts import Facts, load_facts
 from baskets.scores import RULE_LABEL
-from baskets.universe import normal_symbol
+from baskets.securities import normal_symbol
 from baskets.values import percent
 
 

@@ -7,8 +7,9 @@ from functools import cache
 
 from baskets.involvement import Involvement, Kind, load_involvement
 from baskets.scores import ScoreRow, ScoreTable, exposure_grade
+from baskets.securities import Security, Universe
 from baskets.taxonomy import Taxonomy, load_taxonomy
-from baskets.universe import Security, Universe, load_universe
+from baskets.universe import load_universe
 from baskets.values import PERCENT_PPM, Band, FieldKind, Origin, Value
 
 UNIT_KINDS = {

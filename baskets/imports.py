@@ -22,7 +22,7 @@ from baskets.import_cells import (
     value_of,
 )
 from baskets.scores import RowKey, ScoreRow
-from baskets.universe import Universe, normal_symbol
+from baskets.securities import Universe, normal_symbol
 
 COLUMNS = [
     "vendor",

@@ -12,7 +12,7 @@ from typing import Any
 
 from baskets.data_files import read_toml
 from baskets.errors import DataFileError
-from baskets.universe import Security
+from baskets.securities import Security
 from baskets.values import PERCENT_PPM, RULE_SOURCE, WHOLE_PPM, Band, Origin
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 from baskets.basket import SECTOR_PPM_MAX, Family, Method
 from baskets.errors import RecipeError
-from baskets.universe import normal_symbol
+from baskets.securities import normal_symbol
 from baskets.values import WHOLE_PPM
 
 RISK_HINTS = frozenset({"diversified", "focused"})

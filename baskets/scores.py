@@ -11,8 +11,8 @@ from datetime import date
 
 from baskets.errors import ImportFileError
 from baskets.involvement import Involvement, Kind
+from baskets.securities import Security
 from baskets.taxonomy import Taxonomy
-from baskets.universe import Security
 from baskets.values import PERCENT_PPM, RULE_SOURCE, SCORE_MILLI, Band, Origin, Value, Word
 
 RULE_VERSION = "exposure-1"

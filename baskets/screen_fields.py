@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from baskets.facts import STANDARD_METRICS, Facts, Measure
 from baskets.involvement import Activity, Kind
-from baskets.universe import TIERS, Security
+from baskets.securities import TIERS, Security
 from baskets.values import RULE_SOURCE, SCALES, Band, FieldKind, Origin, Scale, Value, Word
 
 SCORE_PREFIX = "score."

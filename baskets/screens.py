@@ -25,7 +25,7 @@ from baskets.screen_parser import (
     UnknownPolicy,
     parse,
 )
-from baskets.universe import Security
+from baskets.securities import Security
 from baskets.values import SCORE_MILLI, WHOLE_PPM, Band, FieldKind, Value, dollars, percent
 
 

@@ -16,8 +16,7 @@ from baskets import figures, places, security_ids
 from baskets.data_files import read_text
 from baskets.errors import DataFileError
 from baskets.figures import Figure
-from baskets.taxonomy import Taxonomy, load_taxonomy
-from baskets.universe import (
+from baskets.securities import (
     TIERS,
     Security,
     SizeTier,
@@ -26,6 +25,7 @@ from baskets.universe import (
     normal_symbol,
     universe_of,
 )
+from baskets.taxonomy import Taxonomy, load_taxonomy
 
 PACKAGED_AS_OF = date(2026, 7, 13)
 """The day the pinned package's lists were built."""
