@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -192,11 +193,13 @@ def market_calendar() -> MarketCalendar:
     """Return the New York Stock Exchange's sessions from 2014 on, past and computed."""
     import exchange_calendars  # noqa: PLC0415 - it takes a second; only servers and jobs need it
 
-    exchange: Any = exchange_calendars.get_calendar(
-        "XNYS",
-        start=_FIRST_SESSION,
-        end=f"{datetime.now(UTC).year + _YEARS_AHEAD}-12-31",  # noqa: TID251 - a bound
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of the next pandas; its sessions are tested
+        exchange: Any = exchange_calendars.get_calendar(
+            "XNYS",
+            start=_FIRST_SESSION,
+            end=f"{datetime.now(UTC).year + _YEARS_AHEAD}-12-31",  # noqa: TID251 - a bound
+        )
     days: list[date] = [stamp.date() for stamp in exchange.sessions]
     early = frozenset(stamp.date() for stamp in exchange.early_closes)
     return MarketCalendar(tuple(days), early)

