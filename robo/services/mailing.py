@@ -80,6 +80,10 @@ LETTERS: Final[Mapping[str, Letter]] = {
         "A bank account was linked",
         "The account {mask} at {bank} was linked to your account." + _FOOTER,
     ),
+    "bank_removed": Letter(
+        "A bank account was removed",
+        "The account {mask} at {bank} is no longer linked to your account." + _FOOTER,
+    ),
     "document": Letter(
         "{title}",
         "You asked to get documents electronically. Open this one to show that you can:\n\n"
@@ -88,6 +92,10 @@ LETTERS: Final[Mapping[str, Letter]] = {
     "withdrawal_requested": Letter(
         "A withdrawal was requested",
         "A withdrawal of ${amount} was requested." + _FOOTER,
+    ),
+    "closure_requested": Letter(
+        "Your account is being closed",
+        "You asked us to sell everything, pay it out and close the account." + _FOOTER,
     ),
 }
 

@@ -11,11 +11,14 @@ from robo.store.blocks import FillRow
 from robo.store.ledger import TransferRow
 from robo.store.lots import LotRow
 from robo.store.orders import OrderRow, SkipRow
+from robo.store.transfers import WithdrawalRow
+from robo.store.withdrawals import Withdrawal
 
 _TRANSFER: Any = TransferRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _SKIP: Any = SkipRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -149,3 +152,18 @@ def open_lots_after(
         .limit(limit)
     )
     return list(session.connection().execute(statement).all())
+
+
+def withdrawals_before(
+    session: Session, account_id: str, before: tuple[int, str], limit: int
+) -> list[Withdrawal]:
+    """Return an account's withdrawals from before an (instant, id) on, newest first."""
+    at, withdrawal_id = before
+    earlier = (_WITHDRAWAL.c.requested_at < at) | (
+        (_WITHDRAWAL.c.requested_at == at) & (_WITHDRAWAL.c.id < withdrawal_id)
+    )
+    columns = (_WITHDRAWAL.c[name] for name in Withdrawal.__dataclass_fields__)
+    statement = select(*columns).where(_WITHDRAWAL.c.account_id == account_id, earlier)
+    newest = (_WITHDRAWAL.c.requested_at.desc(), _WITHDRAWAL.c.id.desc())
+    rows = session.connection().execute(statement.order_by(*newest).limit(limit))
+    return [Withdrawal(*row) for row in rows]

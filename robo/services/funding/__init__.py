@@ -9,7 +9,7 @@ from robo.services.funding.planning import (
     end_plan,
     run_plans,
 )
-from robo.services.funding.requesting import request_deposit, tell_bank, tell_of
+from robo.services.funding.requesting import request_deposit, require_payout, tell_bank, tell_of
 from robo.services.funding.returning import cure, report_overdue, sweep_cures
 from robo.services.funding.settling import hold_until, settle_proceeds, withdrawable_cents
 
@@ -26,6 +26,7 @@ __all__ = [
     "remove_link",
     "report_overdue",
     "request_deposit",
+    "require_payout",
     "run_plans",
     "settle_proceeds",
     "sweep_cures",

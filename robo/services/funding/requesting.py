@@ -180,6 +180,23 @@ def require_amount(cents: int, policy: Policy) -> None:
         raise RefusedError(message, code="deposit_too_large")
 
 
+def require_payout(session: Session, account_id: str) -> None:
+    """Return if money of this account may leave: to somebody known, whose e-mail answers.
+
+    Agreements do not matter here: nobody's money is held back for a new version of a text.
+
+    Raises:
+        OutOfOrderError: If identity or a verified e-mail come first.
+    """
+    payer = payers.payer(session, account_id)
+    missing = [] if payer.email_verified_at is not None else ["email"]
+    if payer.identity_state != "accepted":
+        missing.append("identity")
+    if missing:
+        message = "Before the withdrawal comes: " + ", ".join(missing) + "."
+        raise OutOfOrderError(message, reasons=missing)
+
+
 def _missing_agreements(session: Session, payer: Payer, today: date) -> bool:
     """Return whether a document in force was not accepted in its present version.
 

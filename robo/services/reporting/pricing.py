@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from robo.core.clock import business_date
+from sqlmodel import Session
+
+from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import NotFoundError
 from robo.core.ids import SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.money import round_ratio
 from robo.ports.prices import ActionKind, PriceSource, Quote
+from robo.store import universe
 
 _DAYS_KEPT: Final = 8
 _SAME_TERMS: Final = frozenset({ActionKind.CASH_DIVIDEND, ActionKind.SYMBOL_CHANGE})
@@ -93,3 +96,43 @@ def _in_terms_of(
         else:
             del found[action.security_id]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLine:
+    """What one share costs now."""
+
+    symbol: str
+    security_id: int
+    price_micros: int
+    bid_micros: int
+    ask_micros: int
+    as_of_micros: int
+    halted: bool
+
+
+def price_lines(
+    session: Session, prices: PriceSource, clock: Clock, symbols: Sequence[str]
+) -> tuple[list[PriceLine], list[str]]:
+    """Return the prices of symbols in their order, and the symbols without one."""
+    found = universe.by_symbol(session, symbols)
+    ids = [listing.id for listing in found.values()]
+    quotes = prices.quotes(ids, clock.now())
+    lines: list[PriceLine] = []
+    for symbol in symbols:
+        listing = found.get(symbol)
+        quote = quotes.get(listing.id) if listing is not None else None
+        if listing is not None and quote is not None:
+            lines.append(
+                PriceLine(
+                    symbol,
+                    listing.id,
+                    quote.price_micros,
+                    quote.bid_micros,
+                    quote.ask_micros,
+                    to_micros(quote.as_of),
+                    quote.halted,
+                )
+            )
+    known = {line.symbol for line in lines}
+    return lines, [symbol for symbol in symbols if symbol not in known]

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from sqlmodel import Session
 
+from robo.core.errors import NotFoundError
 from robo.core.money import INT64_MAX, format_cents
 from robo.core.reasons import SENTENCES, Reason
 from robo.core.shares import format_nanos
 from robo.ledger import chart
 from robo.store import histories, views
-from robo.store.histories import ShownOrder, ShownSkip
+from robo.store.histories import ShownFill, ShownOrder, ShownSkip
 
 _INNER: Final = ("reserve", "release")
 """Money that only changes between free and promised to orders: noise to whoever owns it."""
@@ -116,6 +117,22 @@ def order_lines(
     names = views.names(session, sorted({row.security_id for _, row in page}))
     lines = [line(row, names) for _, row in page]
     return lines, (page[-1][0] if len(keyed) > limit else None)
+
+
+def order_line(
+    session: Session, account_id: str, order_id: str
+) -> tuple[OrderLine, list[ShownFill]]:
+    """Return one order of an account with its fills.
+
+    Raises:
+        NotFoundError: If the account has no such order.
+    """
+    found = histories.order(session, account_id, order_id)
+    if found is None:
+        message = "there is no such order"
+        raise NotFoundError(message)
+    names = views.names(session, [found.security_id])
+    return line(found, names), histories.fills(session, order_id)
 
 
 def line(row: ShownOrder | ShownSkip, names: Mapping[int, tuple[str, str]]) -> OrderLine:
