@@ -15,7 +15,6 @@ from sqlmodel import Session
 from robo.core.clock import Clock, business_date, from_micros, to_micros
 from robo.core.errors import BrokenInvariantError
 from robo.core.ids import AccountId, FirmId, LotId, SecurityId, child_id
-from robo.core.policy import Policy
 from robo.ledger import recipes
 from robo.ledger.entries import Transfer
 from robo.portfolio import blocks as splitting
@@ -34,16 +33,22 @@ class _Share:
 
 
 def book(
-    db: Database, keyring: Keyring, clock: Clock, policy: Policy, execution: blocks.BookedExecution
+    db: Database,
+    keyring: Keyring,
+    clock: Clock,
+    execution: blocks.BookedExecution,
+    turns: Turns,
 ) -> None:
-    """Book an accepted execution to the orders of its block; doing it twice changes nothing."""
+    """Book an accepted execution to the orders of its block; doing it twice changes nothing.
+
+    `turns` is shared by the executions of a run, so that what it learnt of their cost is kept.
+    """
     with db.read() as session:
         block = blocks.get(session, execution.block_id)
         assert block is not None
         members = orders.of_block(session, block.id)
         done = blocks.fills_of(session, execution.id)
     shares = [s for s in _split(execution, members, done) if s.order.id not in done]
-    turns = Turns(db, policy)
     at_micros = to_micros(clock.now())
 
     def write(session: Session, part: Sequence[_Share]) -> None:
@@ -219,8 +224,8 @@ def close_block(
     db: Database,
     keyring: Keyring,
     clock: Clock,
-    policy: Policy,
     block: blocks.Block,
+    turns: Turns,
     *,
     rejected: bool,
     code: str,
@@ -249,7 +254,7 @@ def close_block(
             at_micros,
         )
 
-    Turns(db, policy).each(members, write)
+    turns.each(members, write)
     state = "rejected" if rejected else "canceled"
     if block.executed_nanos or block.executed_cents:
         complete = (

@@ -185,9 +185,10 @@ def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy
     _accept(db, keyring, broker, clock)
     with db.read() as session:
         waiting = blocks.unbooked(session)
+    turns = Turns(db, policy)
     for execution in waiting:
-        booking.book(db, keyring, clock, policy, execution)
-    _finish(db, keyring, broker, clock, policy)
+        booking.book(db, keyring, clock, execution, turns)
+    _finish(db, keyring, broker, clock, turns)
     return len(waiting)
 
 
@@ -243,7 +244,7 @@ def _report_strangers(session: Session, strangers: Sequence[Execution], at_micro
     )
 
 
-def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> None:
+def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns: Turns) -> None:
     with db.read() as session:
         open_blocks = [
             (block, blocks.has_unbooked(session, block.id), blocks.code_of(session, block.id))
@@ -253,7 +254,7 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy
         if busy:
             continue
         if code.startswith("rejected:"):
-            booking.close_block(db, keyring, clock, policy, block, rejected=True, code=code)
+            booking.close_block(db, keyring, clock, block, turns, rejected=True, code=code)
             continue
         try:
             found = broker.find(block.id)
@@ -264,4 +265,4 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy
         if (found.filled_nanos, found.filled_cents) != (block.executed_nanos, block.executed_cents):
             continue  # executions that the next page brings
         rejected = found.state is BrokerOrderState.REJECTED
-        booking.close_block(db, keyring, clock, policy, block, rejected=rejected, code=found.code)
+        booking.close_block(db, keyring, clock, block, turns, rejected=rejected, code=found.code)

@@ -18,8 +18,10 @@ from robo.store.database import Database
 T = TypeVar("T")
 _FIRST: Final = 64
 _MOST: Final = 20_000
-_AIM: Final = 0.6
+_AIM: Final = 0.7
 """Part of the limit aimed at: a commit's disk flush varies more than the work before it."""
+_MEMORY: Final = 0.3
+"""How much the last commit counts in what the next one is expected to cost."""
 _REST_SECONDS: Final = 0.004
 """Pause between turns; twice the pause of a waiting writer, so that one always gets in."""
 
@@ -33,6 +35,7 @@ class Turns:
     size: int = _FIRST
     longest_ms: float = 0.0
     turns: int = 0
+    commit_ms: float = 0.0
     refused: list[tuple[object, RefusedError]] = field(default_factory=list)
 
     def each(self, items: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
@@ -46,12 +49,14 @@ class Turns:
                 time.sleep(_REST_SECONDS)
 
     def _one(self, part: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
-        began = time.perf_counter()
+        began = written = time.perf_counter()
         try:
             with self.db.write() as session:
                 session.connection()  # waiting for the turn is not holding it
                 began = time.perf_counter()
                 write(session, part)
+                session.flush()
+                written = time.perf_counter()
         except RefusedError as error:
             if len(part) == 1:
                 self.refused.append((part[0], error))
@@ -60,11 +65,13 @@ class Turns:
             self._one(part[:half], write)
             self._one(part[half:], write)
             return
-        self._learn((time.perf_counter() - began) * 1000, len(part))
+        self._learn((written - began) * 1000, (time.perf_counter() - written) * 1000, len(part))
 
-    def _learn(self, took_ms: float, count: int) -> None:
+    def _learn(self, write_ms: float, commit_ms: float, count: int) -> None:
+        """Fit the next turn into the limit: a commit costs the same however much it writes."""
         self.turns += 1
-        self.longest_ms = max(self.longest_ms, took_ms)
-        limit = self.policy.write_lock_ms_max * _AIM
-        fits = int(count * limit / max(took_ms, 0.1))
+        self.longest_ms = max(self.longest_ms, write_ms + commit_ms)
+        self.commit_ms += (commit_ms - self.commit_ms) * _MEMORY
+        room = max(self.policy.write_lock_ms_max * _AIM - self.commit_ms, 1.0)
+        fits = int(count * room / max(write_ms, 0.05))
         self.size = max(1, min(_MOST, fits, 2 * self.size))
