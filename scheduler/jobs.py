@@ -27,6 +27,9 @@ from scheduler.when import AtClose, AtOpen, CatchUp, Every, Slot
 
 _MONEY: Final = Every(2)
 """Seconds from a deposit to its orders, at most, beside what bank and broker take."""
+_DAY_BEGINS: Final = AtOpen(-570)
+"""Midnight in New York: from then on quotes and the broker's positions are in the day's terms, and
+nothing may be planned on yesterday's shares."""
 _FAILURES_KEPT: Final = timedelta(days=365)
 
 
@@ -95,7 +98,7 @@ def _housekeeping(rt: Runtime, _slot: Slot) -> int:
 
 
 TIMETABLE: Final = (
-    Job("adjust", AtOpen(-90), _adjust, CatchUp.EACH),
+    Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH),
     Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
     Job("run-plans", AtOpen(-75), _run_plans, CatchUp.EACH),
     Job("tell-bank", _MONEY, _tell_bank),
