@@ -111,6 +111,16 @@ def life(seed: int, security_id: int, scale: float) -> Life:
     )
 
 
+def born_here(security_id: int) -> bool:
+    """Return whether an id is that of a company born in the simulation."""
+    return security_id > SPIN_OFF_IDS
+
+
+def first_symbol(symbol: str) -> str:
+    """Return the symbol before a change: what was published once must not change with it."""
+    return symbol.removesuffix(SYMBOL_ENDING)
+
+
 def with_spin_offs(
     securities: Sequence[ListedSecurity], lives: Sequence[Life]
 ) -> list[ListedSecurity]:
@@ -118,7 +128,7 @@ def with_spin_offs(
     children = [
         ListedSecurity(
             id=spin_off_id(parent.id),
-            symbol=f"{parent.symbol}SO",
+            symbol=f"{first_symbol(parent.symbol)}SO",
             sector=parent.sector,
             size_cents=parent.size_cents // 6,
         )

@@ -26,10 +26,10 @@ _PRIVATE: Final = 0o600
 
 
 def universe_digest(securities: Sequence[ListedSecurity], *parts: str | int) -> str:
-    """Return a short name for everything that the prices depend on."""
+    """Return a short name for everything that the prices depend on; symbols are not part of it."""
     digest = hashlib.sha256(repr((SIM_VERSION, *parts)).encode())
     for security in securities:
-        line = (int(security.id), security.symbol, security.sector, security.size_cents)
+        line = (int(security.id), security.sector, security.size_cents)
         digest.update(repr(line).encode())
     return digest.hexdigest()[:16]
 

@@ -52,11 +52,13 @@ class PaperOrder:
     detail: str
 
     def matches(self, ticket: OrderTicket) -> bool:
-        """Return whether a ticket says what this order was made from."""
+        """Return whether a ticket says what this order was made from.
+
+        The symbol may differ: a company can change it between an order and its repetition.
+        """
         return (
             self.account == ticket.broker_account
             and self.security_id == ticket.security_id
-            and self.symbol == ticket.symbol
             and self.side is ticket.side
             and self.notional_cents == ticket.notional_cents
             and self.nanos == ticket.nanos

@@ -14,7 +14,14 @@ from typing import Final, TypeVar
 import numpy as np
 
 from broker_adapters import settings
-from broker_adapters.market_actions import KINDS, SYMBOL_ENDING, life, with_spin_offs
+from broker_adapters.market_actions import (
+    KINDS,
+    SYMBOL_ENDING,
+    born_here,
+    first_symbol,
+    life,
+    with_spin_offs,
+)
 from broker_adapters.market_cache import YearCache, universe_digest
 from broker_adapters.market_model import SIM_VERSION, FloatArray, parameters
 from broker_adapters.market_quotes import Snapshot, TradingDay, year_returns
@@ -60,7 +67,8 @@ class SimulatedMarket:
             context.settings, EVENTS_SETTING, _EVENTS_PPM, lowest=0, highest=_EVENTS_PPM_MAX
         )
         scale = ppm / _EVENTS_PPM
-        listed = context.securities
+        # The store lists spun-off companies once they exist; here they come with their parents.
+        listed = [s for s in context.securities if not born_here(s.id)]
         self._lives = [life(self._seed, security.id, scale) for security in listed]
         self._securities = with_spin_offs(listed, self._lives)
         self._ids = [security.id for security in self._securities]
@@ -171,7 +179,7 @@ class SimulatedMarket:
         security = self._securities[column]
         new_symbol = self._securities[other].symbol if other >= 0 else None
         if kind is ActionKind.SYMBOL_CHANGE:
-            new_symbol = security.symbol + SYMBOL_ENDING
+            new_symbol = first_symbol(security.symbol) + SYMBOL_ENDING
         return CorporateAction(
             id=f"{self.name}-{kind.value}-{security.id}-{on.isoformat()}",
             kind=kind,

@@ -119,7 +119,7 @@ def test_more_names_change_no_price_of_the_others(tmp_path: Path, calendar: Mark
 
 def _stranger() -> ListedSecurity:
     """A name whose id lies far from all others."""
-    return ListedSecurity(SecurityId(777_777_777), "FAR", "energy", 10**12)
+    return ListedSecurity(SecurityId(77_777_777), "FAR", "energy", 10**12)
 
 
 def test_another_seed_is_another_market(tmp_path: Path, calendar: MarketCalendar):

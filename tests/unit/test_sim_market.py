@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from robo.ports.prices import ActionKind
 MONDAY = date(2026, 3, 2)
 OPENING = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 CLOSING = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
+RENAME = ActionKind.SYMBOL_CHANGE
 EVENTFUL = {"ROBO_SIM_EVENTS_PPM": "20000000"}
 
 
@@ -287,6 +289,29 @@ def test_a_spun_off_company_is_quoted_from_its_first_day(
     assert received / last == pytest.approx(spin.basis_ppm / 1e6, abs=1e-3)
     assert child in eventful.closes(spin.ex_on)
     assert eventful.quotes([child], midnight - timedelta(days=1)) == {}
+
+
+def test_a_restart_with_what_actions_made_of_the_universe_changes_nothing(
+    plugin_context, end_of_2027: FixedClock, short_calendar: MarketCalendar
+):
+    universe = _securities(400)
+    before = SimulatedMarket(plugin_context(EVENTFUL, universe, clock=end_of_2027))
+    renamed = {a.security_id: a.new_symbol for a in _actions(before, short_calendar, RENAME)}
+    children = [
+        ListedSecurity(SecurityId(a.new_security_id), a.new_symbol, "technology", 0)
+        for a in _actions(before, short_calendar, ActionKind.SPIN_OFF)
+    ]
+    today = [replace(s, symbol=renamed.get(s.id, s.symbol)) for s in universe] + children
+    after = SimulatedMarket(plugin_context(EVENTFUL, today, clock=end_of_2027))
+
+    assert renamed
+    assert children
+    for day in short_calendar.sessions[::7]:
+        assert after.closes(day) == before.closes(day)
+    for day in short_calendar.sessions:
+        assert after.actions(day) == before.actions(day)
+    cached = end_of_2027.now().year
+    assert len(list(after._cache._directory.parent.glob(f"*/{cached}-*.sim"))) == 1
 
 
 def test_a_halt_freezes_the_price_and_ends(plugin_context, end_of_2027: FixedClock):
