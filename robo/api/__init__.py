@@ -2,5 +2,22 @@
 
 from typing import Final
 
-MODULES: Final[tuple[str, ...]] = ()
+MODULES: Final[tuple[str, ...]] = (
+    "robo.api.sessions",
+    "robo.api.passwords",
+    "robo.api.second_factor",
+    "robo.api.customers",
+    "robo.api.questionnaire",
+    "robo.api.agreements",
+    "robo.api.banks",
+    "robo.api.transfers",
+    "robo.api.plans",
+    "robo.api.portfolio",
+    "robo.api.orders",
+    "robo.api.activity",
+    "robo.api.baskets",
+    "robo.api.prices",
+    "robo.api.events",
+    "robo.api.admin",
+)
 """Modules whose `BLUEPRINT` the app registers."""
