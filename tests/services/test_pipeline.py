@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import fresh_postgres
 from world import World, make_world
 
 from robo.core.errors import ConflictError, InsufficientFundsError, RefusedError, RestrictedError
@@ -37,13 +38,39 @@ def test_a_hundred_dollars_become_ten_companies_to_the_cent(world: World) -> Non
     assert world.findings() == []
 
 
+@pytest.mark.postgres
+def test_the_same_story_on_postgresql(
+    tmp_path: Path, short_calendar: MarketCalendar, postgres_url: str
+) -> None:
+    with (
+        fresh_postgres(postgres_url) as url,
+        make_world(tmp_path / "state", short_calendar, url=url) as world,
+    ):
+        accounts = world.add_accounts(3)
+        for account in accounts:
+            world.pay_in(account, 250_00)
+        world.trade()
+        world.next_session()
+        ask(world, accounts[0], 100_00)
+        ask(world, accounts[1], None)
+        for _ in range(4):
+            world.trade()
+            world.next_session()
+            withdrawing.pay(world.db, world.runtime.keyring, world.runtime.bank, world.clock)
+
+        assert world.balances(accounts[0]).outgoing_cents == 100_00
+        assert world.balances(accounts[1]).holdings_nanos == {}
+        assert world.findings() == []
+        broker_equals_books(world)
+
+
 def broker_equals_books(world: World) -> None:
     """Compare our sums with the broker's, to the last nanoshare and cent."""
     broker = world.runtime.broker
     positions = {p.security_id: p.nanos for p in broker.positions("omnibus/firm_house")}
     with world.db.read() as session:
         rows = session.connection().exec_driver_sql(
-            "SELECT asset, sum(amount) FROM balance WHERE book LIKE 'customer/%/holdings' "
+            "SELECT asset, sum(amount) FROM balance WHERE asset <> 'USD/2' AND book <> 'street/market' "
             "GROUP BY asset HAVING sum(amount) > 0"
         )
         ours = {int(asset[1:-2]): int(nanos) for asset, nanos in rows}
