@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask, current_app, request
 from flask.json.provider import JSONProvider
 
+from onboarding.identity_check import IdentityCheck, LocalIdentityCheck
 from robo.api import MODULES, auth, headers, health, idempotency, limits, openapi, problems
 from robo.api.auth import mark_of
 from robo.api.state import State
@@ -32,19 +33,24 @@ class _Json(JSONProvider):
         return json.loads(s, **kwargs)
 
 
-def create_app(runtime: Runtime, *, hasher: Hasher | None = None) -> Flask:
+def create_app(
+    runtime: Runtime, *, hasher: Hasher | None = None, identity: IdentityCheck | None = None
+) -> Flask:
     """Return the application.
 
     Args:
         runtime: What `robo.runtime.build` made, in this process.
         hasher: How passwords are hashed; tests pass a cheap one.
+        identity: Who judges identities; local rules unless a firm brings its service.
     """
     app = Flask("robo", static_folder="api/static", static_url_path="/static")
     app.json = _Json(app)
     app.config["MAX_CONTENT_LENGTH"] = _BODY_MAX
     app.config["MAX_FORM_PARTS"] = 0
     keylocks = KeyLocks(runtime.db, runtime.settings.state_path)
-    install_state(app, State(runtime, hasher or Hasher(), keylocks))
+    install_state(
+        app, State(runtime, hasher or Hasher(), keylocks, identity or LocalIdentityCheck())
+    )
     problems.register(app)
     headers.install(app, runtime.settings)
     app.before_request(_allow_uploads)

@@ -148,6 +148,21 @@ def owned_customer(customer_id: str) -> owners.Customer:
     return found
 
 
+def any_customer(customer_id: str) -> owners.Customer:
+    """Return any firm's customer; only for routes that require an `admin:` scope.
+
+    Raises:
+        NotFoundError: If there is none.
+    """
+    assert caller().kind == "operator"
+    with reading() as session:
+        found = owners.find_customer(session, customer_id)
+    if found is None:
+        message = "There is no such customer."
+        raise NotFoundError(message)
+    return found
+
+
 def owned_account(account_id: str) -> owners.Account:
     """Return an account of the caller, or of one of the firm's customers.
 

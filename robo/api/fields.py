@@ -13,7 +13,7 @@ from robo.core.errors import InvalidInputError
 from robo.core.money import PPM, format_cents, format_micros, parse_cents, parse_micros
 from robo.core.shares import format_nanos, parse_nanos
 
-ID_PATTERN: Final = "[a-z]{2,6}_[a-z2-7]{24}"
+ID_PATTERN: Final = "[a-z]{2,6}_[0-9a-f]{30}"
 _POSITIVE: Final = r"^([1-9][0-9]{0,12}(\.[0-9]{1,2})?|0\.(0[1-9]|[1-9][0-9]?))$"
 _UNSIGNED: Final = r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$"
 _SIGNED: Final = r"^-?(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$"
@@ -188,7 +188,7 @@ class Price(_Decimal):
 
 
 class Id(Text):
-    """One of our ids, `prefix_` and 24 characters."""
+    """One of our ids, `prefix_` and 30 hexadecimal digits."""
 
     def __init__(self, **more: Any) -> None:
         """Accept the form of our ids only."""

@@ -8,6 +8,7 @@ finds the thing and makes nothing twice.
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from flask import Flask, Response, current_app, g, request
@@ -38,7 +39,7 @@ def exempt(view: View) -> View:
     return view
 
 
-def scoped_by(field: str) -> Any:
+def scoped_by(field: str) -> Callable[[View], View]:
     """Mark a public view whose keys are scoped by a field of its body: `email` or `token`."""
 
     def mark(view: View) -> View:

@@ -8,6 +8,7 @@ from typing import Final
 from flask import Flask, current_app, g
 from sqlmodel import Session
 
+from onboarding.identity_check import IdentityCheck
 from robo.core.clock import to_micros
 from robo.runtime import Runtime
 from robo.services.securing import Hasher
@@ -23,6 +24,7 @@ class State:
     runtime: Runtime
     hasher: Hasher
     keylocks: KeyLocks
+    identity: IdentityCheck
 
 
 def install(app: Flask, state: State) -> None:

@@ -8,11 +8,13 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import flask_smorest
 import marshmallow as ma
-from flask import Request, request
+from flask import Request, Response, request
 from marshmallow import fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import UnsupportedMediaType
@@ -183,10 +185,25 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # it has no type
         return cast("Callable[[View], View]", super().arguments(schema, **options))
 
     def response(
-        self, status_code: int, schema: type[Schema] | ma.Schema | None = None, **options: Any
+        self,
+        status_code: int,
+        schema: type[Schema] | ma.Schema | dict[str, Any] | None = None,
+        **options: Any,
     ) -> Callable[[View], View]:
-        """Dump the view's value by a schema."""
-        return cast("Callable[[View], View]", super().response(status_code, schema, **options))
+        """Dump the view's value by a schema; a reply of 204 has no body at all."""
+        dumped = super().response(status_code, schema, **options)
+        if status_code != HTTPStatus.NO_CONTENT:
+            return cast("Callable[[View], View]", dumped)
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def empty(*args: Any, **kwargs: Any) -> Response:
+                view(*args, **kwargs)
+                return Response(status=HTTPStatus.NO_CONTENT)
+
+            return cast("View", dumped(empty))
+
+        return decorate
 
 
 def blueprint(name: str, description: str) -> Blueprint:

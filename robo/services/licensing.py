@@ -16,12 +16,14 @@ from robo.core.ids import child_id, new_id
 from robo.services.securing import KEY_PREFIX, digest, new_token
 from robo.store import chains
 from robo.store.chains import Link
+from robo.store.customers import CustomerRow
 from robo.store.database import Database, bulk, insert_many
 from robo.store.firms import AUDIT, ApiKeyRow, AuditRow, FirmRow
 from robo.store.keyring import Keyring
 
 _FIRM: Any = FirmRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _KEY: Any = ApiKeyRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_CUSTOMER: Any = CustomerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _AUDIT: Any = AuditRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 SCOPES: Final = (
@@ -165,6 +167,12 @@ def house(session: Session) -> str | None:
         session.connection().execute(select(_FIRM.c.id).where(_FIRM.c.house == 1)).scalar()
     )
     return found
+
+
+def firm_of(session: Session, customer_id: str) -> str:
+    """Return the firm of a customer that exists."""
+    statement = select(_CUSTOMER.c.firm_id).where(_CUSTOMER.c.id == customer_id)
+    return str(session.connection().execute(statement).scalar_one())
 
 
 def firms(session: Session) -> list[RowMapping]:

@@ -310,12 +310,11 @@ def replace_restrictions(
         f"DELETE FROM restriction WHERE customer_id = ? AND source IN ({marks})",  # noqa: S608 - marks only
         [(customer_id, *FROM_ANSWERS)],
     )
-    for one in made:
-        put_restriction(session, customer_id, one)
+    put_restrictions(session, customer_id, made)
 
 
-def put_restriction(session: Session, customer_id: str, one: StoredRestriction) -> None:
-    """Write a restriction; one of the same security and source is replaced."""
+def put_restrictions(session: Session, customer_id: str, made: Sequence[StoredRestriction]) -> None:
+    """Write restrictions; one of the same security and source is replaced."""
     bulk(
         session,
         "INSERT INTO restriction "
@@ -334,6 +333,7 @@ def put_restriction(session: Session, customer_id: str, one: StoredRestriction) 
                 one.held_choice,
                 one.created_at,
             )
+            for one in made
         ],
     )
 
