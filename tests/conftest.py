@@ -140,3 +140,18 @@ def any_database(any_database_url: str) -> Iterator[Database]:
     upgrade(db)
     yield db
     db.close()
+
+
+@pytest.fixture
+def empty_database(any_database_url: str, tmp_path: Path) -> Iterator[Database]:
+    """Return a second, empty database of the same kind as `any_database`."""
+    if any_database_url.startswith("sqlite"):
+        (tmp_path / "second").mkdir()
+        db = connect(f"sqlite:///{tmp_path / 'second' / 'robo.db'}")
+        yield db
+        db.close()
+        return
+    with fresh_postgres(any_database_url) as url:
+        db = connect(url)
+        yield db
+        db.close()

@@ -104,9 +104,9 @@ def heads(session: Session) -> Iterator[tuple[str, int, bytes]]:
     """Yield (chain, count, code) of every head in order of chain, a page at a time."""
     rows = ChainHeadRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
     statement = select(rows.c.chain, rows.c.seq, rows.c.mac).order_by(_in_order(session, rows.c))
-    result = session.connection().execution_options(yield_per=_PAGE).execute(statement)
-    for name, seq, mac in result:
-        yield name, seq, bytes(mac)
+    with session.connection().execution_options(yield_per=_PAGE).execute(statement) as result:
+        for name, seq, mac in result:
+            yield name, seq, bytes(mac)
 
 
 def codes_at(
@@ -195,7 +195,7 @@ def _stream(
     names = (*chain_table.columns, "chain", "seq", "mac")
     source = table(chain_table.name, *(column(name) for name in names))
     statement = select(source).order_by(_in_order(session, source.c), source.c.seq)
-    result = session.connection().execution_options(yield_per=_PAGE).execute(statement)
-    for row in result:
-        *values, name, seq, mac = row
-        yield name, seq, chain_table.name, tuple(values), bytes(mac)
+    with session.connection().execution_options(yield_per=_PAGE).execute(statement) as result:
+        for row in result:
+            *values, name, seq, mac = row
+            yield name, seq, chain_table.name, tuple(values), bytes(mac)
