@@ -15,6 +15,7 @@ from robo.services import (
     anchoring,
     funding,
     investing,
+    mailing,
     marking,
     trading,
     unwinding,
@@ -85,6 +86,10 @@ def _mark_day(rt: Runtime, slot: Slot) -> int:
     return marking.mark_day(rt.db, rt.prices, slot.on)
 
 
+def _deliver_mail(rt: Runtime, _slot: Slot) -> int:
+    return mailing.deliver(rt.db, rt.keyring, rt.mailer, rt.clock)
+
+
 def _anchor(rt: Runtime, _slot: Slot) -> int:
     made = anchoring.anchor(rt.db, rt.keyring, rt.clock, rt.settings.anchors_path)
     return made.changed if made else 0
@@ -111,6 +116,7 @@ TIMETABLE: Final = (
     Job("book-fills", _MONEY, _collect_fills),
     Job("pay-withdrawals", _MONEY, _pay),
     Job("mark-day", AtClose(15), _mark_day, CatchUp.EACH, after=("adjust",)),
+    Job("deliver-mail", _MONEY, _deliver_mail),
     Job("anchor", Every(1_800), _anchor),
     Job("housekeeping", Every(3_600), _housekeeping),
 )

@@ -6,10 +6,11 @@ set and the timetable's jobs run in its order, in this process, one after the ot
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from robo.config import Settings
@@ -20,11 +21,14 @@ from robo.store import jobs as runs
 from robo.store.jobs import Lease
 from scheduler.jobs import TIMETABLE
 from scheduler.runner import LEASE, Job
-from scheduler.when import AtClose, AtOpen, Every, Slot, session_slot
+from scheduler.when import AtClose, AtOpen, Every, Slot, due_slots
 
+_NAME: Final = "timelapse"
+_BEFORE: Final = timedelta(minutes=-60)
 _WINDOW: Final = timedelta(minutes=30)
 _LATER: Final = timedelta(minutes=32)
-_NAME: Final = "timelapse"
+_AFTER: Final = timedelta(minutes=30)
+"""Moments, counted from the open, the last one from the close."""
 _OFTEN_SECONDS: Final = 600
 """Jobs that run less often than this run once a simulated session, after the close."""
 
@@ -44,89 +48,81 @@ class Timelapse:
     runtime: Runtime
     clock: FixedClock
     owner: str = field(default_factory=lambda: f"{_NAME}:{secrets.token_hex(6)}")
+    _last: dict[str, str | None] = field(default_factory=dict)
+    """Daily job -> the last session it ran for."""
 
-    def pass_until(self, until: date, tell: Callable[[date], None] | None = None) -> Passed:
+    def pass_until(self, until: date) -> Passed:
         """Live through every session up to a date, inclusive, from where the clock stands.
-
-        Args:
-            until: The last business date.
-            tell: Called after each session.
 
         Raises:
             ConflictError: If another process moves the clock.
         """
+        sessions = 0
         with self._alone():
-            passed = 0
-            for session in self._sessions(until):
-                self._live(session)
-                passed += 1
-                if tell is not None:
-                    tell(session)
-        return Passed(passed, self.clock.now())
+            for instant, closing in self._moments():
+                if business_date(instant) > until:
+                    break
+                self._live(instant, closing=closing)
+                sessions += closing
+        return Passed(sessions, self.clock.now())
 
     def pass_sessions(self, count: int) -> Passed:
-        """Live through the next sessions whose close has not passed."""
-        calendar = self.runtime.calendar
-        first = calendar.on_or_after(business_date(self.clock.now()))
-        if self._close(first) <= self.clock.now():
-            first = calendar.shift(first, 1)
-        return self.pass_until(calendar.shift(first, count - 1))
+        """Live through the next sessions whose last moment has not passed."""
+        ends = (instant for instant, closing in self._moments() if closing)
+        return self.pass_until(business_date(list(islice(ends, count))[-1]))
 
-    def _sessions(self, until: date) -> Iterator[date]:
-        calendar = self.runtime.calendar
-        day = calendar.on_or_after(business_date(self.clock.now()))
-        while day <= until:
-            if self._close(day) > self.clock.now():
-                yield day
-            day = calendar.shift(day, 1)
+    def pass_moments(self, count: int) -> Passed:
+        """Live through the next moments; four make a session."""
+        sessions = 0
+        with self._alone():
+            for instant, closing in islice(self._moments(), count):
+                self._live(instant, closing=closing)
+                sessions += closing
+        return Passed(sessions, self.clock.now())
 
-    def _live(self, session: date) -> None:
-        """Live through one session; what ended before a crash is not begun again."""
-        calendar, opening = self.runtime.calendar, self.runtime.calendar.opens_at(session)
-        with self.runtime.db.read() as reading:
-            ended = {
-                job.name
-                for job in TIMETABLE
-                if runs.states(reading, job.name, [session.isoformat()]).get(session.isoformat())
-                == "done"
-            }
-        before = [j for j in TIMETABLE if isinstance(j.when, AtOpen) and j.name not in ended]
-        after = [j for j in TIMETABLE if isinstance(j.when, AtClose) and j.name not in ended]
-        often = [j for j in TIMETABLE if isinstance(j.when, Every) and _often(j.when)]
-        seldom = [j for j in TIMETABLE if isinstance(j.when, Every) and not _often(j.when)]
-        last_before = [
-            session_slot(j.when, session, calendar).at for j in before if isinstance(j.when, AtOpen)
-        ]
-        self._at(max(last_before, default=opening - _WINDOW), session, [*before, *often])
-        self._at(opening + _WINDOW, session, often)
-        self._at(opening + _LATER, session, often)
-        self._at(self._close(session), session, [*often, *after, *seldom])
-        with self.runtime.db.write() as writing:
-            lease = self._lease(self.clock.now())
-            for job in (*before, *after):
-                runs.put_state(writing, job.name, session.isoformat(), lease, "done")
-            runs.beat(writing, self.owner, to_micros(SystemClock().now()))
+    def _moments(self) -> Iterator[tuple[datetime, bool]]:
+        """Yield the moments after now, and whether each is its session's last."""
+        calendar, now = self.runtime.calendar, self.clock.now()
+        session = calendar.on_or_after(business_date(now))
+        while True:
+            opening = calendar.opens_at(session)
+            for instant in (opening + _BEFORE, opening + _WINDOW, opening + _LATER):
+                if instant > now:
+                    yield instant, False
+            closing = calendar.closes_at(session) + _AFTER
+            if closing > now:
+                yield closing, True
+            session = calendar.shift(session, 1)
 
-    def _at(self, instant: datetime, session: date, jobs: list[Job]) -> None:
-        if instant < self.clock.now():
-            return
-        with self.runtime.db.write() as writing:
-            runs.set_sim_instant(writing, to_micros(instant))
+    def _live(self, instant: datetime, *, closing: bool) -> None:
+        """Set the clock and do what is due; a job's failure ends the time-lapse."""
+        with self.runtime.db.write() as session:
+            runs.set_sim_instant(session, to_micros(instant))
+            runs.beat(session, self.owner, to_micros(SystemClock().now()))
         self.clock.set(instant)
-        moment = Slot(iso_instant(to_micros(instant)), session, instant)
-        for job in jobs:
-            slot = moment if isinstance(job.when, Every) else Slot(str(session), session, instant)
-            job.do(self.runtime, slot)
+        moment = Slot(iso_instant(to_micros(instant)), business_date(instant), instant)
+        ended: list[tuple[str, str]] = []
+        for job in TIMETABLE:
+            if not isinstance(job.when, Every):
+                ended += [(job.name, slot.text) for slot in self._daily(job, job.when, instant)]
+            elif closing or job.when.seconds < _OFTEN_SECONDS:
+                job.do(self.runtime, moment)
+        if ended:
+            with self.runtime.db.write() as session:
+                for name, slot in ended:
+                    runs.put_state(session, name, slot, self._lease(instant), "done")
 
-    def _close(self, session: date) -> datetime:
-        """Return the last moment of a session's timetable."""
-        calendar = self.runtime.calendar
-        due = [
-            session_slot(job.when, session, calendar).at
-            for job in TIMETABLE
-            if isinstance(job.when, AtClose)
-        ]
-        return max(due)
+    def _daily(self, job: Job, when: AtOpen | AtClose, now: datetime) -> list[Slot]:
+        """Run a daily job for the sessions that are due; return them."""
+        if job.name not in self._last:
+            with self.runtime.db.read() as session:
+                self._last[job.name] = runs.last_slot(session, job.name)
+        last = self._last[job.name]
+        slots = due_slots(when, job.catch_up, last, now, self.runtime.calendar)
+        for slot in slots:
+            job.do(self.runtime, slot)
+            self._last[job.name] = slot.text
+        return slots
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -190,7 +186,3 @@ def set_clock(settings: Settings, instant: datetime) -> None:
             runs.set_sim_instant(session, to_micros(instant))
     finally:
         db.close()
-
-
-def _often(when: Every) -> bool:
-    return when.seconds < _OFTEN_SECONDS
