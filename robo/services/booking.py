@@ -248,8 +248,14 @@ def close_block(
         events.emit(
             session,
             [
-                events.NewEvent(firm_id, f"order.{state}", order_id, f'{{"code":"{code}"}}')
-                for order_id, state, _ in endings
+                events.NewEvent(
+                    firm_id,
+                    f"order.{state}",
+                    order_id,
+                    f'{{"code":"{code}"}}',
+                    account_id=order.account_id,
+                )
+                for order, (order_id, state, _) in zip(part, endings, strict=True)
             ],
             at_micros,
         )

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import column, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, integer, text
-from robo.store.database import bulk, insert_many
+from robo.store.database import bulk, insert_many, select_in
 
 
 class EventRow(SQLModel, table=True):
@@ -42,6 +42,10 @@ class NewEvent:
 _EVENT: Any = EventRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
+# The accounts' own module stands above this one; two columns of it are all that is needed here.
+_ACCOUNT: Any = table("account", column("id"), column("customer_id"))
+
+
 def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
     """Append events; numbers are taken from a counter row, so a reader's cursor never skips one."""
     if not events:
@@ -58,6 +62,7 @@ def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
         .scalar_one()
     )
     first = last - len(events) + 1
+    owners = _owners(session, events)
     insert_many(
         session,
         "event",
@@ -66,7 +71,7 @@ def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
             (
                 first + i,
                 e.firm_id,
-                e.customer_id,
+                e.customer_id or owners.get(e.account_id or ""),
                 e.account_id,
                 e.kind,
                 e.subject,
@@ -76,6 +81,13 @@ def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
             for i, e in enumerate(events)
         ],
     )
+
+
+def _owners(session: Session, events: Sequence[NewEvent]) -> dict[str, str]:
+    """Return account -> customer where an event names only the account: owners see their events."""
+    ids = sorted({e.account_id for e in events if e.account_id and not e.customer_id})
+    rows = select_in(session, select(_ACCOUNT.c.id, _ACCOUNT.c.customer_id), _ACCOUNT.c.id, ids)
+    return {account: customer for account, customer in rows}  # noqa: C416 - rows are not pairs
 
 
 def page(

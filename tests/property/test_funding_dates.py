@@ -15,6 +15,7 @@ monthly = st.tuples(st.just("monthly"), st.integers(1, 31))
 choices = st.one_of(weekly, monthly)
 
 
+@settings(deadline=None)
 @given(choices, starts)
 def test_the_first_date_is_the_earliest_chosen_day_from_the_start_on(
     choice: tuple[str, int], start: date
@@ -31,6 +32,7 @@ def test_the_first_date_is_the_earliest_chosen_day_from_the_start_on(
     assert first == fits[0]
 
 
+@settings(deadline=None)
 @given(choices, starts, st.integers(0, 300))
 def test_the_nth_date_is_counted_from_the_first_and_walking_there_is_the_same(
     choice: tuple[str, int], start: date, count: int
@@ -45,6 +47,7 @@ def test_the_nth_date_is_counted_from_the_first_and_walking_there_is_the_same(
     assert walked == nominal_date(cadence, day, anchor, count)
 
 
+@settings(deadline=None)
 @given(choices, starts, st.integers(0, 2000))
 def test_the_next_date_is_the_first_of_all_dates_that_is_later(
     choice: tuple[str, int], start: date, gap: int
@@ -61,6 +64,7 @@ def test_the_next_date_is_the_first_of_all_dates_that_is_later(
     assert found == nominal_date(cadence, day, anchor, count)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 31), starts)
 def test_a_monthly_plan_has_one_date_in_every_month_and_clamps_to_its_last_day(
     day: int, start: date
@@ -74,7 +78,7 @@ def test_a_monthly_plan_has_one_date_in_every_month_and_clamps_to_its_last_day(
     assert all(d.day == min(day, monthrange(d.year, d.month)[1]) for d in dates)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(choices, starts, st.integers(1, 400))
 def test_days_run_one_by_one_or_all_at_once_ask_for_the_same_dates(
     calendar: MarketCalendar, choice: tuple[str, int], start: date, length: int

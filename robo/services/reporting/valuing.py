@@ -268,5 +268,5 @@ def _target(session: Session, target_id: str) -> dict[int, tuple[int, str]]:
 
 @lru_cache(maxsize=256)
 def _score_note(basket_id: str) -> str:
-    found = catalog().baskets.get(basket_id)
+    found = catalog().baskets.get(basket_id) if basket_id else None
     return found.data_note if found is not None else ""
