@@ -21,19 +21,28 @@ SecurityId = NewType("SecurityId", int)
 
 ID_LENGTH_MAX: Final = 40
 _BODY_LENGTH: Final = 30
+_SHARED: Final = 12
 """120 bits in hexadecimal: collisions stay out of reach at 10^12 ids."""
 
 
 def child_id(prefix: str, *parts: str | int) -> str:
     """Return the one id that these parts can ever make, for example `ord_5e1f…`.
 
+    Children of one cause begin alike: the first twelve digits are those of the first part (if it is
+    such an id itself) or its hash. A batch's rows then lie together in the database's indexes, so
+    that booking a block touches a few of their pages instead of one a row.
+
     Args:
         prefix: Two to five lower-case letters naming the kind of thing.
         parts: What caused it, outermost first. Lengths are hashed too, so that
             ("ab", "c") and ("a", "bc") differ.
     """
-    raw = "".join([f"{len(part)}:{part}" for part in [prefix, *map(str, parts)]])
-    return f"{prefix}_{hashlib.sha256(raw.encode()).hexdigest()[:_BODY_LENGTH]}"
+    words = [prefix, *map(str, parts)]
+    whole = hashlib.sha256("".join([f"{len(word)}:{word}" for word in words]).encode()).hexdigest()
+    body = words[1].rpartition("_")[2]
+    if len(body) != _BODY_LENGTH:
+        body = hashlib.sha256(words[1].encode()).hexdigest()
+    return f"{prefix}_{body[:_SHARED]}{whole[: _BODY_LENGTH - _SHARED]}"
 
 
 def new_id(prefix: str) -> str:

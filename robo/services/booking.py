@@ -1,14 +1,18 @@
-"""The one booker: an execution of a block becomes fills, money, shares and lots, exactly once.
+"""The one booker: executions of blocks become fills, money, shares and lots, exactly once.
 
-A block of ten thousand orders takes several short transactions. The split is a function of what was
-open of each order *before* the execution, and executions of a block are booked strictly one after
-another, so a crash between two transactions is repaired by computing the same split again and
-leaving out the orders that have their fill.
+A block of ten thousand orders takes several short transactions. The split of an execution is a
+function of what was open of each order *before* it, and the executions of a block are split in the
+order in which the broker told them. A crash between two transactions is repaired by computing the
+same splits again and leaving out the orders that have their fill.
+
+Executions that wait together are written account by account, not block by block: the ten fills of
+an account touch the same pages of the database, which halves what is written to disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from sqlmodel import Session
 
@@ -18,6 +22,7 @@ from robo.core.ids import AccountId, FirmId, LotId, SecurityId, child_id
 from robo.ledger import recipes
 from robo.ledger.entries import Transfer
 from robo.portfolio import blocks as splitting
+from robo.portfolio.jit import KeyArray
 from robo.services.turns import Turns
 from robo.store import blocks, events, ledger, lots, orders
 from robo.store.chains import Link
@@ -25,99 +30,152 @@ from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.tax import lots as tax_lots
 
+_ORDERS_MAX: Final = 400_000
+"""Orders split together; bounds the memory of a night to some hundred megabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Share:
+    """One order's part of one execution, to be written."""
+
     order: orders.BlockOrder
+    execution: blocks.BookedExecution
     part: blocks.Part
+    firm_id: FirmId
 
 
 def book(
     db: Database,
     keyring: Keyring,
     clock: Clock,
-    execution: blocks.BookedExecution,
+    executions: Sequence[blocks.BookedExecution],
     turns: Turns,
 ) -> None:
-    """Book an accepted execution to the orders of its block; doing it twice changes nothing.
+    """Book accepted executions to the orders of their blocks; doing it twice changes nothing.
 
-    `turns` is shared by the executions of a run, so that what it learnt of their cost is kept.
+    Args:
+        db: Owns short transactions.
+        keyring: Signs the chains.
+        clock: When the books learn of it.
+        executions: In the order in which the broker told them.
+        turns: Shared by what a run writes, so that what it learnt of its cost is kept.
+
+    Raises:
+        BrokenInvariantError: If a fill would overdraw an account.
     """
-    with db.read() as session:
-        block = blocks.get(session, execution.block_id)
-        assert block is not None
-        members = orders.of_block(session, block.id)
-        done = blocks.fills_of(session, execution.id)
-    shares = [s for s in _split(execution, members, done) if s.order.id not in done]
     at_micros = to_micros(clock.now())
 
-    def write(session: Session, part: Sequence[_Share]) -> None:
-        _write(session, keyring, FirmId(block.firm_id), execution, part, at_micros)
+    def write(session: Session, part: Sequence[Sequence[_Share]]) -> None:
+        _write(session, keyring, [share for shares in part for share in shares], at_micros)
 
-    turns.each(shares, write)
-    if turns.refused:
-        message = "a fill would overdraw an account"
-        raise BrokenInvariantError(message)
-    with db.write() as session:
-        blocks.finish(session, execution.id)
+    for group in _groups(db, executions):
+        turns.each(_by_account(_missing_shares(db, group)), write)
+        if turns.refused:
+            message = "a fill would overdraw an account"
+            raise BrokenInvariantError(message)
+        with db.write() as session:
+            blocks.finish(session, [execution.id for execution in group])
+
+
+def _groups(
+    db: Database, executions: Sequence[blocks.BookedExecution]
+) -> Iterator[list[blocks.BookedExecution]]:
+    """Yield executions of as many whole blocks as may be held in memory together."""
+    by_block: dict[str, list[blocks.BookedExecution]] = {}
+    for execution in executions:
+        by_block.setdefault(execution.block_id, []).append(execution)
+    with db.read() as session:
+        sizes = blocks.order_counts(session, list(by_block))
+    group: list[blocks.BookedExecution] = []
+    count = 0
+    for block_id, mine in by_block.items():
+        if group and count + sizes[block_id] * len(mine) > _ORDERS_MAX:
+            yield group
+            group, count = [], 0
+        group += mine
+        count += sizes[block_id] * len(mine)
+    if group:
+        yield group
+
+
+def _missing_shares(db: Database, group: Sequence[blocks.BookedExecution]) -> list[_Share]:
+    """Return the shares of the executions that have no fill yet, in the broker's order."""
+    by_block: dict[str, list[blocks.BookedExecution]] = {}
+    for execution in group:
+        by_block.setdefault(execution.block_id, []).append(execution)
+    missing: list[_Share] = []
+    for block_id, mine in by_block.items():
+        with db.read() as session:
+            block = blocks.get(session, block_id)
+            assert block is not None
+            members = orders.of_block(session, block_id)
+            done = [blocks.fills_of(session, execution.id) for execution in mine]
+        unit = 1 if block.side == "buy" else 0
+        hashes = splitting.order_hashes([order.id for order in members])
+        still_open = [
+            order.open_units + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
+            for order in members
+        ]
+        for execution, fills in zip(mine, done, strict=True):
+            keys = splitting.mix_keys(execution.id, hashes)
+            parts = _split(execution, still_open, keys)
+            still_open = [
+                left - (part.cents if unit else part.nanos)
+                for left, part in zip(still_open, parts, strict=True)
+            ]
+            missing += [
+                _Share(order, execution, part, FirmId(block.firm_id))
+                for order, part in zip(members, parts, strict=True)
+                if (part.nanos or part.cents) and order.id not in fills
+            ]
+    return missing
 
 
 def _split(
-    execution: blocks.BookedExecution,
-    members: Sequence[orders.BlockOrder],
-    done: dict[str, tuple[int, int]],
-) -> list[_Share]:
-    buying = execution.side == "buy"
-    before = [
-        order.open_units + done.get(order.id, (0, 0))[1 if buying else 0] for order in members
-    ]
-    keys = splitting.tie_keys(execution.id, [order.id for order in members])
-    if buying:
-        bought = splitting.split_buy(before, execution.cents, execution.nanos, keys)
-        nanos, cents, fees = bought.nanos.tolist(), bought.cents.tolist(), [0] * len(members)
-    else:
-        sold = splitting.split_sell(
-            before, execution.nanos, execution.cents, execution.fee_cents, keys
-        )
-        nanos, cents, fees = sold.nanos.tolist(), sold.gross_cents.tolist(), sold.fee_cents.tolist()
-    return [
-        _Share(order, blocks.Part(n, c, f))
-        for order, n, c, f in zip(members, nanos, cents, fees, strict=True)
-        if n or c
-    ]
+    execution: blocks.BookedExecution, still_open: Sequence[int], keys: KeyArray
+) -> list[blocks.Part]:
+    if execution.side == "buy":
+        bought = splitting.split_buy(still_open, execution.cents, execution.nanos, keys)
+        pairs = zip(bought.nanos.tolist(), bought.cents.tolist(), strict=True)
+        return [blocks.Part(nanos, cents, 0) for nanos, cents in pairs]
+    sold = splitting.split_sell(
+        still_open, execution.nanos, execution.cents, execution.fee_cents, keys
+    )
+    triples = zip(
+        sold.nanos.tolist(), sold.gross_cents.tolist(), sold.fee_cents.tolist(), strict=True
+    )
+    return [blocks.Part(nanos, cents, fee) for nanos, cents, fee in triples]
 
 
-def _write(
-    session: Session,
-    keyring: Keyring,
-    firm_id: FirmId,
-    execution: blocks.BookedExecution,
-    shares: Sequence[_Share],
-    at_micros: int,
-) -> None:
+def _by_account(shares: Sequence[_Share]) -> list[list[_Share]]:
+    """Return the shares of each account together, in the broker's order within an account."""
+    found: dict[AccountId, list[_Share]] = {}
+    for share in shares:
+        found.setdefault(share.order.account_id, []).append(share)
+    return [found[account] for account in sorted(found)]
+
+
+def _write(session: Session, keyring: Keyring, shares: Sequence[_Share], at_micros: int) -> None:
     transfers: list[Transfer] = []
     fills: list[Link] = []
     lot_events: list[lots.LotEvent] = []
     holds: dict[str, str] = {}
     proceeds: list[tuple[str, AccountId, int, str, str]] = []
-    on = business_date(from_micros(execution.executed_at))
-    selling = execution.side == "sell"
-    sellers = sorted({share.order.account_id for share in shares}) if selling else []
-    open_lots = lots.open_lots(session, sellers)
+    sellers = {share.order.account_id for share in shares if share.execution.side == "sell"}
+    open_lots = lots.open_lots(session, sorted(sellers))
     for share in shares:
-        order, part = share.order, share.part
+        order, part, execution = share.order, share.part, share.execution
+        on = business_date(from_micros(execution.executed_at))
         fill_id = child_id("fil", execution.id, order.id)
         fills.append(blocks.fill_link(order.account_id, fill_id, order.id, execution, part))
         security = SecurityId(order.security_id)
-        if selling:
+        if execution.side == "sell":
             net = part.cents - part.fee_cents
             transfers += recipes.sell(
                 order.account_id, security, part.nanos, part.cents, part.fee_cents, fill_id
             )
-            closed = _close(
-                open_lots.get(order.account_id, []), order, part.nanos, net, fill_id, on
-            )
-            lot_events += closed
+            held = open_lots.get(order.account_id, [])
+            lot_events += _close(held, order, part.nanos, net, fill_id, on)
             if net > 0:
                 proceed_id = child_id("pro", fill_id)
                 proceeds.append((proceed_id, order.account_id, net, execution.settles_on, fill_id))
@@ -126,11 +184,12 @@ def _write(
             lot_events.append(_open(order, part, fill_id, on))
             holds[lot_events[-1].lot_id] = order.hold_until
     also = [*fills, *(event.link() for event in lot_events)]
-    ledger.post(session, keyring.chain, transfers, firm_id, at_micros, also=also)
+    # The firm would matter for transfers that name no account; these all do.
+    ledger.post(session, keyring.chain, transfers, shares[0].firm_id, at_micros, also=also)
     lots.apply_events(session, lot_events, holds)
     lots.add_proceeds(session, proceeds)
-    orders.advance(session, [_progress(s, selling=selling) for s in shares], at_micros)
-    events.emit(session, [_event(s, firm_id) for s in shares], at_micros)
+    orders.advance(session, [_progress(share) for share in shares], at_micros)
+    events.emit(session, [_event(share) for share in shares], at_micros)
 
 
 def _open(order: orders.BlockOrder, part: blocks.Part, fill_id: str, on: date) -> lots.LotEvent:
@@ -203,20 +262,20 @@ def _close(
     ]
 
 
-def _progress(share: _Share, *, selling: bool) -> orders.Progress:
+def _progress(share: _Share) -> orders.Progress:
     part = share.part
-    released = 0 if selling else part.cents
+    released = 0 if share.execution.side == "sell" else part.cents
     return orders.Progress(share.order.id, part.nanos, part.cents, part.fee_cents, released)
 
 
-def _event(share: _Share, firm_id: FirmId) -> events.NewEvent:
+def _event(share: _Share) -> events.NewEvent:
     order, part = share.order, share.part
     payload = (
         f'{{"security_id":{order.security_id},"side":"{order.side}",'
         f'"nanos":"{part.nanos}","cents":"{part.cents}"}}'
     )
     return events.NewEvent(
-        firm_id, "order.executed", order.id, payload, account_id=order.account_id
+        share.firm_id, "order.executed", order.id, payload, account_id=order.account_id
     )
 
 

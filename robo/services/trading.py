@@ -186,8 +186,7 @@ def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy
     with db.read() as session:
         waiting = blocks.unbooked(session)
     turns = Turns(db, policy)
-    for execution in waiting:
-        booking.book(db, keyring, clock, execution, turns)
+    booking.book(db, keyring, clock, waiting, turns)
     _finish(db, keyring, broker, clock, turns)
     return len(waiting)
 

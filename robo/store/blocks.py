@@ -135,8 +135,8 @@ class FillRow(SQLModel, table=True):
         check("fill_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0"),
     )
     id: str = text(key=True)
-    order_id: str = text(to="orders.id", index=True)
-    account_id: str = text(to="account.id", index=True)
+    order_id: str = text(to="orders.id")
+    account_id: str = text(to="account.id")
     execution_id: str = text(to="execution.id")
     nanos: int = integer()
     cents: int = integer()
@@ -382,9 +382,23 @@ def has_unbooked(session: Session, block_id: str) -> bool:
     return bool(session.connection().execute(statement).scalar_one())
 
 
-def finish(session: Session, execution_id: str) -> None:
-    """Mark an execution as fully booked."""
-    bulk(session, "UPDATE booking SET state = 'done' WHERE execution_id = ?", [(execution_id,)])
+def finish(session: Session, execution_ids: Sequence[str]) -> None:
+    """Mark executions as fully booked."""
+    bulk(
+        session,
+        "UPDATE booking SET state = 'done' WHERE execution_id = ?",
+        [(execution_id,) for execution_id in execution_ids],
+    )
+
+
+def order_counts(session: Session, block_ids: Sequence[str]) -> dict[str, int]:
+    """Return how many orders each block has."""
+    statement = (
+        select(_ORDER.c.block_id, func.count())
+        .where(_ORDER.c.block_id.in_(block_ids))
+        .group_by(_ORDER.c.block_id)
+    )
+    return {row[0]: int(row[1]) for row in session.connection().execute(statement)}
 
 
 def code_of(session: Session, block_id: str) -> str:

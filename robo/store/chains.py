@@ -13,7 +13,7 @@ from sqlalchemy import UniqueConstraint, column, select, table, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.ledger import chain as codes
-from robo.store.columns import STRICT, blob, check, integer, text
+from robo.store.columns import KEYED, STRICT, blob, check, integer, text
 from robo.store.database import bulk, insert_many, select_in
 
 
@@ -38,11 +38,11 @@ class ChainHeadRow(SQLModel, table=True):
     """The last code of each chain; what is anchored outside."""
 
     __tablename__ = "chain_head"
-    __table_args__ = (check("chain_head_seq", "seq > 0"), STRICT)
+    __table_args__ = (check("chain_head_seq", "seq > 0"), KEYED)
     chain: str = text(key=True)
     seq: int = integer()
     mac: bytes = blob()
-    changed_at: int = integer(index=True)
+    changed_at: int = integer()
 
 
 def chained(name: str, *extra: Any) -> tuple[Any, ...]:

@@ -12,6 +12,8 @@ from sqlmodel import Field
 
 INT64 = BigInteger().with_variant(Integer(), "sqlite")
 STRICT: Final = {"sqlite_strict": True}
+KEYED: Final = {"sqlite_strict": True, "sqlite_with_rowid": False}
+"""A strict table stored in the order of its key: one tree to touch instead of two."""
 _UNSET: Final = object()
 
 

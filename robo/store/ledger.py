@@ -13,7 +13,7 @@ from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.ledger import chart
 from robo.ledger.entries import Transfer, chain_of
 from robo.store.chains import ChainTable, Link, append, chained
-from robo.store.columns import STRICT, blob, check, integer, text
+from robo.store.columns import KEYED, blob, check, integer, text
 from robo.store.database import bulk, select_in
 
 TRANSFERS: Final = ChainTable(
@@ -60,7 +60,7 @@ class BalanceRow(SQLModel, table=True):
         check("balance_customer", "amount >= 0 OR substr(book, 1, 9) <> 'customer/'"),
         _partial("ix_balance_investable", "book", INVESTABLE),
         _partial("ix_balance_holders", "asset", HOLDERS),
-        STRICT,
+        KEYED,
     )
     book: str = text(key=True)
     asset: str = text(key=True)

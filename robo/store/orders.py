@@ -8,7 +8,7 @@ from sqlalchemy import Index, UniqueConstraint, func, select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
-from robo.store.columns import STRICT, check, integer, one_of, text
+from robo.store.columns import KEYED, STRICT, check, integer, one_of, text
 from robo.store.database import bulk, insert_many, select_in
 
 ORDER_STATES: Final = ("planned", "sending", "filled", "partial", "rejected", "canceled")
@@ -70,7 +70,7 @@ class SkipRow(SQLModel, table=True):
     """A name that was considered and not traded, with the reason."""
 
     __tablename__ = "skip"
-    __table_args__ = (STRICT,)
+    __table_args__ = (KEYED,)
     account_id: str = text(key=True, to="account.id")
     batch_id: str = text(key=True)
     security_id: int = integer(key=True)
