@@ -21,8 +21,9 @@ SecurityId = NewType("SecurityId", int)
 
 ID_LENGTH_MAX: Final = 40
 _BODY_LENGTH: Final = 30
-_SHARED: Final = 12
 """120 bits in hexadecimal: collisions stay out of reach at 10^12 ids."""
+_SHARED: Final = 12
+_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 def child_id(prefix: str, *parts: str | int) -> str:
@@ -34,13 +35,13 @@ def child_id(prefix: str, *parts: str | int) -> str:
 
     Args:
         prefix: Two to five lower-case letters naming the kind of thing.
-        parts: What caused it, outermost first. Lengths are hashed too, so that
+        parts: What caused it, outermost first, at least one. Lengths are hashed too, so that
             ("ab", "c") and ("a", "bc") differ.
     """
     words = [prefix, *map(str, parts)]
     whole = hashlib.sha256("".join([f"{len(word)}:{word}" for word in words]).encode()).hexdigest()
     body = words[1].rpartition("_")[2]
-    if len(body) != _BODY_LENGTH:
+    if len(body) != _BODY_LENGTH or not _DIGITS.issuperset(body):  # a broker's id may be anything
         body = hashlib.sha256(words[1].encode()).hexdigest()
     return f"{prefix}_{body[:_SHARED]}{whole[: _BODY_LENGTH - _SHARED]}"
 
