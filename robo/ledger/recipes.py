@@ -85,6 +85,11 @@ def sell(
     ]
 
 
+def absorb_fee(firm_id: FirmId, cents: int, cause: str) -> list[Transfer]:
+    """Return the part of a fee that a sale did not bring in: the firm pays it."""
+    return move("fee", chart.rounding(firm_id), chart.STREET_FEES, chart.USD, cents, cause)
+
+
 def settle(account_id: AccountId, cents: int, cause: str) -> list[Transfer]:
     """Return proceeds becoming free cash on their settlement date."""
     source, target = chart.unsettled(account_id), chart.cash(account_id)

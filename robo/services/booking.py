@@ -9,6 +9,7 @@ Executions that wait together are written account by account, not block by block
 an account touch the same pages of the database, which halves what is written to disk.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -118,7 +119,7 @@ def _missing_shares(db: Database, group: Sequence[blocks.BookedExecution]) -> li
         ]
         for execution, fills in zip(mine, done, strict=True):
             keys = splitting.mix_keys(execution.id, hashes)
-            parts = _split(execution, still_open, keys)
+            parts = _split(execution, members, still_open, keys)
             still_open = [
                 left - (part.cents if unit else part.nanos)
                 for left, part in zip(still_open, parts, strict=True)
@@ -132,10 +133,15 @@ def _missing_shares(db: Database, group: Sequence[blocks.BookedExecution]) -> li
 
 
 def _split(
-    execution: blocks.BookedExecution, still_open: Sequence[int], keys: KeyArray
+    execution: blocks.BookedExecution,
+    members: Sequence[orders.BlockOrder],
+    still_open: Sequence[int],
+    keys: KeyArray,
 ) -> list[blocks.Part]:
     if execution.side == "buy":
-        bought = splitting.split_buy(still_open, execution.cents, execution.nanos, keys)
+        # Rounding can use up the cents before the last shares come: those follow the orders' sizes.
+        sizes = still_open if any(still_open) else [o.notional_cents or 0 for o in members]
+        bought = splitting.split_buy(sizes, execution.cents, execution.nanos, keys)
         pairs = zip(bought.nanos.tolist(), bought.cents.tolist(), strict=True)
         return [blocks.Part(nanos, cents, 0) for nanos, cents in pairs]
     sold = splitting.split_sell(
@@ -170,10 +176,14 @@ def _write(session: Session, keyring: Keyring, shares: Sequence[_Share], at_micr
         fills.append(blocks.fill_link(order.account_id, fill_id, order.id, execution, part))
         security = SecurityId(order.security_id)
         if execution.side == "sell":
-            net = part.cents - part.fee_cents
+            # A fee above the proceeds is the firm's: a customer's books never go below zero.
+            fee_cents = min(part.fee_cents, part.cents)
+            net = part.cents - fee_cents
             transfers += recipes.sell(
-                order.account_id, security, part.nanos, part.cents, part.fee_cents, fill_id
+                order.account_id, security, part.nanos, part.cents, fee_cents, fill_id
             )
+            over = part.fee_cents - fee_cents
+            transfers += recipes.absorb_fee(share.firm_id, over, fill_id)
             held = open_lots.get(order.account_id, [])
             lot_events += _close(held, order, part.nanos, net, fill_id, on)
             if net > 0:
@@ -184,7 +194,7 @@ def _write(session: Session, keyring: Keyring, shares: Sequence[_Share], at_micr
             lot_events.append(_open(order, part, fill_id, on))
             holds[lot_events[-1].lot_id] = order.hold_until
     also = [*fills, *(event.link() for event in lot_events)]
-    # The firm would matter for transfers that name no account; these all do.
+    # The firm would matter for transfers that name no account and no firm; there are none.
     ledger.post(session, keyring.chain, transfers, shares[0].firm_id, at_micros, also=also)
     lots.apply_events(session, lot_events, holds)
     lots.add_proceeds(session, proceeds)
@@ -231,7 +241,7 @@ def _close(
         )
         for lot in mine
     ]
-    closings = tax_lots.close(pure, nanos, max(net_cents, 0))
+    closings = tax_lots.close(pure, nanos, net_cents)
     left = {closing.lot_id: closing for closing in closings}
     for place, lot in enumerate(held):
         if LotId(lot.id) in left:
@@ -294,6 +304,7 @@ def close_block(
         members = [o for o in orders.of_block(session, block.id) if o.state == "sending"]
     at_micros = to_micros(clock.now())
     firm_id = FirmId(block.firm_id)
+    told = json.dumps({"code": code}, separators=(",", ":"))
 
     def write(session: Session, part: Sequence[orders.BlockOrder]) -> None:
         transfers = [
@@ -311,7 +322,7 @@ def close_block(
                     firm_id,
                     f"order.{state}",
                     order_id,
-                    f'{{"code":"{code}"}}',
+                    told,
                     account_id=order.account_id,
                 )
                 for order, (order_id, state, _) in zip(part, endings, strict=True)
@@ -320,6 +331,9 @@ def close_block(
         )
 
     turns.each(members, write)
+    if turns.refused:
+        message = "an order reserves more than its account has reserved"
+        raise BrokenInvariantError(message)
     state = "rejected" if rejected else "canceled"
     if block.executed_nanos or block.executed_cents:
         complete = (
