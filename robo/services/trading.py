@@ -5,13 +5,13 @@ outcome that we did not see is unknown, never failed, and is healed by asking wi
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
-from robo.core.errors import BrokerUnavailableError
+from robo.core.errors import BrokerRejectedError, BrokerUnavailableError
 from robo.core.ids import SecurityId, child_id
 from robo.core.policy import Policy
 from robo.ports.broker import (
@@ -33,9 +33,10 @@ from robo.store.keyring import Keyring
 _OUTCOMES: Final = 25
 """Outcomes written together; after a crash, those of a batch are asked for again."""
 _CURSOR: Final = "executions"
+_ENDED: Final = ("filled", "partial", "rejected", "canceled")
+_MISMATCH: Final = "client_id_mismatch"
 _STATE_OF: Final = {
     SubmitStatus.ACCEPTED: "open",
-    SubmitStatus.DUPLICATE: "open",
     SubmitStatus.REJECTED: "open",
     SubmitStatus.UNKNOWN: "unknown",
     SubmitStatus.THROTTLED: "intended",
@@ -53,7 +54,7 @@ def send(db: Database, broker: Broker, clock: Clock, policy: Policy, window: str
     now = to_micros(clock.now())
     for side in ("sell", "buy"):
         _assign(db, policy, window, side, now)
-        sent += _tell_all(db, broker, _intend(db, broker, window, now))
+        sent += _tell_all(db, broker, _intend(db, broker, window, now), now)
     return sent
 
 
@@ -105,16 +106,31 @@ def _intend(db: Database, broker: Broker, window: str, now_micros: int) -> list[
     return made
 
 
-def _tell_all(db: Database, broker: Broker, todo: Sequence[blocks.Block]) -> int:
+def _tell_all(db: Database, broker: Broker, todo: Sequence[blocks.Block], at_micros: int) -> int:
     for start in range(0, len(todo), _OUTCOMES):
-        part = todo[start : start + _OUTCOMES]
-        outcomes = [_outcome(block, _tell(broker, block)) for block in part]
-        with db.write() as session:
-            blocks.record(session, outcomes)
+        outcomes = [_tell(broker, block) for block in todo[start : start + _OUTCOMES]]
+        _record(db, outcomes, at_micros)
     return len(todo)
 
 
-def _tell(broker: Broker, block: blocks.Block) -> SubmitResult:
+def _record(db: Database, outcomes: Sequence[blocks.Outcome], at_micros: int) -> None:
+    """Write what the broker said; a foreign order under our id is put before the operators once."""
+    with db.write() as session:
+        foreign = [
+            outcome.block_id
+            for outcome in outcomes
+            if outcome.code == _MISMATCH and blocks.code_of(session, outcome.block_id) != _MISMATCH
+        ]
+        blocks.record(session, outcomes)
+        events.emit(
+            session,
+            [events.NewEvent("", "break.order", i, f'{{"why":"{_MISMATCH}"}}') for i in foreign],
+            at_micros,
+        )
+
+
+def _tell(broker: Broker, block: blocks.Block) -> blocks.Outcome:
+    """Tell the broker of a block; return what we know afterwards."""
     ticket = OrderTicket(
         client_id=block.id,
         broker_account=block.broker_account,
@@ -125,17 +141,33 @@ def _tell(broker: Broker, block: blocks.Block) -> SubmitResult:
         nanos=block.nanos,
     )
     try:
-        return broker.submit(ticket)
+        result = broker.submit(ticket)
     except BrokerUnavailableError as error:
-        return SubmitResult(SubmitStatus.UNKNOWN, code=error.code)
-
-
-def _outcome(block: blocks.Block, result: SubmitResult) -> blocks.Outcome:
+        result = SubmitResult(SubmitStatus.UNKNOWN, code=error.code)
+    except BrokerRejectedError as error:
+        result = SubmitResult(SubmitStatus.REJECTED, code=error.code, detail=error.detail)
+    if result.status is SubmitStatus.DUPLICATE:
+        found = _ask(broker, block)
+        return found or blocks.Outcome(block.id, "unknown", result.broker_order_id, "duplicate")
     code = result.code
     if result.status is SubmitStatus.REJECTED:
         # The marker makes `collect` end the block: its orders must be freed in turns first.
         code = f"rejected:{result.code or 'broker'}"
     return blocks.Outcome(block.id, _STATE_OF[result.status], result.broker_order_id, code)
+
+
+def _ask(broker: Broker, block: blocks.Block) -> blocks.Outcome | None:
+    """Return what the broker knows of a block; None if it knows nothing, or did not answer."""
+    try:
+        found = broker.find(block.id)
+    except BrokerUnavailableError:
+        return None
+    if found is None:
+        return None
+    if _same(block, found):
+        return blocks.Outcome(block.id, "open", found.broker_order_id, "adopted")
+    # The broker has another order under our id: a person must look.
+    return blocks.Outcome(block.id, "unknown", None, _MISMATCH)
 
 
 def heal(db: Database, broker: Broker, clock: Clock) -> int:
@@ -144,30 +176,26 @@ def heal(db: Database, broker: Broker, clock: Clock) -> int:
     Asks by client id first. Only if the broker says it has none is the block told again, under the
     same id.
     """
-    resolved = _tell_again(db, broker)
+    now = to_micros(clock.now())
+    resolved = _tell_again(db, broker, now)
     # A crash between assigning orders and writing their block leaves orders without a block.
-    left = _intend(db, broker, "healed", to_micros(clock.now()))
-    return resolved + _tell_all(db, broker, left)
+    left = _intend(db, broker, "healed", now)
+    return resolved + _tell_all(db, broker, left, now)
 
 
-def _tell_again(db: Database, broker: Broker) -> int:
+def _tell_again(db: Database, broker: Broker, at_micros: int) -> int:
     with db.read() as session:
         todo = blocks.in_states(session, "intended", "unknown")
     outcomes: list[blocks.Outcome] = []
     for block in todo:
         try:
-            found = broker.find(block.id)
+            unheard = broker.find(block.id) is None
         except BrokerUnavailableError:
             continue
-        if found is None:
-            outcomes.append(_outcome(block, _tell(broker, block)))
-        elif _same(block, found):
-            outcomes.append(blocks.Outcome(block.id, "open", found.broker_order_id, "adopted"))
-        else:
-            # The broker has another order under our id: a person must look.
-            outcomes.append(blocks.Outcome(block.id, "unknown", None, "client_id_mismatch"))
-    with db.write() as session:
-        blocks.record(session, outcomes)
+        outcome = _tell(broker, block) if unheard else _ask(broker, block)
+        if outcome is not None:
+            outcomes.append(outcome)
+    _record(db, outcomes, at_micros)
     return len(outcomes)
 
 
@@ -196,22 +224,53 @@ def _accept(db: Database, keyring: Keyring, broker: Broker, clock: Clock) -> Non
         with db.read() as session:
             after = blocks.cursor(session, _CURSOR)
         page = broker.executions(after)
-        if not page.executions:
+        if not page.executions or page.cursor == after:
             return
         at_micros = to_micros(clock.now())
         with db.write() as session:
             if blocks.cursor(session, _CURSOR) != after:
                 continue  # another process read this page meanwhile
             known = blocks.accepted(session, [e.id for e in page.executions])
-            fresh = [e for e in page.executions if e.id not in known]
-            ours = blocks.firms_of(session, sorted({e.client_id for e in fresh}))
-            booked = [_booked(e) for e in fresh if e.client_id in ours]
-            strangers = [e for e in fresh if e.client_id not in ours]
-            links = [execution.link(ours[execution.block_id]) for execution in booked]
+            fresh: dict[str, Execution] = {}
+            for told in page.executions:  # a page may repeat itself: the first telling counts
+                if told.id not in known:
+                    fresh.setdefault(told.id, told)
+            ours = blocks.many(session, sorted({e.client_id for e in fresh.values()}))
+            why = _objections(list(fresh.values()), ours)
+            booked = [_booked(e) for e in fresh.values() if e.id not in why]
+            links = [execution.link(ours[execution.block_id].firm_id) for execution in booked]
             chains.append(session, keyring.chain, links, at_micros)
             blocks.accept(session, booked)
-            _report_strangers(session, strangers, at_micros)
+            _report(session, [(fresh[i], code) for i, code in why.items()], ours, at_micros)
             blocks.move_cursor(session, _CURSOR, page.cursor)
+
+
+def _objections(told: Sequence[Execution], ours: Mapping[str, blocks.Block]) -> dict[str, str]:
+    """Return execution id -> why it cannot be booked, for those that cannot.
+
+    What a broker says is the world's word, not ours: one execution that cannot be must neither
+    be booked nor keep the others from being booked.
+    """
+    filled = {block.id: (block.executed_nanos, block.executed_cents) for block in ours.values()}
+    why: dict[str, str] = {}
+    for one in told:
+        block = ours.get(one.client_id)
+        if block is None:
+            why[one.id] = "unknown_order"
+            continue
+        nanos, cents = filled[block.id]
+        nanos, cents = nanos + one.nanos, cents + one.cents
+        if (one.security_id, one.side) != (block.security_id, block.side):
+            why[one.id] = "another_security_or_side"
+        elif one.nanos <= 0 or one.cents < 0 or one.fee_cents < 0:
+            why[one.id] = "impossible_size"
+        elif block.state in _ENDED:
+            why[one.id] = "order_has_ended"
+        elif (block.notional_cents or cents) < cents or (block.nanos or nanos) < nanos:
+            why[one.id] = "more_than_ordered"
+        else:
+            filled[block.id] = nanos, cents
+    return why
 
 
 def _booked(execution: Execution) -> blocks.BookedExecution:
@@ -229,15 +288,23 @@ def _booked(execution: Execution) -> blocks.BookedExecution:
     )
 
 
-def _report_strangers(session: Session, strangers: Sequence[Execution], at_micros: int) -> None:
-    """Tell the operators of executions that no order of ours caused; they are never booked."""
+def _report(
+    session: Session,
+    refused: Sequence[tuple[Execution, str]],
+    ours: Mapping[str, blocks.Block],
+    at_micros: int,
+) -> None:
+    """Tell the operators of executions that no order of ours explains; they are never booked."""
     events.emit(
         session,
         [
             events.NewEvent(
-                "", "broker.unknown_execution", e.id, json.dumps({"client_id": e.client_id})
+                ours[e.client_id].firm_id if e.client_id in ours else "",
+                "broker.unknown_execution" if code == "unknown_order" else "break.execution",
+                e.id,
+                json.dumps({"client_id": e.client_id, "why": code}),
             )
-            for e in strangers
+            for e, code in refused
         ],
         at_micros,
     )

@@ -10,7 +10,7 @@ from sqlmodel import Session, SQLModel
 from robo.core.ids import AccountId
 from robo.store.chains import ChainTable, Link, chained
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
-from robo.store.database import bulk, insert_many
+from robo.store.database import bulk, insert_many, select_in
 from robo.store.orders import OrderRow
 
 EXECUTIONS: Final = ChainTable(
@@ -407,10 +407,11 @@ def code_of(session: Session, block_id: str) -> str:
     return session.connection().execute(statement).scalar() or ""
 
 
-def firms_of(session: Session, block_ids: Sequence[str]) -> dict[str, str]:
-    """Return block id -> firm of the blocks we know."""
-    statement = select(_BLOCK.c.id, _BLOCK.c.firm_id).where(_BLOCK.c.id.in_(block_ids))
-    return {row[0]: row[1] for row in session.connection().execute(statement)}
+def many(session: Session, block_ids: Sequence[str]) -> dict[str, Block]:
+    """Return the blocks of those ids that we know."""
+    columns = [_BLOCK.c[name] for name in Block.__dataclass_fields__]
+    rows = select_in(session, select(*columns), _BLOCK.c.id, block_ids)
+    return {row[0]: Block(*row) for row in rows}
 
 
 def fills_of(session: Session, execution_id: str) -> dict[str, tuple[int, int]]:
