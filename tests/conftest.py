@@ -10,6 +10,7 @@ from pathlib import Path
 
 import exchange_calendars
 import pytest
+from hypothesis import settings
 
 from robo.core.clock import Clock, FixedClock
 from robo.core.market_calendar import MarketCalendar
@@ -17,6 +18,10 @@ from robo.ports.plugins import ListedSecurity, PluginContext
 from robo.ports.prices import PriceSource
 from robo.store.database import Database, connect
 from robo.store.schema import upgrade
+
+# The same examples on every machine, and no deadline that a busy one would miss.
+settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("steady")
 
 MONDAY_TEN_OCLOCK = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 """Monday 2 March 2026, 10:00 in New York: the market is open."""

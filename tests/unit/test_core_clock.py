@@ -24,7 +24,8 @@ instants = st.datetimes(
 
 @given(instants)
 def test_an_instant_survives_being_stored(instant: datetime) -> None:
-    assert from_micros(to_micros(instant)) == instant
+    # In UTC, because Python holds an hour that comes twice to be equal to nothing elsewhere.
+    assert from_micros(to_micros(instant)) == instant.astimezone(UTC)
 
 
 @given(instants, instants)
@@ -38,7 +39,7 @@ def test_the_text_of_an_instant_is_utc_to_the_micro_second(instant: datetime) ->
 
     assert text.endswith("Z")
     assert len(text) == len("2026-03-02T15:00:00.000000Z")
-    assert datetime.fromisoformat(text) == instant
+    assert datetime.fromisoformat(text) == instant.astimezone(UTC)
 
 
 @pytest.mark.parametrize(
