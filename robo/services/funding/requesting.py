@@ -249,7 +249,7 @@ def _tell(db: Database, bank: Bank, clock: Clock, deposit: Deposit, token: str) 
     pull = BankTransfer(deposit.id, TransferDirection.PULL, token, deposit.cents)
     try:
         bank.request(pull)
-    except (BrokerRejectedError, InvalidInputError, NotFoundError) as error:
+    except (BrokerRejectedError, ConflictError, InvalidInputError, NotFoundError) as error:
         _fail(db, clock, deposit.id, error.code)
         return False
     return True
