@@ -10,7 +10,7 @@ from flask import Flask, current_app
 from flask_smorest.utils import prepare_response
 
 from robo.api import auth, idempotency, problems
-from robo.api.wire import ID_PATTERN, IdConverter
+from robo.api.wire import ID_PATTERN, IdConverter, NumberConverter
 
 _NAME: Final = "robo-openapi"
 _WORDS: Final = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
@@ -61,6 +61,7 @@ def make_api(app: Flask) -> Api:
         API_SPEC_OPTIONS={"info": {"description": _INTRODUCTION}},
     )
     app.url_map.converters["id"] = IdConverter
+    app.url_map.converters["int"] = NumberConverter
     api = Api(app)
     api.register_converter(IdConverter, lambda _: {"type": "string", "pattern": f"^{ID_PATTERN}$"})
     api.spec.components.security_scheme(

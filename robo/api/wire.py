@@ -18,7 +18,7 @@ from flask import Request, Response, request
 from marshmallow import fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import UnsupportedMediaType
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, IntegerConverter, Map
 
 from robo.api import strict_json
 from robo.api.fields import (
@@ -68,6 +68,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 PAGE_MAX: Final = 100
 _PAGE_DEFAULT: Final = 50
 _CURSOR_MAX: Final = 200
+_NUMBER_MAX: Final = 2**31 - 1
 _PREFIX: Final = "/v1"
 
 
@@ -138,6 +139,16 @@ class IdConverter(BaseConverter):
     """A path segment that has the form of an id; anything else is simply not found."""
 
     regex = ID_PATTERN
+
+
+class NumberConverter(IntegerConverter):
+    """A path segment that is a number we may have given out; a database cannot look up others."""
+
+    regex = "[0-9]{1,10}"
+
+    def __init__(self, map: Map) -> None:  # noqa: A002 - Werkzeug's name
+        """Bound the number."""
+        super().__init__(map, max=_NUMBER_MAX)
 
 
 class _Parser(FlaskParser):
