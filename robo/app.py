@@ -45,6 +45,8 @@ def create_app(
     """
     app = Flask("robo", static_folder="api/static", static_url_path="/static")
     app.json = _Json(app)
+    # A double slash is another path: merging redirects to whatever host the caller named.
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = _BODY_MAX
     app.config["MAX_FORM_PARTS"] = 0
     keylocks = KeyLocks(runtime.db, runtime.settings.state_path)
