@@ -1,8 +1,10 @@
 """What is not a resource: the page at `/`, the docs, the API's description, health."""
 
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
-from flask import Blueprint, Flask, Response, current_app
+from flask import Blueprint, Flask, Response
 from sqlalchemy import text
 
 from robo.api import openapi
@@ -23,21 +25,21 @@ def install(app: Flask) -> None:
 @public()
 def index() -> Response:
     """Return the page that says what this is."""
-    return current_app.send_static_file("index.html")
+    return _page("index.html")
 
 
 @_PAGES.route("/docs")
 @public()
 def docs() -> Response:
     """Return the browsable docs; they read /openapi.json and load nothing from elsewhere."""
-    return current_app.send_static_file("docs.html")
+    return _page("docs.html")
 
 
 @_PAGES.route("/confirm")
 @public()
 def confirm() -> Response:
     """Return the page that mailed links open; the token stays in the fragment, off the logs."""
-    return current_app.send_static_file("confirm.html")
+    return _page("confirm.html")
 
 
 @_PAGES.route("/openapi.json")
@@ -63,3 +65,15 @@ def ready() -> dict[str, str]:
     with reading() as session:
         session.connection().execute(text("SELECT 1"))
     return {"status": "ok"}
+
+
+@cache
+def _text(name: str) -> str:
+    """Return a page; read once a process."""
+    return files("robo.api").joinpath("static", name).read_text("utf-8")
+
+
+def _page(name: str) -> Response:
+    reply = Response(_text(name), content_type="text/html; charset=utf-8")
+    reply.headers["Cache-Control"] = f"public, max-age={_PAGE_SECONDS}"
+    return reply

@@ -1,8 +1,6 @@
 """Errors on the wire: RFC 9457 problems with stable codes; only here are HTTP statuses known."""
 
-import logging
 import secrets
-import traceback
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,12 +10,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
+from robo import logs
 from robo.api.wire import Schema
 from robo.core import errors
 from robo.store.database import DatabaseBusyError
 
 CONTENT_TYPE: Final = "application/problem+json"
-_LOG = logging.getLogger("robo.api")
+_LOG = logs.get("api")
 _BUSY_SECONDS: Final = 1
 _BROKER_SECONDS: Final = 5
 
@@ -165,16 +164,4 @@ def problem(status: HTTPStatus, code: str, detail: str, **more: Any) -> Response
 
 def _log(event: str, error: Exception) -> None:
     """Say where an error came from, but not its words: they may hold what a customer typed."""
-    frames = [
-        f"{frame.filename}:{frame.lineno}:{frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)
-    ]
-    _LOG.error(
-        event,
-        extra={
-            "request_id": request_id(),
-            "error": type(error).__name__,
-            "route": str(request.url_rule),
-            "frames": frames[-8:],
-        },
-    )
+    logs.failure(_LOG, event, error, request_id=request_id(), route=str(request.url_rule))

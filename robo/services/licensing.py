@@ -35,7 +35,6 @@ SCOPES: Final = (
     "events:read",
     "orders:read",
     "portfolio:read",
-    "reports:read",
     "transfers:read",
     "transfers:write",
     "firm:read",

@@ -34,7 +34,7 @@ def attempt(db: Database, keyring: Keyring, at_micros: int, *gates: Gate) -> Non
             start = at_micros - at_micros % width
             bucket = keyring.blind_index("throttle", f"{gate.name}\x1f{gate.subject}").hex()
             if tokens.count_attempt(session, bucket, start) > gate.most:
-                closed = max(closed, (start + width - at_micros) // _SECOND + 1)
+                closed = max(closed, -(-(start + width - at_micros) // _SECOND))
     if closed:
         message = "Too many attempts."
         raise RateLimitedError(message, retry_after_seconds=closed)
