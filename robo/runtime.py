@@ -146,7 +146,7 @@ def boot(
 def open_database(settings: Settings) -> Database:
     """Return the database; makes the state directory, connects at the first use."""
     settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return connect(settings.url)
+    return connect(settings.url, flush=settings.clock != "sim")
 
 
 def load_keyring(settings: Settings) -> Keyring:

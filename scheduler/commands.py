@@ -71,6 +71,8 @@ def _add_time(commands: Any) -> None:
     clock = commands.add_parser("clock", help="show the simulated clock, or set it forwards")
     clock.add_argument("--set", type=_instant, help="RFC 3339, for example 2026-03-02T08:00:00Z")
     clock.set_defaults(do=_clock)
+    demo = commands.add_parser("demo", help="do the main job over HTTP and print it")
+    demo.set_defaults(do=_demo)
 
 
 def _instant(text: str) -> datetime:
@@ -178,3 +180,9 @@ def _clock(settings: Settings, args: argparse.Namespace) -> int:
     finally:
         db.close()
     return 0
+
+
+def _demo(_settings: Settings, _args: argparse.Namespace) -> int:
+    from scheduler.demo import main as demo  # noqa: PLC0415 - only where it is needed
+
+    return demo()

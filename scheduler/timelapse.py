@@ -1,22 +1,25 @@
 """The time-lapse: moves the simulated clock from session to session and does what is due.
 
-Nothing else moves that clock. Each session has four moments: before the open, in the trading
-window, a little later for what filled slowly, and after the close. At each of them the clock is
-set and the timetable's jobs run in its order, in this process, one after the other.
+Nothing else moves that clock. Each session has four moments: before the open, for its daily jobs;
+in the trading window; a little later, if something is still at the broker; and after the close. At
+each of them the clock is set and the timetable's jobs run in its order, in this process, one after
+the other.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import islice
+from enum import Enum
+from itertools import islice, takewhile
 from typing import Final
 
 from robo.config import Settings
 from robo.core.clock import FixedClock, business_date, from_micros, iso_instant, to_micros
 from robo.core.errors import ConfigError, ConflictError, InvalidInputError
 from robo.runtime import Runtime, SystemClock, boot, open_database
+from robo.store import blocks
 from robo.store import jobs as runs
 from robo.store.jobs import Lease
 from scheduler.jobs import TIMETABLE
@@ -24,13 +27,30 @@ from scheduler.runner import LEASE, Job
 from scheduler.when import AtClose, AtOpen, Every, Slot, due_slots
 
 _NAME: Final = "timelapse"
-_BEFORE: Final = timedelta(minutes=-60)
-_WINDOW: Final = timedelta(minutes=30)
-_LATER: Final = timedelta(minutes=32)
-_AFTER: Final = timedelta(minutes=30)
-"""Moments, counted from the open, the last one from the close."""
 _OFTEN_SECONDS: Final = 600
 """Jobs that run less often than this run once a simulated session, after the close."""
+
+
+class _Kind(Enum):
+    BEFORE = "before"
+    WINDOW = "window"
+    LATER = "later"
+    CLOSE = "close"
+
+
+_OFFSETS: Final = {
+    _Kind.BEFORE: timedelta(minutes=-60),
+    _Kind.WINDOW: timedelta(minutes=30),
+    _Kind.LATER: timedelta(minutes=32),
+    _Kind.CLOSE: timedelta(minutes=30),
+}
+"""Counted from the open, the last one from the close."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    instant: datetime
+    kind: _Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,60 +77,63 @@ class Timelapse:
         Raises:
             ConflictError: If another process moves the clock.
         """
-        sessions = 0
-        with self._alone():
-            for instant, closing in self._moments():
-                if business_date(instant) > until:
-                    break
-                self._live(instant, closing=closing)
-                sessions += closing
-        return Passed(sessions, self.clock.now())
+        return self._pass(
+            takewhile(lambda one: business_date(one.instant) <= until, self._moments())
+        )
 
     def pass_sessions(self, count: int) -> Passed:
         """Live through the next sessions whose last moment has not passed."""
-        ends = (instant for instant, closing in self._moments() if closing)
+        ends = (one.instant for one in self._moments() if one.kind is _Kind.CLOSE)
         return self.pass_until(business_date(list(islice(ends, count))[-1]))
 
     def pass_moments(self, count: int) -> Passed:
         """Live through the next moments; four make a session."""
+        return self._pass(islice(self._moments(), count))
+
+    def _pass(self, moments: Iterable["_Moment"]) -> Passed:
         sessions = 0
         with self._alone():
-            for instant, closing in islice(self._moments(), count):
-                self._live(instant, closing=closing)
-                sessions += closing
+            for moment in moments:
+                self._live(moment)
+                sessions += moment.kind is _Kind.CLOSE
         return Passed(sessions, self.clock.now())
 
-    def _moments(self) -> Iterator[tuple[datetime, bool]]:
-        """Yield the moments after now, and whether each is its session's last."""
+    def _moments(self) -> Iterator["_Moment"]:
+        """Yield the moments after now."""
         calendar, now = self.runtime.calendar, self.clock.now()
         session = calendar.on_or_after(business_date(now))
         while True:
-            opening = calendar.opens_at(session)
-            for instant in (opening + _BEFORE, opening + _WINDOW, opening + _LATER):
-                if instant > now:
-                    yield instant, False
-            closing = calendar.closes_at(session) + _AFTER
-            if closing > now:
-                yield closing, True
+            for kind, offset in _OFFSETS.items():
+                closing = kind is _Kind.CLOSE
+                start = calendar.closes_at(session) if closing else calendar.opens_at(session)
+                if start + offset > now:
+                    yield _Moment(start + offset, kind)
             session = calendar.shift(session, 1)
 
-    def _live(self, instant: datetime, *, closing: bool) -> None:
+    def _live(self, moment: "_Moment") -> None:
         """Set the clock and do what is due; a job's failure ends the time-lapse."""
+        if moment.kind is _Kind.LATER and not self._at_broker():
+            return
         with self.runtime.db.write() as session:
-            runs.set_sim_instant(session, to_micros(instant))
+            runs.set_sim_instant(session, to_micros(moment.instant))
             runs.beat(session, self.owner, to_micros(SystemClock().now()))
-        self.clock.set(instant)
-        moment = Slot(iso_instant(to_micros(instant)), business_date(instant), instant)
+        self.clock.set(moment.instant)
+        instant = moment.instant
+        slot = Slot(iso_instant(to_micros(instant)), business_date(instant), instant)
         ended: list[tuple[str, str]] = []
         for job in TIMETABLE:
             if not isinstance(job.when, Every):
-                ended += [(job.name, slot.text) for slot in self._daily(job, job.when, instant)]
-            elif closing or job.when.seconds < _OFTEN_SECONDS:
-                job.do(self.runtime, moment)
+                ended += [(job.name, one.text) for one in self._daily(job, job.when, instant)]
+            elif _runs_at(job.when, moment.kind):
+                job.do(self.runtime, slot)
         if ended:
             with self.runtime.db.write() as session:
-                for name, slot in ended:
-                    runs.put_state(session, name, slot, self._lease(instant), "done")
+                for name, text in ended:
+                    runs.put_state(session, name, text, self._lease(instant), "done")
+
+    def _at_broker(self) -> bool:
+        with self.runtime.db.read() as session:
+            return bool(blocks.in_states(session, "intended", "open", "unknown"))
 
     def _daily(self, job: Job, when: AtOpen | AtClose, now: datetime) -> list[Slot]:
         """Run a daily job for the sessions that are due; return them."""
@@ -186,3 +209,8 @@ def set_clock(settings: Settings, instant: datetime) -> None:
             runs.set_sim_instant(session, to_micros(instant))
     finally:
         db.close()
+
+
+def _runs_at(when: Every, kind: _Kind) -> bool:
+    """Return whether a job of every few seconds runs at a moment."""
+    return kind is _Kind.CLOSE or (kind is not _Kind.BEFORE and when.seconds < _OFTEN_SECONDS)

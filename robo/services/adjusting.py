@@ -14,11 +14,13 @@ from typing import Final
 from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
+from robo.core.errors import RefusedError
 from robo.core.ids import AccountId, FirmId
 from robo.core.policy import Policy
+from robo.core.reasons import Reason
 from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
-from robo.services import dividing, targeting
+from robo.services import dividing, ordering, targeting
 from robo.services.turns import Turns
 from robo.store import accounts, blocks, events, ledger, lots, prices, universe
 from robo.store.database import Database
@@ -30,6 +32,8 @@ _GONE: Final = {
     ActionKind.STOCK_MERGER: "merged",
     ActionKind.DELISTING: "delisted",
 }
+_REPRICING: Final = {*_GONE, ActionKind.SPLIT, ActionKind.SPIN_OFF}
+"""Actions after which an order planned before would mean another share, or none."""
 _PAGE: Final = 500
 
 
@@ -48,15 +52,18 @@ def apply_day(
     """
     at_micros = to_micros(clock.now())
     announced = source.actions(on)
-    for action in announced:
-        with db.write() as session:
-            _announce(session, action, at_micros)
+
+    def announce(session: Session, part: Sequence[CorporateAction]) -> None:
+        for action in part:
+            _announce(session, keyring, action, at_micros)
+
+    Turns(db, policy).each(announced, announce)
     brought = _bring(db, keyring, broker, policy, at_micros)
     _leave_dead_names(db, at_micros)
     return len(announced) + brought
 
 
-def _announce(session: Session, action: CorporateAction, at_micros: int) -> None:
+def _announce(session: Session, keyring: Keyring, action: CorporateAction, at_micros: int) -> None:
     """Remember the action and who is entitled, and what it does to the universe."""
     if prices.action_state(session, action.id):
         return
@@ -68,6 +75,10 @@ def _announce(session: Session, action: CorporateAction, at_micros: int) -> None
     lots.entitle(
         session, [(action.id, account, action.security_id, nanos) for account, nanos in held]
     )
+    if action.kind in _REPRICING:
+        ordering.cancel_planned_of_security(
+            session, keyring, action.security_id, Reason.REJECT_EXPIRED, at_micros
+        )
     if action.kind is ActionKind.SYMBOL_CHANGE and action.new_symbol:
         universe.rename(session, action.security_id, action.new_symbol)
     if action.kind in _GONE:
@@ -110,14 +121,14 @@ def _apply(
         detail = prices.action_detail(session, activity.action_id)
     mine = [row for row in entitled if row[0] in firms and firms[row[0]].firm_id == firm_id]
     held = sum(nanos for _, nanos, _ in mine)
-    if held != activity.nanos_before or not detail:
+    waiting = {account for account, _, state in mine if state == "waiting"}
+    if (held != activity.nanos_before or not detail) and (waiting or not mine):
         with db.write() as session:
             _report(session, firm_id, activity, held, at_micros)
-    if not mine or not detail:
+    if not waiting or not detail:
         return
     action = json.loads(detail)
     parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
-    waiting = {account for account, _, state in mine if state == "waiting"}
     todo = [part for part in parts if part.account_id in waiting]
 
     def write(session: Session, some: Sequence[dividing.Part]) -> None:
@@ -137,7 +148,11 @@ def _apply(
         lots.fulfil(session, activity.action_id, [part.account_id for part in some])
         events.emit(session, [_event(firm_id, activity, part) for part in some], at_micros)
 
-    Turns(db, policy).each(todo, write)
+    turns = Turns(db, policy)
+    turns.each(todo, write)
+    if turns.refused:
+        with db.write() as session:
+            _report_refused(session, firm_id, activity, turns.refused, at_micros)
 
 
 def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.NewEvent:
@@ -160,6 +175,31 @@ def _report(
     payload = json.dumps({"broker_nanos": str(activity.nanos_before), "our_nanos": str(held)})
     event = events.NewEvent(firm_id, "break.action", activity.id, payload)
     events.emit(session, [event], at_micros)
+
+
+def _report_refused(
+    session: Session,
+    firm_id: FirmId,
+    activity: Activity,
+    refused: Sequence[tuple[object, RefusedError]],
+    at_micros: int,
+) -> None:
+    """Put the accounts that an action does not fit before the operators; everyone else has it."""
+    parts = [(part, error) for part, error in refused if isinstance(part, dividing.Part)]
+    events.emit(
+        session,
+        [
+            events.NewEvent(
+                firm_id,
+                "break.entitlement",
+                activity.id,
+                json.dumps({"why": error.code, "our_nanos": str(part.nanos)}),
+                account_id=part.account_id,
+            )
+            for part, error in parts
+        ],
+        at_micros,
+    )
 
 
 def _leave_dead_names(db: Database, at_micros: int) -> None:

@@ -96,7 +96,8 @@ def read_anchors(directory: Path, keyring: Keyring) -> dict[str, tuple[int, byte
     Raises:
         AnchorError: If a file is missing between others, changed, or signed with another key.
     """
-    return {name: (seq, mac) for name, seq, mac in _current(_chain_of_files(directory, keyring))}
+    files = _proved(_files(directory), keyring)
+    return {name: (seq, mac) for name, seq, mac in _current(_since_full(files))}
 
 
 def latest_number(directory: Path) -> int:
@@ -107,7 +108,8 @@ def latest_number(directory: Path) -> int:
 def _write_draft(
     db: Database, keyring: Keyring, clock: Clock, directory: Path, draft: Path
 ) -> AnchorHeader | None:
-    known = _chain_of_files(directory, keyring)
+    # Older files are proved by `verify`; the next anchor hangs on those since the last full one.
+    known = _proved(_since_full(_files(directory)), keyring)
     full = not known or _full_is_due(known)
     body = draft.with_name(draft.name + ".body")
     counts = _Counts()
@@ -215,20 +217,26 @@ def _publish(draft: Path, final: Path) -> None:
         os.close(handle)
 
 
-def _chain_of_files(directory: Path, keyring: Keyring) -> list[Path]:
-    """Return the files from the newest full anchor on, every one of them checked."""
-    files = _files(directory)
+def _proved(files: Sequence[Path], keyring: Keyring) -> Sequence[Path]:
+    """Return the files after checking each signature, and that each follows the one before."""
     for path in files:
         _check_signature(path, keyring.chain)
     for older, newer in pairwise(files):
         if _number(newer) != _number(older) + 1 or _header(newer).previous != _digest(older):
             message = f"{newer.name} does not follow {older.name}"
             raise AnchorError(message, code="anchor_missing")
-    starts = [index for index, path in enumerate(files) if _header(path).full]
-    if files and not starts:
+    return files
+
+
+def _since_full(files: Sequence[Path]) -> Sequence[Path]:
+    """Return the files from the newest full anchor on."""
+    for index in range(len(files) - 1, -1, -1):
+        if _header(files[index]).full:
+            return files[index:]
+    if files:
         message = f"{files[0].name} is not complete, and what came before it is missing"
         raise AnchorError(message, code="anchor_missing")
-    return files[starts[-1] :] if files else []
+    return files
 
 
 def _check_signature(path: Path, key: bytes) -> None:
@@ -278,8 +286,12 @@ def _line(head: Head) -> str:
 
 
 def _header(path: Path) -> AnchorHeader:
-    with path.open(encoding="ascii") as lines:
-        return AnchorHeader(**json.loads(next(lines)))
+    try:
+        with path.open(encoding="ascii") as lines:
+            return AnchorHeader(**json.loads(next(lines)))
+    except (ValueError, TypeError, StopIteration) as error:
+        message = f"{path.name} has no header"
+        raise AnchorError(message) from error
 
 
 def _digest(path: Path) -> str:

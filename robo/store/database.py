@@ -65,14 +65,19 @@ class Database:
         self.engine.dispose()
 
 
-def connect(url: str) -> Database:
+def connect(url: str, *, flush: bool = True) -> Database:
     """Return a database for a URL, `sqlite:///path` or `postgresql+psycopg://…`; opens lazily.
+
+    Args:
+        url: Where it is.
+        flush: Whether each commit waits for the disk. Without, SQLite still survives the death of
+            a process, but a power failure may lose the last commits: for simulated time only.
 
     Raises:
         ConfigError: If the URL names another database.
     """
     if url.startswith("sqlite"):
-        return Database(_sqlite_engine(url))
+        return Database(_sqlite_engine(url, flush=flush))
     if url.startswith("postgresql"):
         plain = url.replace("postgresql://", "postgresql+psycopg://", 1)
         engine = create_engine(plain, pool_size=8, max_overflow=8, pool_pre_ping=True)
@@ -93,7 +98,7 @@ def sqlite_module() -> Any:
     return dbapi2
 
 
-def _sqlite_engine(url: str) -> Engine:
+def _sqlite_engine(url: str, *, flush: bool) -> Engine:
     module = sqlite_module()
     safe = tuple(int(part) for part in module.sqlite_version.split(".")) >= WAL_SAFE_VERSION
     engine = create_engine(
@@ -109,7 +114,8 @@ def _sqlite_engine(url: str) -> Engine:
         connection.isolation_level = None
         for pragma in (
             f"journal_mode={'WAL' if safe else 'TRUNCATE'}",
-            "synchronous=FULL",
+            # Without WAL, NORMAL could corrupt the file when power fails.
+            f"synchronous={'FULL' if flush or not safe else 'NORMAL'}",
             "foreign_keys=ON",
             "temp_store=MEMORY",
             "cache_size=-65536",
