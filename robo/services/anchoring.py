@@ -80,13 +80,14 @@ def anchor(db: Database, keyring: Keyring, clock: Clock, directory: Path) -> Anc
     draft = directory / f".draft-{secrets.token_hex(4)}"
     try:
         header = _write_draft(db, keyring, clock, directory, draft)
-        if header is None:
-            return None
-        _publish(draft, directory / _name(header.number))
+        if header is not None:
+            _publish(draft, directory / _name(header.number))
     finally:
         draft.unlink(missing_ok=True)
+    # Also where nothing changed: a crash after publishing leaves the counter one behind.
+    number = header.number if header is not None else latest_number(directory)
     with db.write() as session:
-        jobs.raise_counter(session, COUNTER, header.number)
+        jobs.raise_counter(session, COUNTER, number)
     return header
 
 
