@@ -54,7 +54,8 @@ def close(ordered: Sequence[Lot], nanos: int, proceeds_cents: int) -> list[Closi
     """Take shares from lots in the order given.
 
     A lot taken whole gives its whole basis; a part gives its exact share, rounded half away from
-    zero, and the rest stays. Empty lots met on the way give up what rounding left in them.
+    zero, and the rest stays. Empty lots met on the way, or right after the last one taken, give up
+    what rounding left in them: selling everything leaves no basis behind.
     Proceeds follow the nanoshares by largest remainder.
 
     Args:
@@ -68,7 +69,7 @@ def close(ordered: Sequence[Lot], nanos: int, proceeds_cents: int) -> list[Closi
     taken: list[tuple[Lot, int]] = []
     left = nanos
     for lot in ordered:
-        if left == 0:
+        if left == 0 and lot.nanos:
             break
         part = min(lot.nanos, left)
         taken.append((lot, part))
