@@ -8,7 +8,17 @@ from flask import Flask, current_app, request
 from flask.json.provider import JSONProvider
 
 from onboarding.identity_check import IdentityCheck, LocalIdentityCheck
-from robo.api import MODULES, auth, headers, health, idempotency, limits, openapi, problems
+from robo.api import (
+    MODULES,
+    auth,
+    headers,
+    health,
+    idempotency,
+    limits,
+    metrics,
+    openapi,
+    problems,
+)
 from robo.api.auth import mark_of
 from robo.api.state import State
 from robo.api.state import install as install_state
@@ -63,6 +73,7 @@ def create_app(
     for name in MODULES:
         api.register_blueprint(import_module(name).BLUEPRINT)
     health.install(app)
+    metrics.install(app)
     return app
 
 

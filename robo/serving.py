@@ -8,18 +8,19 @@ children stop by themselves.
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from robo import logs
-from robo.config import Settings
+from robo.config import Settings, environment
 from robo.core.errors import ConfigError
 from robo.plugins import load
 
@@ -46,6 +47,7 @@ class Child:
 
     name: str
     command: Sequence[str]
+    environment: Mapping[str, str] | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     pause: float = _PAUSE_FIRST
@@ -54,7 +56,9 @@ class Child:
 
     def start(self) -> None:
         """Start the process."""
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE)  # noqa: S603 - our own words
+        self.process = subprocess.Popen(  # noqa: S603 - our own words
+            self.command, stdin=subprocess.PIPE, env=self.environment
+        )
         self.started = time.monotonic()
         logs.event(LOG, "child.started", child=self.name, pid=self.process.pid)
 
@@ -125,7 +129,11 @@ def serve(settings: Settings) -> None:
     """Run the web server and the runner until told to stop."""
     require_free(settings.host, settings.port)
     me = (sys.executable, "-m", "robo")
-    children = [Child("web", (*me, "web", SUPERVISED))]
+    counters = settings.state_path / "metrics"
+    shutil.rmtree(counters, ignore_errors=True)
+    counters.mkdir(mode=0o700)
+    shared = {**environment(), "PROMETHEUS_MULTIPROC_DIR": str(counters.absolute())}
+    children = [Child("web", (*me, "web", SUPERVISED), shared)]
     if settings.runner != "none":
         children.append(Child("runner", (*me, "runner", SUPERVISED)))
     Supervisor(children).run()

@@ -23,7 +23,9 @@ from robo.store.database import Database
 
 FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"
-_SKIPPED: Final = frozenset({"simulated_market", "robo.db", "keys", "anchors", "operator.key"})
+_SKIPPED: Final = frozenset(
+    {"simulated_market", "metrics", "robo.db", "keys", "anchors", "operator.key"}
+)
 """Rebuilt from the seed, copied on their own terms, or secret."""
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal", ".lock")
 

@@ -229,10 +229,27 @@ def recent(session: Session, limit: int) -> Sequence[Any]:
     return session.connection().execute(statement).all()
 
 
-def counts(session: Session) -> list[tuple[str, str, int]]:
-    """Return (job, state, count of runs)."""
-    statement = select(_RUN.c.job, _RUN.c.state, func.count()).group_by(_RUN.c.job, _RUN.c.state)
-    return [(job, state, int(n)) for job, state, n in session.connection().execute(statement)]
+def latest(session: Session) -> list[tuple[str, str, int, int]]:
+    """Return (job, state of its last ended run, when that ended, when one last ended well)."""
+    ended = (
+        select(_RUN.c.job, func.max(_RUN.c.finished_at).label("at"))
+        .where(_RUN.c.finished_at.is_not(None))
+        .group_by(_RUN.c.job)
+        .subquery()
+    )
+    done = (
+        select(_RUN.c.job, func.max(_RUN.c.finished_at).label("at"))
+        .where(_RUN.c.state == "done")
+        .group_by(_RUN.c.job)
+        .subquery()
+    )
+    statement = (
+        select(_RUN.c.job, func.min(_RUN.c.state), ended.c.at, func.coalesce(done.c.at, 0))
+        .join(ended, (ended.c.job == _RUN.c.job) & (ended.c.at == _RUN.c.finished_at))
+        .outerjoin(done, done.c.job == _RUN.c.job)
+        .group_by(_RUN.c.job, ended.c.at, done.c.at)
+    )
+    return [tuple(row) for row in session.connection().execute(statement)]
 
 
 def record_failure(
