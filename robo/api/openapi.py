@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -79,7 +80,7 @@ def make_api(app: Flask) -> Api:
 def document(app: Flask) -> dict[str, Any]:
     """Return the finished description of an app."""
     api: Api = app.extensions[_NAME]
-    spec: dict[str, Any] = api.spec.to_dict()
+    spec: dict[str, Any] = deepcopy(api.spec.to_dict())
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
         operations = spec["paths"].get(_WORDS.sub(r"{\1}", rule.rule), {})
@@ -88,7 +89,7 @@ def document(app: Flask) -> dict[str, Any]:
             if operation is not None:
                 _finish(operation, view, method, rule.endpoint)
     for name, schema in spec["components"]["schemas"].items():
-        if name.endswith("Request"):
+        if name.endswith(("Request", "Fields")):
             schema["additionalProperties"] = False
     return spec
 

@@ -43,7 +43,7 @@ class SessionRequest(ProofFields):
     """What a customer shows to log in."""
 
     email = Text(longest=254, required=True)
-    label = Text(longest=60, load_default="")
+    label = Text(shortest=0, longest=60, load_default="")
 
 
 class TokensReply(Schema):
