@@ -22,7 +22,7 @@ from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
 from robo.services import dividing, ordering, targeting
 from robo.services.turns import Turns
-from robo.store import accounts, blocks, events, ledger, lots, prices, universe
+from robo.store import accounts, cursors, events, ledger, lots, prices, universe
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -100,7 +100,7 @@ def _bring(db: Database, keyring: Keyring, broker: Broker, policy: Policy, at_mi
     count = 0
     while True:
         with db.read() as session:
-            after = blocks.cursor(session, _CURSOR)
+            after = cursors.cursor(session, _CURSOR)
         page = broker.activities(after)
         if not page.activities:
             return count
@@ -108,7 +108,7 @@ def _bring(db: Database, keyring: Keyring, broker: Broker, policy: Policy, at_mi
             _apply(db, keyring, policy, activity, at_micros)
             count += 1
         with db.write() as session:
-            blocks.move_cursor(session, _CURSOR, page.cursor)
+            cursors.move_cursor(session, _CURSOR, page.cursor)
 
 
 def _apply(

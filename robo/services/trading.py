@@ -26,7 +26,7 @@ from robo.ports.broker import (
 )
 from robo.services import booking
 from robo.services.turns import Turns
-from robo.store import blocks, chains, events, orders, universe
+from robo.store import blocks, chains, cursors, events, orders, universe
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -222,13 +222,13 @@ def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy
 def _accept(db: Database, keyring: Keyring, broker: Broker, clock: Clock) -> None:
     while True:
         with db.read() as session:
-            after = blocks.cursor(session, _CURSOR)
+            after = cursors.cursor(session, _CURSOR)
         page = broker.executions(after)
         if not page.executions or page.cursor == after:
             return
         at_micros = to_micros(clock.now())
         with db.write() as session:
-            if blocks.cursor(session, _CURSOR) != after:
+            if cursors.cursor(session, _CURSOR) != after:
                 continue  # another process read this page meanwhile
             known = blocks.accepted(session, [e.id for e in page.executions])
             fresh: dict[str, Execution] = {}
@@ -242,7 +242,7 @@ def _accept(db: Database, keyring: Keyring, broker: Broker, clock: Clock) -> Non
             chains.append(session, keyring.chain, links, at_micros)
             blocks.accept(session, booked)
             _report(session, [(fresh[i], code) for i, code in why.items()], ours, at_micros)
-            blocks.move_cursor(session, _CURSOR, page.cursor)
+            cursors.move_cursor(session, _CURSOR, page.cursor)
 
 
 def _objections(told: Sequence[Execution], ours: Mapping[str, blocks.Block]) -> dict[str, str]:

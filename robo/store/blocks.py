@@ -2,46 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import UniqueConstraint, func, select
+from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
-from robo.store.chains import ChainTable, Link, chained
-from robo.store.columns import STRICT, blob, check, integer, one_of, text
+from robo.store.chains import Link
+from robo.store.columns import STRICT, check, integer, one_of, text
 from robo.store.database import bulk, insert_many, select_in
+from robo.store.fills import EXECUTIONS, FILLS, BookingRow, ExecutionRow, FillRow
 from robo.store.orders import OrderRow
-
-EXECUTIONS: Final = ChainTable(
-    "execution",
-    (
-        "id",
-        "block_id",
-        "security_id",
-        "side",
-        "nanos",
-        "price_micros",
-        "cents",
-        "fee_cents",
-        "executed_at",
-        "settles_on",
-    ),
-)
-FILLS: Final = ChainTable(
-    "fill",
-    (
-        "id",
-        "order_id",
-        "account_id",
-        "execution_id",
-        "nanos",
-        "cents",
-        "fee_cents",
-        "price_micros",
-        "settles_on",
-    ),
-)
 
 
 class BlockRow(SQLModel, table=True):
@@ -92,77 +63,11 @@ class BlockRow(SQLModel, table=True):
     closed_at: int | None = integer(null=True)
 
 
-class ExecutionRow(SQLModel, table=True):
-    """An execution of a block as the broker told it; append-only, chained to the firm."""
-
-    __tablename__ = "execution"
-    __table_args__ = chained(
-        "execution", check("execution_size", "nanos > 0 AND cents >= 0 AND fee_cents >= 0")
-    )
-    id: str = text(key=True)
-    block_id: str = text(to="block.id", index=True)
-    security_id: int = integer()
-    side: str = text()
-    nanos: int = integer()
-    price_micros: int = integer()
-    cents: int = integer()
-    fee_cents: int = integer()
-    executed_at: int = integer()
-    settles_on: str = text()
-    chain: str = text()
-    seq: int = integer()
-    mac: bytes = blob()
-
-
-class BookingRow(SQLModel, table=True):
-    """How far an execution is split over its orders; large blocks take several transactions."""
-
-    __tablename__ = "booking"
-    __table_args__ = (one_of("booking_state", "state", "open", "done"), STRICT)
-    execution_id: str = text(key=True, to="execution.id")
-    position: int = integer()
-    """Order of executions as the broker told them."""
-    state: str = text(default="open", index=True)
-
-
-class FillRow(SQLModel, table=True):
-    """One order's part of an execution; append-only, chained to the account."""
-
-    __tablename__ = "fill"
-    __table_args__ = chained(
-        "fill",
-        UniqueConstraint("execution_id", "order_id", name="uq_fill_once"),
-        check("fill_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0"),
-    )
-    id: str = text(key=True)
-    order_id: str = text(to="orders.id")
-    account_id: str = text(to="account.id")
-    execution_id: str = text(to="execution.id")
-    nanos: int = integer()
-    cents: int = integer()
-    fee_cents: int = integer()
-    price_micros: int = integer()
-    settles_on: str = text()
-    chain: str = text()
-    seq: int = integer()
-    mac: bytes = blob()
-
-
-class CursorRow(SQLModel, table=True):
-    """How far we have read someone else's list: executions, activities, bank events."""
-
-    __tablename__ = "cursor"
-    __table_args__ = (STRICT,)
-    name: str = text(key=True)
-    value: str = text()
-
-
 _BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _EXECUTION: Any = ExecutionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _BOOKING: Any = BookingRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
-_CURSOR: Any = CursorRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,19 +352,3 @@ class Part:
     nanos: int
     cents: int
     fee_cents: int
-
-
-def cursor(session: Session, name: str) -> str:
-    """Return how far a list has been read; empty at the start."""
-    found = session.connection().execute(select(_CURSOR.c.value).where(_CURSOR.c.name == name))
-    return found.scalar() or ""
-
-
-def move_cursor(session: Session, name: str, value: str) -> None:
-    """Remember how far a list has been read, in the transaction that wrote what was read."""
-    bulk(
-        session,
-        "INSERT INTO cursor (name, value) VALUES (?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        [(name, value)],
-    )

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import Session
 
-from robo.store.blocks import FillRow
+from robo.store.fills import FillRow
 from robo.store.ledger import TransferRow
 from robo.store.lots import LotRow
 from robo.store.orders import OrderRow, SkipRow

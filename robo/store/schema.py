@@ -18,6 +18,8 @@ from robo.store.database import Database
 _NOUNS: Final = (
     "accounts",
     "blocks",
+    "cursors",
+    "fills",
     "chains",
     "credentials",
     "customers",

@@ -24,7 +24,7 @@ from robo.ledger import recipes
 from robo.ports.funding import Bank, BankEvent, BankEventKind
 from robo.services.funding import notes, paying, returning
 from robo.services.turns import Turns
-from robo.store import accounts, blocks, ledger, payers, transfers, withdrawals
+from robo.store import accounts, cursors, ledger, payers, transfers, withdrawals
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.payers import Payer
@@ -72,7 +72,7 @@ def collect(
     applied = 0
     while True:
         with db.read() as session:
-            position = blocks.cursor(session, _CURSOR)
+            position = cursors.cursor(session, _CURSOR)
         events = bank.events(position, _PAGE)
         count = _apply_page(db, desk, position, events)
         applied += count
@@ -90,9 +90,9 @@ def _apply_page(db: Database, desk: _Desk, position: str, events: Sequence[BankE
 
     def write(session: Session, part: Sequence[BankEvent]) -> None:
         nonlocal position, applied
-        if blocks.cursor(session, _CURSOR) != position:
+        if cursors.cursor(session, _CURSOR) != position:
             return
-        blocks.move_cursor(session, _CURSOR, part[-1].cursor)
+        cursors.move_cursor(session, _CURSOR, part[-1].cursor)
         for event in part:
             _apply_or_park(session, desk, event)
         position = part[-1].cursor

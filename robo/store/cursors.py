@@ -1,0 +1,37 @@
+"""How far we have read what others list: executions, activities, bank events."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session, SQLModel
+
+from robo.store.columns import STRICT, text
+from robo.store.database import bulk
+
+
+class CursorRow(SQLModel, table=True):
+    """How far we have read someone else's list: executions, activities, bank events."""
+
+    __tablename__ = "cursor"
+    __table_args__ = (STRICT,)
+    name: str = text(key=True)
+    value: str = text()
+
+
+_CURSOR: Any = CursorRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+def cursor(session: Session, name: str) -> str:
+    """Return how far a list has been read; empty at the start."""
+    found = session.connection().execute(select(_CURSOR.c.value).where(_CURSOR.c.name == name))
+    return found.scalar() or ""
+
+
+def move_cursor(session: Session, name: str, value: str) -> None:
+    """Remember how far a list has been read, in the transaction that wrote what was read."""
+    bulk(
+        session,
+        "INSERT INTO cursor (name, value) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [(name, value)],
+    )
