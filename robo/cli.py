@@ -16,6 +16,7 @@ from robo import cli_books, cli_catalog, cli_firms, config, logs, serving
 from robo.config import Settings
 from robo.core.clock import to_micros
 from robo.core.errors import RoboError
+from robo.portfolio import kernels
 from robo.runtime import SystemClock, load_keyring, open_database
 from robo.services import licensing
 from robo.services.listing import sync_universe
@@ -91,6 +92,8 @@ def _serve(settings: Settings, _args: argparse.Namespace) -> int:
         prepare(settings, db)
     finally:
         db.close()
+    # The first time takes ten seconds; here once, instead of in every child at the same moment.
+    kernels.warm()
     print(f"robo serves {settings.base_url}/ (docs: {settings.base_url}/docs)")
     print(f"operator key: {settings.state_path / licensing.OPERATOR_FILE}", flush=True)
     serving.serve(settings)
