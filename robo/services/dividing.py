@@ -1,10 +1,12 @@
 """What a corporate action means for one account, from the broker's totals."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
+from robo.core.errors import RefusedError
 from robo.core.ids import AccountId, LotId, SecurityId, child_id
 from robo.core.money import PPM, round_ratio, split_cents
 from robo.ledger import chart, recipes
@@ -13,6 +15,9 @@ from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind
 from robo.store import lots
 from robo.tax import lots as tax_lots
+
+LEAVING: Final = frozenset({ActionKind.CASH_MERGER, ActionKind.STOCK_MERGER, ActionKind.DELISTING})
+"""Actions after which nobody holds the security any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,17 @@ class Booked:
 
 
 def divide(activity: Activity, held: Sequence[tuple[AccountId, int]]) -> list[Part]:
-    """Split the broker's totals over the accounts by what each held, to the last unit."""
+    """Split the broker's totals over the accounts by what each held, to the last unit.
+
+    Ties go by a hash of activity and account, so that no account is always first.
+    """
+    held = sorted(held, key=lambda one: _tie_key(activity.id, one[0]))
     weights = [nanos for _, nanos in held]
-    after = split_cents(max(sum(weights) + activity.nanos_delta, 0), weights)
-    if activity.nanos_delta == 0:
+    if activity.kind in LEAVING:
+        after = [0] * len(held)  # whatever the broker held of it, the security is no more
+    elif activity.nanos_delta:
+        after = split_cents(max(sum(weights) + activity.nanos_delta, 0), weights)
+    else:
         after = weights
     cents = split_cents(activity.cents, weights)
     fresh = split_cents(activity.new_nanos, weights)
@@ -58,33 +70,67 @@ def divide(activity: Activity, held: Sequence[tuple[AccountId, int]]) -> list[Pa
     ]
 
 
+def _tie_key(activity_id: str, account_id: str) -> bytes:
+    return hashlib.blake2b(f"{activity_id}/{account_id}".encode(), digest_size=16).digest()
+
+
 def book(
     activity: Activity, action: Mapping[str, Any], part: Part, held: Sequence[lots.OpenLot]
 ) -> Booked:
-    """Return what one account's part writes; ids are children of activity and account."""
+    """Return what one account's part writes; ids are children of activity and account.
+
+    Args:
+        activity: What the broker brought.
+        action: The action as it was published.
+        part: The account's part of it.
+        held: The account's open lots of the security, as they are now.
+
+    Raises:
+        RefusedError: If the account has traded since the ex-date so that the action does not fit.
+    """
     made = Booked()
     cause = child_id("act", activity.id, part.account_id)
     security, account = activity.security_id, part.account_id
+    if activity.kind is ActionKind.SYMBOL_CHANGE:
+        return made  # the universe knows; the books speak of ids
+    if activity.kind is not ActionKind.CASH_DIVIDEND:
+        held = _entitled(activity, part, held)
+    _move_shares(made, account, security, part.nanos_delta, cause)
     match activity.kind:
-        case ActionKind.CASH_DIVIDEND:
-            made.transfers += recipes.dividend(account, part.cents, cause)
         case ActionKind.SPLIT:
-            _move_shares(made, account, security, part.nanos_delta, cause)
             _rescale(made, activity, part, held, cause)
         case ActionKind.CASH_MERGER | ActionKind.DELISTING:
-            _move_shares(made, account, security, part.nanos_delta, cause)
             _cash_out(made, activity, str(action["pay_on"]), part, held, cause)
+            return made
         case ActionKind.STOCK_MERGER | ActionKind.SPIN_OFF:
-            _move_shares(made, account, security, part.nanos_delta, cause)
             new_security = activity.new_security_id
             assert new_security is not None
             _move_shares(made, account, new_security, part.new_nanos, cause)
             moved_ppm = PPM if part.nanos_delta else int(action["basis_ppm"])
             _carry_over(made, activity, part, held, cause, moved_ppm)
-            made.transfers += recipes.dividend(account, part.cents, cause)
-        case ActionKind.SYMBOL_CHANGE:
-            pass  # the universe knows; the books speak of ids
+    # A dividend, or the cash that stands in for fractions of a share.
+    made.transfers += recipes.dividend(account, part.cents, cause)
     return made
+
+
+def _entitled(
+    activity: Activity, part: Part, held: Sequence[lots.OpenLot]
+) -> Sequence[lots.OpenLot]:
+    """Return the lots that the action is about: those bought before the ex-date.
+
+    Raises:
+        RefusedError: If they are not what was held then. A split alone can still be applied to what
+            is left of them.
+    """
+    mine = [lot for lot in held if lot.acquired_on < activity.on.isoformat()]
+    there = sum(lot.nanos for lot in mine)
+    fits = there == part.nanos
+    if activity.kind is ActionKind.SPLIT:
+        fits = there > 0 and there + part.nanos_delta >= 0
+    if not fits:
+        message = "the account's lots are not what it held on the ex-date"
+        raise RefusedError(message, code="action_does_not_fit")
+    return mine
 
 
 def _move_shares(
@@ -125,7 +171,8 @@ def _event(
 def _rescale(
     made: Booked, activity: Activity, part: Part, held: Sequence[lots.OpenLot], cause: str
 ) -> None:
-    after = tax_lots.rescale([_pure(lot) for lot in held], part.nanos + part.nanos_delta)
+    there = sum(lot.nanos for lot in held)
+    after = tax_lots.rescale([_pure(lot) for lot in held], there + part.nanos_delta)
     for lot, nanos in zip(held, after, strict=True):
         if nanos != lot.nanos:
             made.lot_events.append(
@@ -171,8 +218,6 @@ def _carry_over(
     moved_ppm: int,
 ) -> None:
     """Move shares' basis and holding period to the new security, lot by lot."""
-    if not held:
-        return
     fresh = split_cents(part.new_nanos, [lot.nanos for lot in held])
     leaving = bool(part.nanos_delta)
     for lot, nanos in zip(held, fresh, strict=True):

@@ -110,19 +110,47 @@ def cancel_planned(
     Orders that the broker may know of are left alone: what was told cannot be untold.
     """
     found = orders.planned_of_account(session, account_id)
+    mine = [(account_id, order_id, cents) for order_id, cents in found]
+    return _cancel(session, keyring, firm_id, mine, reason, at_micros)
+
+
+def cancel_planned_of_security(
+    session: Session, keyring: Keyring, security_id: int, reason: Reason, at_micros: int
+) -> int:
+    """Cancel the orders of a security that no window has taken; return the cents set free.
+
+    After a split their nanoshares would mean another share, after a merger none.
+    """
+    by_firm: dict[str, list[tuple[AccountId, str, int]]] = {}
+    for firm_id, account_id, order_id, cents in orders.planned_of_security(session, security_id):
+        by_firm.setdefault(firm_id, []).append((account_id, order_id, cents))
+    return sum(
+        _cancel(session, keyring, FirmId(firm_id), found, reason, at_micros)
+        for firm_id, found in by_firm.items()
+    )
+
+
+def _cancel(
+    session: Session,
+    keyring: Keyring,
+    firm_id: FirmId,
+    found: Sequence[tuple[AccountId, str, int]],
+    reason: Reason,
+    at_micros: int,
+) -> int:
     transfers = [
         transfer
-        for order_id, cents in found
+        for account_id, order_id, cents in found
         for transfer in recipes.release(account_id, cents, order_id)
     ]
     ledger.post(session, keyring.chain, transfers, firm_id, at_micros)
-    orders.end(session, [(order_id, "canceled", reason) for order_id, _ in found], at_micros)
+    orders.end(session, [(order_id, "canceled", reason) for _, order_id, _ in found], at_micros)
     events.emit(
         session,
         [
             events.NewEvent(firm_id, "order.canceled", order_id, account_id=account_id)
-            for order_id, _ in found
+            for account_id, order_id, _ in found
         ],
         at_micros,
     )
-    return sum(cents for _, cents in found)
+    return sum(cents for _, _, cents in found)

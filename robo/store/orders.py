@@ -331,6 +331,18 @@ def planned_of_account(session: Session, account_id: AccountId) -> list[tuple[st
     return [(row[0], int(row[1])) for row in session.connection().execute(statement)]
 
 
+def planned_of_security(
+    session: Session, security_id: int
+) -> list[tuple[str, AccountId, str, int]]:
+    """Return (firm, account, order id, reserved cents) of a security's orders not yet sent."""
+    columns = (_ORDER.c.firm_id, _ORDER.c.account_id, _ORDER.c.id, _ORDER.c.reserved_cents)
+    statement = select(*columns).where(
+        _ORDER.c.security_id == security_id, _ORDER.c.state == "planned"
+    )
+    rows = session.connection().execute(statement.order_by(*columns[:3]))
+    return [(row[0], AccountId(row[1]), row[2], int(row[3])) for row in rows]
+
+
 def batch_exists(session: Session, sleeve_id: str, batch_id: str) -> bool:
     """Return whether a batch has orders."""
     statement = select(_ORDER.c.id).where(
