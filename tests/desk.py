@@ -32,7 +32,8 @@ from robo.ports.broker import (
     SubmitResult,
     SubmitStatus,
 )
-from robo.services import ordering, trading
+from robo.ports.prices import CorporateAction, Quote
+from robo.services import adjusting, ordering, trading
 from robo.services.verifying import check
 from robo.store import accounts, ledger, universe
 from robo.store.database import Database, insert_many
@@ -56,7 +57,8 @@ class ScriptedBroker:
             arrives. Nothing left means accepted.
         vanish: How many accepted orders' answers get lost on the way back.
         lag: How many times `find` still says that it knows no such order, by client id.
-        pages: Executions a page; `rewind` makes the next page start that many executions too early.
+        limit: Executions a page; `rewind` makes pages start that many executions too early.
+        at: When it says that executions happened.
     """
 
     answers: list[Answer] = field(default_factory=list)
@@ -65,6 +67,7 @@ class ScriptedBroker:
     away: bool = False
     limit: int = 1000
     rewind: int = 0
+    at: datetime = START
     orders: dict[str, BrokerOrder] = field(default_factory=dict)
     told: list[OrderTicket] = field(default_factory=list)
     done: list[Execution] = field(default_factory=list)
@@ -186,8 +189,8 @@ class ScriptedBroker:
             price_micros=price_micros,
             cents=cents,
             fee_cents=fee_cents,
-            executed_at=START,
-            settles_on=SETTLES,
+            executed_at=self.at,
+            settles_on=self.at.date() + timedelta(days=1),
         )
         return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -226,11 +229,41 @@ class ScriptedBroker:
 
 
 @dataclass
+class ScriptedPrices:
+    """A feed with one price for everything, and the actions that the test publishes."""
+
+    price_micros: int = 10_000_000
+    published: list[CorporateAction] = field(default_factory=list)
+    name: str = "SIM scripted"
+    simulated: bool = True
+
+    def quotes(
+        self, security_ids: Sequence[SecurityId], at: datetime
+    ) -> Mapping[SecurityId, Quote]:
+        p = self.price_micros
+        return {s: Quote(s, p, p, p, at) for s in security_ids}
+
+    def closes(self, on: date) -> Mapping[SecurityId, int]:
+        assert on
+        return {SecurityId(n): self.price_micros for n in range(1, SECURITIES + 1)}
+
+    def total_returns(
+        self, security_ids: Sequence[SecurityId], last: date, count: int
+    ) -> Sequence[Sequence[float | None]]:
+        assert last
+        return [[0.0] * len(security_ids)] * count
+
+    def actions(self, on: date) -> Sequence[CorporateAction]:
+        return [one for one in self.published if one.ex_on == on]
+
+
+@dataclass
 class Desk:
     """The books, and short ways to do what jobs do."""
 
     db: Database
     broker: ScriptedBroker = field(default_factory=ScriptedBroker)
+    prices: ScriptedPrices = field(default_factory=ScriptedPrices)
     clock: FixedClock = field(default_factory=lambda: FixedClock(START))
     policy: Policy = field(default_factory=Policy.default)
     keyring: Keyring = KEYRING
@@ -259,8 +292,10 @@ class Desk:
                 ],
             )
 
-    def open(self, firm: str, count: int, name: str = "") -> list[AccountId]:
-        """Open accounts of as many customers."""
+    def open(
+        self, firm: str, count: int, name: str = "", follows: tuple[int, int] = (901, 902)
+    ) -> list[AccountId]:
+        """Open accounts of as many customers, half and half in two securities."""
         ids = [AccountId(child_id("acc", firm, name, n)) for n in range(count)]
         with self.db.write() as session:
             customers = [child_id("cus", account) for account in ids]
@@ -281,7 +316,7 @@ class Desk:
                     for a, c in zip(ids, customers, strict=True)
                 ],
             )
-            weights = [accounts.TargetWeight(1, 500_000), accounts.TargetWeight(2, 500_000)]
+            weights = [accounts.TargetWeight(security, 500_000) for security in follows]
             target = accounts.put_target(session, "test", "1", weights, 1)
             insert_many(
                 session,
@@ -344,6 +379,11 @@ class Desk:
     def collect(self) -> int:
         return trading.collect(self.db, self.keyring, self.broker, self.clock, self.policy)
 
+    def adjust(self) -> int:
+        """Apply the day's corporate actions."""
+        args = self.db, self.keyring, self.broker, self.prices, self.clock, self.policy
+        return adjusting.apply_day(*args, self.today())
+
     def held(self, account: AccountId) -> ledger.AccountBalances:
         with self.db.read() as session:
             return ledger.account_balances(session, account)
@@ -366,6 +406,7 @@ class Desk:
 
     def next_day(self) -> None:
         self.clock.advance(timedelta(days=1))
+        self.broker.at = self.clock.now()
 
     def today(self) -> date:
         return business_date(self.clock.now())

@@ -1,0 +1,510 @@
+"""Corporate actions over many accounts: everything the broker brought, nothing more, once."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import TRADED, Desk, breaking
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robo.core.ids import AccountId, SecurityId, child_id
+from robo.core.money import PPM, notional_cents
+from robo.core.policy import Policy
+from robo.core.reasons import Reason
+from robo.ports.broker import Activity
+from robo.ports.prices import ActionKind, CorporateAction
+from robo.services import adjusting, dividing
+from robo.services.ordering import Trade
+from robo.services.turns import Turns
+from robo.store import ledger
+from robo.store.database import Database, connect
+from robo.store.schema import upgrade
+
+NEW = SecurityId(77)
+Lots = dict[str, tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated, empty database file, to be copied."""
+    path = tmp_path_factory.mktemp("actions") / "empty.db"
+    db = connect(f"sqlite:///{path}")
+    upgrade(db)
+    db.close()
+    return path
+
+
+@pytest.fixture
+def desk(empty: Path, tmp_path: Path) -> Iterator[Desk]:
+    path = tmp_path / "robo.db"
+    path.write_bytes(empty.read_bytes())
+    made = Desk(connect(f"sqlite:///{path}"))
+    made.found("firm_a", "firm_b")
+    yield made
+    made.db.close()
+
+
+def holders(desk: Desk, firm: str, nanos: list[int]) -> list[AccountId]:
+    """Return accounts that hold so many nanoshares of security 1, bought at $10, a day ago."""
+    accounts = desk.open(firm, len(nanos), f"{desk.windows}")
+    cents = {a: max(1, notional_cents(n, 10_000_000)) for a, n in zip(accounts, nanos, strict=True)}
+    desk.fund(cents, f"for-{desk.windows}")
+    for account, units in zip(accounts, nanos, strict=True):
+        block = desk.buy({account: cents[account]})
+        desk.broker.fill(block, units, cents[account])
+    desk.collect()
+    return accounts
+
+
+def publish(
+    desk: Desk, kind: ActionKind, firms: tuple[str, ...] = ("firm_a",), **more: Any
+) -> list[Activity]:
+    """Move to the next day, publish an action of security 1 and what the broker made of it."""
+    desk.next_day()
+    number = len(desk.prices.published) + 1
+    day = desk.today()
+    changes = {k: more.pop(k) for k in ("cents", "nanos_delta", "new_nanos") if k in more}
+    action = CorporateAction(
+        f"ca-{number}", kind, SecurityId(1), day, day + timedelta(days=1), **more
+    )
+    desk.prices.published.append(action)
+    made = []
+    for firm in firms:
+        rows = desk.rows(
+            "SELECT balance.amount FROM balance JOIN account ON balance.book = 'customer/' || "
+            f"account.id || '/holdings' WHERE account.firm_id = '{firm}' AND asset = 'S1/9'"
+        )
+        held = sum(int(str(row[0])) for row in rows)
+        num, den = action.ratio_num, action.ratio_den
+        leaving = kind in dividing.LEAVING
+        delta = -held if leaving else held * num // den - held if kind is ActionKind.SPLIT else 0
+        activity = Activity(
+            id=f"ac-{number}-{firm}",
+            action_id=action.id,
+            kind=kind,
+            security_id=SecurityId(1),
+            on=day,
+            cents=changes.get("cents", notional_cents(held, action.cash_micros)),
+            nanos_before=held,
+            nanos_delta=changes.get("nanos_delta", delta),
+            new_security_id=action.new_security_id,
+            new_nanos=changes.get(
+                "new_nanos", held * num // den if action.new_security_id is not None else 0
+            ),
+            broker_account=f"omnibus/{firm}",
+        )
+        made.append(activity)
+    desk.broker.brought += made
+    return made
+
+
+def lots_of(desk: Desk, account: AccountId, security: int = 1) -> list[tuple[int, int, str]]:
+    rows = desk.rows(
+        "SELECT nanos, basis_cents, acquired_on FROM lot WHERE (nanos > 0 OR basis_cents > 0) AND "
+        f"account_id = '{account}' AND security_id = {security} ORDER BY acquired_on, id"
+    )
+    return [(int(str(n)), int(str(b)), str(d)) for n, b, d in rows]
+
+
+def basis(desk: Desk, account: AccountId, security: int = 1) -> int:
+    return sum(cents for _, cents, _ in lots_of(desk, account, security))
+
+
+def breaks(desk: Desk) -> list[str]:
+    return [str(k) for k in desk.column("SELECT kind FROM event WHERE kind LIKE 'break.%'")]
+
+
+def test_dividend_cents_add_up_to_the_brokers_and_are_paid_once(desk: Desk) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_000, 333_333_333, 1, 2_500_000_000])
+    others = holders(desk, "firm_b", [777_777_777])
+    told = publish(desk, ActionKind.CASH_DIVIDEND, ("firm_a", "firm_b"), cash_micros=238_900)
+
+    desk.adjust()
+    desk.adjust()
+
+    paid = [desk.held(a).cash_cents for a in accounts]
+    assert sum(paid) == told[0].cents
+    assert desk.held(others[0]).cash_cents == told[1].cents
+    total = sum([1_000_000_000, 333_333_333, 1, 2_500_000_000])
+    for cents, nanos in zip(paid, [1_000_000_000, 333_333_333, 1, 2_500_000_000], strict=True):
+        assert abs(cents - Fraction(told[0].cents * nanos, total)) < 1
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+@pytest.mark.parametrize(("num", "den"), [(2, 1), (3, 2), (1, 10), (1, 3), (7, 5), (1, 1000)])
+def test_a_split_conserves_basis_and_gives_out_the_brokers_shares(
+    desk: Desk, num: int, den: int
+) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_001, 333_333_333, 7, 999])
+    before = [basis(desk, a) for a in accounts]
+    (told,) = publish(desk, ActionKind.SPLIT, ratio_num=num, ratio_den=den)
+
+    desk.adjust()
+    desk.adjust()
+
+    held = [desk.held(a).holdings_nanos.get(1, 0) for a in accounts]
+    assert sum(held) == told.nanos_before + told.nanos_delta
+    assert [basis(desk, a) for a in accounts] == before
+    for account, nanos in zip(accounts, held, strict=True):
+        assert sum(n for n, _, _ in lots_of(desk, account)) == nanos
+    for nanos, old in zip(held, [1_000_000_001, 333_333_333, 7, 999], strict=True):
+        assert abs(nanos - Fraction(old * num, den)) <= 1
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def test_cash_in_lieu_of_a_splits_fractions_reaches_the_customers(desk: Desk) -> None:
+    accounts = holders(desk, "firm_a", [5, 6, 7])
+    publish(desk, ActionKind.SPLIT, ratio_num=1, ratio_den=10, cents=11)
+
+    desk.adjust()
+
+    assert sum(desk.held(a).cash_cents for a in accounts) == 11
+    assert desk.scalar("SELECT sum(amount) FROM balance WHERE book LIKE '%/holdings'") == 1
+    assert desk.findings() == []
+
+
+def test_a_cash_merger_closes_the_lots_and_the_cash_waits_for_the_pay_date(desk: Desk) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_001, 333_333_333, 7])
+    paid = [basis(desk, a) for a in accounts]
+    (told,) = publish(desk, ActionKind.CASH_MERGER, cash_micros=41_170_000)
+
+    desk.adjust()
+    desk.adjust()
+
+    assert [desk.held(a).holdings_nanos for a in accounts] == [{}, {}, {}]
+    assert [lots_of(desk, a) for a in accounts] == [[], [], []]
+    assert sum(desk.held(a).unsettled_cents for a in accounts) == told.cents
+    closed = desk.rows(
+        "SELECT account_id, sum(proceeds_cents), -sum(basis_delta_cents) FROM lot_event "
+        "WHERE kind = 'close' GROUP BY account_id"
+    )
+    assert {a: (p, b) for a, p, b in closed} == {
+        a: (desk.held(a).unsettled_cents, b) for a, b in zip(accounts, paid, strict=True)
+    }
+    settle = (desk.today() + timedelta(days=1)).isoformat()
+    assert set(desk.column("SELECT settles_on FROM proceed")) == {settle}
+    assert desk.column("SELECT state FROM security WHERE id = 1") == ["merged"]
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def test_a_delisting_for_nothing_is_a_loss_of_everything(desk: Desk) -> None:
+    (account,) = holders(desk, "firm_a", [1_000_000_000])
+    publish(desk, ActionKind.DELISTING)
+
+    desk.adjust()
+
+    assert desk.held(account) == ledger.AccountBalances(0, 0, 0, 0, {})
+    assert desk.rows(
+        "SELECT proceeds_cents, basis_delta_cents FROM lot_event WHERE kind = 'close'"
+    ) == [(0, -10_00)]
+    assert desk.column("SELECT state FROM security WHERE id = 1") == ["delisted"]
+    assert desk.findings() == []
+
+
+def test_a_stock_merger_carries_basis_and_holding_period_over(desk: Desk) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_001, 333_333_333, 1])
+    before = [basis(desk, a) for a in accounts]
+    bought = lots_of(desk, accounts[0])[0][2]
+    (told,) = publish(
+        desk,
+        ActionKind.STOCK_MERGER,
+        ratio_num=3,
+        ratio_den=8,
+        new_security_id=NEW,
+        new_symbol="NEWCO",
+        cents=5,
+    )
+
+    desk.adjust()
+    desk.adjust()
+
+    assert [desk.held(a).holdings_nanos.get(1, 0) for a in accounts] == [0, 0, 0]
+    assert sum(desk.held(a).holdings_nanos.get(NEW, 0) for a in accounts) == told.new_nanos
+    assert [basis(desk, a, NEW) for a in accounts] == before
+    assert lots_of(desk, accounts[0], NEW)[0][2] == bought
+    assert sum(desk.held(a).cash_cents for a in accounts) == 5
+    assert desk.column(f"SELECT symbol FROM security WHERE id = {NEW}") == ["NEWCO"]
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def test_a_spin_off_moves_its_part_of_the_basis_lot_by_lot(desk: Desk) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_000, 333_333_333, 3])
+    before = [basis(desk, a) for a in accounts]
+    (told,) = publish(
+        desk,
+        ActionKind.SPIN_OFF,
+        ratio_num=1,
+        ratio_den=4,
+        new_security_id=NEW,
+        new_symbol="SPUN",
+        basis_ppm=123_457,
+    )
+
+    desk.adjust()
+    desk.adjust()
+
+    for account, cents in zip(accounts, before, strict=True):
+        moved = basis(desk, account, NEW)
+        assert basis(desk, account) + moved == cents
+        assert abs(moved - Fraction(cents * 123_457, PPM)) <= Fraction(1, 2)
+    assert sum(desk.held(a).holdings_nanos.get(NEW, 0) for a in accounts) == told.new_nanos
+    assert [desk.held(a).holdings_nanos[1] for a in accounts] == [1_000_000_000, 333_333_333, 3]
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def test_a_symbol_change_changes_the_symbol_and_nothing_else(desk: Desk) -> None:
+    (account,) = holders(desk, "firm_a", [1_000_000_000])
+    before = desk.held(account), lots_of(desk, account)
+    publish(desk, ActionKind.SYMBOL_CHANGE, new_symbol="META")
+
+    desk.adjust()
+
+    assert desk.column("SELECT symbol FROM security WHERE id = 1") == ["META"]
+    assert (desk.held(account), lots_of(desk, account)) == before
+    assert desk.column("SELECT state FROM entitlement") == ["done"]
+    assert desk.findings() == []
+
+
+def test_who_sold_after_the_ex_date_is_paid_and_who_bought_is_not(desk: Desk) -> None:
+    (seller,) = holders(desk, "firm_a", [1_000_000_000])
+    told = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.broker.brought, later = [], desk.broker.brought
+    desk.adjust()
+    sold = desk.sell({seller: 1_000_000_000})
+    desk.broker.fill_at(sold, 10_000_000)
+    desk.collect()
+    buyer = holders(desk, "firm_a", [500_000_000])[0]
+
+    desk.next_day()
+    desk.broker.brought = later
+    desk.adjust()
+
+    assert desk.held(seller).cash_cents == told[0].cents == 100
+    assert desk.held(buyer).cash_cents == 0
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def test_a_split_that_comes_late_is_applied_to_what_was_held_before_it(desk: Desk) -> None:
+    (account,) = holders(desk, "firm_a", [1_000_000_000])
+    publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
+    desk.broker.brought, later = [], desk.broker.brought
+    desk.adjust()
+    desk.fund({account: 10_00}, "more")
+    desk.broker.fill(desk.buy({account: 10_00}), 2_000_000_000, 10_00)
+    desk.broker.fill(desk.sell({account: 300_000_000}), 300_000_000, 1_50)
+    desk.collect()
+
+    desk.broker.brought = later
+    desk.adjust()
+
+    # One share bought before the split, three tenths sold, two shares bought after it: 0.7 + 1 + 2.
+    assert desk.held(account).holdings_nanos == {1: 3_700_000_000}
+    assert [n for n, _, _ in lots_of(desk, account)] == [1_700_000_000, 2_000_000_000]
+    assert basis(desk, account) == 7_00 + 10_00
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+@pytest.mark.parametrize("kind", [ActionKind.SPLIT, ActionKind.CASH_MERGER])
+def test_an_account_that_an_action_does_not_fit_is_reported_and_holds_up_nobody(
+    desk: Desk, kind: ActionKind
+) -> None:
+    seller, keeper = holders(desk, "firm_a", [1_000_000_000, 2_000_000_000])
+    publish(desk, kind, ratio_num=2, cash_micros=5_000_000)
+    desk.broker.brought, later = [], desk.broker.brought
+    desk.adjust()
+    desk.broker.fill(desk.sell({seller: 1_000_000_000}), 1_000_000_000, 5_00)
+    desk.collect()
+
+    desk.broker.brought = later
+    desk.adjust()
+    desk.adjust()
+
+    assert breaks(desk) == ["break.entitlement"]
+    (event,) = desk.rows("SELECT account_id, payload FROM event WHERE kind LIKE 'break.%'")
+    assert event[0] == seller
+    assert json.loads(str(event[1]))["why"] in {"action_does_not_fit", "insufficient_funds"}
+    states = dict(desk.rows("SELECT account_id, state FROM entitlement"))  # type: ignore[arg-type]
+    assert states == {seller: "waiting", keeper: "done"}
+    assert desk.held(keeper).holdings_nanos == (
+        {1: 4_000_000_000} if kind is ActionKind.SPLIT else {}
+    )
+    assert desk.findings() == []
+
+
+def test_orders_planned_before_a_split_are_cancelled_not_sent_in_old_shares(desk: Desk) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_000, 2_000_000_000])
+    desk.fund({accounts[1]: 5_00}, "more")
+    desk.plan(
+        {
+            accounts[0]: [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=1_000_000_000)],
+            accounts[1]: [
+                Trade(1, Reason.BUY_UNDERWEIGHT, buy_cents=2_00),
+                Trade(2, Reason.BUY_UNDERWEIGHT, buy_cents=3_00),
+            ],
+        },
+        "yesterday",
+    )
+    publish(desk, ActionKind.SPLIT, ratio_num=1, ratio_den=10)
+
+    desk.adjust()
+    told = len(desk.broker.told)
+    desk.send()
+
+    assert [t.security_id for t in desk.broker.told[told:]] == [2]
+    assert desk.held(accounts[1]).cash_cents == 2_00
+    assert desk.held(accounts[1]).reserved_cents == 3_00
+    assert desk.findings() == []
+
+
+def test_what_the_broker_brings_for_an_action_nobody_published_is_a_break(desk: Desk) -> None:
+    (account,) = holders(desk, "firm_a", [1_000_000_000])
+    publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.prices.published.clear()
+
+    desk.adjust()
+    desk.adjust()
+
+    assert breaks(desk) == ["break.action"]
+    assert desk.held(account).cash_cents == 0
+    assert desk.findings() == []
+
+
+def test_a_broker_that_held_something_else_is_a_break_and_its_cash_is_still_split(
+    desk: Desk,
+) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_000, 2_000_000_000])
+    (told,) = publish(desk, ActionKind.CASH_MERGER, cash_micros=10_000_000, nanos_delta=-5)
+
+    desk.broker.brought = [Activity(**{**fields_of(told), "nanos_before": 5})]
+    desk.adjust()
+
+    assert breaks(desk) == ["break.action"]
+    assert [desk.held(a).holdings_nanos for a in accounts] == [{}, {}]
+    assert sum(desk.held(a).unsettled_cents for a in accounts) == told.cents
+    assert desk.findings() == []
+
+
+def fields_of(activity: Activity) -> dict[str, Any]:
+    return {name: getattr(activity, name) for name in Activity.__dataclass_fields__}
+
+
+KINDS: dict[ActionKind, dict[str, Any]] = {
+    ActionKind.CASH_DIVIDEND: {"cash_micros": 238_900},
+    ActionKind.SPLIT: {"ratio_num": 3, "ratio_den": 2},
+    ActionKind.CASH_MERGER: {"cash_micros": 41_170_000},
+    ActionKind.DELISTING: {"cash_micros": 120_000},
+    ActionKind.STOCK_MERGER: {"ratio_num": 3, "ratio_den": 8, "new_security_id": NEW, "cents": 5},
+    ActionKind.SPIN_OFF: {
+        "ratio_num": 1,
+        "ratio_den": 4,
+        "new_security_id": NEW,
+        "basis_ppm": 200_000,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crash_between_turns_is_finished_by_the_next_run_and_nothing_happens_twice(
+    desk: Desk, kind: ActionKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = holders(desk, "firm_a", [100_000_001 * (n + 1) for n in range(6)])
+    (told,) = publish(desk, kind, **KINDS[kind])
+    expected = {p.account_id: p for p in dividing.divide(told, held_by(desk, accounts))}
+    monkeypatch.setattr("robo.services.turns._MOST", 1)
+    monkeypatch.setattr(adjusting, "Turns", one_by_one)
+    real = ledger.post
+
+    for at in (1, 2, 3, 1):
+        monkeypatch.setattr(ledger, "post", breaking(real, at, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            desk.adjust()
+    monkeypatch.setattr(ledger, "post", real)
+    desk.adjust()
+
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+    for account in accounts:
+        held, part = desk.held(account), expected[account]
+        assert held.holdings_nanos.get(1, 0) == part.nanos + part.nanos_delta
+        assert held.holdings_nanos.get(NEW, 0) == part.new_nanos
+        assert held.cash_cents + held.unsettled_cents == part.cents
+    assert desk.scalar("SELECT count(*) FROM event WHERE kind = 'action.applied'") == 6
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def one_by_one(db: Database, policy: Policy) -> Turns:
+    """Return turns of one item each: every account has a transaction of its own."""
+    return Turns(db, policy, size=1)
+
+
+def held_by(desk: Desk, accounts: list[AccountId]) -> list[tuple[AccountId, int]]:
+    return [(a, desk.held(a).holdings_nanos[1]) for a in accounts]
+
+
+holdings = st.lists(st.integers(1, 10**12) | st.integers(1, 5), min_size=1, max_size=30)
+
+
+@settings(max_examples=200)
+@given(holdings, st.integers(0, 10**9) | st.integers(0, 5), st.integers(1, 50), st.integers(1, 50))
+def test_parts_add_up_to_what_the_broker_brought(
+    nanos: list[int], cents: int, num: int, den: int
+) -> None:
+    total = sum(nanos)
+    told = Activity(
+        "ac",
+        "ca",
+        ActionKind.SPLIT,
+        SecurityId(1),
+        TRADED,
+        cents,
+        total,
+        total * num // den - total,
+    )
+    held = [(AccountId(child_id("acc", n)), one) for n, one in enumerate(nanos)]
+
+    parts = {p.account_id: p for p in dividing.divide(told, held)}
+
+    assert sum(p.cents for p in parts.values()) == cents
+    assert sum(p.nanos_delta for p in parts.values()) == told.nanos_delta
+    assert all(p.nanos + p.nanos_delta >= 0 for p in parts.values())
+    backwards = {p.account_id: p for p in dividing.divide(told, held[::-1])}
+    assert backwards == parts
+
+
+def test_the_odd_cent_of_a_dividend_is_not_always_the_same_accounts() -> None:
+    held = [(AccountId(child_id("acc", n)), 10**9) for n in range(10)]
+    won = dict.fromkeys((a for a, _ in held), 0)
+
+    for number in range(2_000):
+        told = Activity(
+            f"ac-{number}", "ca", ActionKind.CASH_DIVIDEND, SecurityId(1), TRADED, 3, 10**10, 0
+        )
+        for part in dividing.divide(told, held):
+            won[part.account_id] += part.cents
+
+    # Each wins 3 of 10: mean 600, standard deviation sqrt(2,000 x 0.3 x 0.7) = 20.5.
+    assert max(abs(count - 600) for count in won.values()) < 5 * 20.5
+
+
+def test_activities_that_come_one_a_page_are_all_applied(desk: Desk) -> None:
+    accounts = holders(desk, "firm_a", [1_000_000_000, 333_333_333])
+    others = holders(desk, "firm_b", [500_000_000])
+    desk.broker.limit = 1
+    both = ("firm_a", "firm_b")
+    paid = []
+
+    for kind in (ActionKind.CASH_DIVIDEND, ActionKind.SPLIT, ActionKind.CASH_DIVIDEND):
+        paid += publish(desk, kind, both, **KINDS[kind])
+        desk.adjust()
+
+    held = [desk.held(a) for a in accounts]
+    assert sum(h.holdings_nanos[1] for h in held) == 1_333_333_333 * 3 // 2
+    assert sum(h.cash_cents for h in held) == sum(p.cents for p in paid[::2])
+    assert desk.held(others[0]).holdings_nanos == {1: 750_000_000}
+    assert desk.held(others[0]).cash_cents == sum(p.cents for p in paid[1::2])
+    assert (desk.findings(), breaks(desk)) == ([], [])
