@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlmodel import Session
 
-from robo.core.clock import Clock, to_micros
+from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
@@ -17,7 +17,8 @@ from robo.portfolio import allocator
 from robo.portfolio.chunk import Slots
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services.ordering import Plan, Trade, write
+from robo.services import ordering
+from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
 from robo.services.turns import Turns
 from robo.store import accounts, chunks
@@ -40,8 +41,8 @@ def plan(
 ) -> int:
     """Plan the free cash of every account; return how many accounts got orders.
 
-    Running the same slot again plans only what the first run did not reach: an account that was
-    planned has no free cash left, and its batch can be written once only.
+    Running the same slot again plans only what the first run did not reach: an account's batch is
+    written once, and money that came since waits for the next slot.
     """
     minimum = max(policy.order_notional_cents_min, broker.capabilities.buy_notional_cents_min)
     turns = Turns(db, policy)
@@ -49,17 +50,19 @@ def plan(
     for raw in _pages(db):
         now = clock.now()
         prices_now = board(prices, raw.security_ids(), now)
-        plans = _plans(raw, prices_now, minimum, slot, _guess(calendar, policy, now.date()))
+        plans = _plans(raw, prices_now, minimum, slot, _guess(calendar, policy, business_date(now)))
         at_micros = to_micros(now)
 
         def write_part(session: Session, part: Sequence[Plan], at: int = at_micros) -> None:
             ids = [one.sleeve.account_id for one in part]
             ready = accounts.eligible(session, ids)
-            write(session, keyring, [p for p in part if p.sleeve.account_id in ready], at)
+            fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
+            ordering.write(session, keyring, fresh, at)
+            nonlocal planned
+            planned += sum(1 for one in fresh if one.trades)
 
         turns.each(plans, write_part)
-        planned += sum(1 for one in plans if one.trades)
-    return planned - len(turns.refused)
+    return planned
 
 
 def _pages(db: Database) -> Iterator[chunks.RawChunk]:

@@ -72,9 +72,11 @@ def write(session: Session, keyring: Keyring, plans: Sequence[Plan], at_micros: 
     orders.write(session, made, skips, at_micros)
 
 
-def is_written(session: Session, plan: Plan) -> bool:
-    """Return whether this cause has made orders before."""
-    return orders.batch_exists(session, plan.sleeve.id, plan.batch_id)
+def unwritten(session: Session, plans: Sequence[Plan]) -> list[Plan]:
+    """Return the plans whose cause has made no orders before."""
+    keys = [(plan.sleeve.id, plan.batch_id) for plan in plans]
+    written = orders.batches_written(session, keys)
+    return [plan for plan, key in zip(plans, keys, strict=True) if key not in written]
 
 
 def _orders(plan: Plan) -> list[orders.NewOrder]:

@@ -48,7 +48,7 @@ def _plan_one(
     if not made.trades:
         return 0
     with db.write() as session:
-        if ordering.is_written(session, made):
+        if not ordering.unwritten(session, [made]):
             return 0
         ordering.write(session, keyring, [made], to_micros(now))
     return 1
@@ -59,12 +59,14 @@ def _trades(raw: chunks.RawChunk, prices: PriceSource, now: datetime) -> tuple[o
     busy = {order.security_id for order in raw.open_orders}
     rules = raw.restricted.get(sleeve.customer_id, {})
     today = business_date(now).isoformat()
-    price_micros = board(prices, sorted(rules), now).price_micros
+    quotes = board(prices, sorted(rules), now)
     trades: list[ordering.Trade] = []
     for security_id, rule in sorted(rules.items()):
-        price = price_micros.get(security_id)
-        if rule.sell_blocked or not rule.to_sell or security_id in busy or price is None:
+        price = quotes.price_micros.get(security_id)
+        if rule.sell_blocked or not rule.to_sell or security_id in busy:
             continue
+        if price is None or security_id in quotes.stopped:
+            continue  # halted, or without a price: asked for again tomorrow
         lots = [
             lot
             for lot in raw.lots.get(sleeve.account_id, ())

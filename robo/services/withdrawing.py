@@ -175,6 +175,8 @@ def _plan_one(
         current = withdrawals.get(session, withdrawal.id)
         if current is None or current.state != "requested":
             return 0
+        if not ordering.unwritten(session, [made]):
+            return 0  # this slot has sold for it before, and brought too little
         ordering.write(session, keyring, [made], to_micros(now))
         if made.trades:
             withdrawals.save(session, replace(current, state="selling"))

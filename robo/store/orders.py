@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Index, UniqueConstraint, func, select
+from sqlalchemy import Index, UniqueConstraint, func, select, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -343,9 +343,9 @@ def planned_of_security(
     return [(row[0], AccountId(row[1]), row[2], int(row[3])) for row in rows]
 
 
-def batch_exists(session: Session, sleeve_id: str, batch_id: str) -> bool:
-    """Return whether a batch has orders."""
-    statement = select(_ORDER.c.id).where(
-        _ORDER.c.sleeve_id == sleeve_id, _ORDER.c.batch_id == batch_id
-    )
-    return session.connection().execute(statement.limit(1)).first() is not None
+def batches_written(session: Session, batches: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return which (sleeve, batch) have orders."""
+    columns = (_ORDER.c.sleeve_id, _ORDER.c.batch_id)
+    statement = select(*columns).distinct()
+    rows = select_in(session, statement, tuple_(*columns), batches)
+    return {(row[0], row[1]) for row in rows}
