@@ -47,15 +47,14 @@ def send(db: Database, broker: Broker, clock: Clock, policy: Policy, window: str
     """Send everything that is planned, sells before buys; return how many blocks were told.
 
     Orders of different customers are aggregated, never crossed. What an earlier run had intended
-    and not told is healed first, with the same ids.
+    and not told is healed first, with the same ids. Blocks are written once every order of the
+    window has its block, so that a window that crashed in between is completed, not cut in two.
     """
     heal(db, broker, clock)
-    sent = 0
     now = to_micros(clock.now())
     for side in ("sell", "buy"):
         _assign(db, policy, window, side, now)
-        sent += _tell_all(db, broker, _intend(db, broker, window, now), now)
-    return sent
+    return _tell_all(db, broker, _intend(db, broker, window, now), now)
 
 
 def _assign(db: Database, policy: Policy, window: str, side: str, now_micros: int) -> None:
@@ -176,14 +175,7 @@ def heal(db: Database, broker: Broker, clock: Clock) -> int:
     Asks by client id first. Only if the broker says it has none is the block told again, under the
     same id.
     """
-    now = to_micros(clock.now())
-    resolved = _tell_again(db, broker, now)
-    # A crash between assigning orders and writing their block leaves orders without a block.
-    left = _intend(db, broker, "healed", now)
-    return resolved + _tell_all(db, broker, left, now)
-
-
-def _tell_again(db: Database, broker: Broker, at_micros: int) -> int:
+    at_micros = to_micros(clock.now())
     with db.read() as session:
         todo = blocks.in_states(session, "intended", "unknown")
     outcomes: list[blocks.Outcome] = []
