@@ -73,6 +73,7 @@ class Child:
         status = self.process.poll()
         if status is None:
             return
+        self._let_go()
         self.process = None
         if status == STOPPED:
             self.given_up = True
@@ -95,6 +96,12 @@ class Child:
             logs.event(LOG, "child.killed", logs.ERROR, child=self.name)
             self.process.kill()
             self.process.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close our end of the child's standard input."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 @dataclass(slots=True)
