@@ -23,6 +23,7 @@ from robo.app import create_app
 from robo.core.market_calendar import MarketCalendar
 from robo.services import funding, licensing, mailing
 from robo.services.securing import Hasher
+from robo.store.database import connect
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PASSWORD = "seven quiet herons at dusk"
@@ -218,9 +219,14 @@ def standing(folder: Path, calendar: MarketCalendar) -> Iterator[Ground]:
             signups_per_hour=10_000_000,
             logins_per_minute=10_000_000,
         )
-        runtime = replace(world.runtime, settings=settings)
-        world.runtime = runtime
-        yield Ground(world, create_app(runtime, hasher=Hasher(memory_kib=64, passes=1)))
+        # Thousands of refusals are stored here; none of them has to survive a power failure.
+        db = connect(settings.url, flush=False)
+        world.runtime = replace(world.runtime, settings=settings, db=db)
+        hasher = Hasher(memory_kib=64, passes=1)
+        try:
+            yield Ground(world, create_app(world.runtime, hasher=hasher))
+        finally:
+            db.close()
 
 
 def elsewhere() -> str:
