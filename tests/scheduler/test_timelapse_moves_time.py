@@ -1,0 +1,131 @@
+"""The time-lapse: sessions in order, nothing skipped, nothing twice, alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from world import World, make_world
+
+from robo.config import Settings
+from robo.core.clock import from_micros, iso_instant, to_micros
+from robo.core.errors import ConfigError, ConflictError, InvalidInputError
+from robo.core.market_calendar import MarketCalendar
+from robo.runtime import SystemClock
+from robo.store import jobs
+from robo.store.database import connect
+from robo.store.schema import upgrade
+from scheduler import timelapse
+from scheduler.jobs import TIMETABLE
+from scheduler.timelapse import Timelapse
+from scheduler.when import Every
+
+MONDAY_EARLY = datetime(2026, 3, 2, 13, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def world(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[World]:
+    with make_world(tmp_path / "state", short_calendar) as made:
+        made.clock.set(MONDAY_EARLY)
+        yield made
+
+
+@pytest.fixture
+def lapse(world: World) -> Timelapse:
+    return Timelapse(world.runtime, world.clock)
+
+
+def slots(world: World, job: str) -> list[str]:
+    with world.db.read() as session:
+        rows = session.connection().exec_driver_sql(
+            f"SELECT slot FROM job_run WHERE job = '{job}' AND state = 'done' ORDER BY slot"
+        )
+        return [slot for (slot,) in rows]
+
+
+def test_money_in_the_morning_is_ten_companies_at_noon(world: World, lapse: Timelapse) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 100_00)
+
+    lapse.pass_moments(3)
+
+    assert len(world.balances(account).holdings_nanos) == 10
+    assert world.clock.now() < datetime(2026, 3, 2, 15, 5, tzinfo=UTC)
+    assert world.findings() == []
+
+
+def test_a_week_is_five_sessions_each_with_every_daily_job(world: World, lapse: Timelapse) -> None:
+    passed = lapse.pass_until(date(2026, 3, 8))
+
+    assert passed.sessions == 5
+    week = [f"2026-03-0{day}" for day in range(2, 7)]
+    daily = [job.name for job in TIMETABLE if not isinstance(job.when, Every)]
+    assert daily
+    for name in daily:
+        assert slots(world, name)[-5:] == week
+    with world.db.read() as session:
+        assert from_micros(jobs.sim_instant(session)) == world.clock.now()
+
+
+def test_sessions_that_a_jump_of_the_clock_skipped_are_caught_up(
+    world: World, lapse: Timelapse
+) -> None:
+    lapse.pass_sessions(1)
+
+    world.clock.set(datetime(2026, 3, 6, 13, 0, tzinfo=UTC))
+    lapse.pass_sessions(1)
+
+    assert slots(world, "mark-day")[-5:] == [f"2026-03-0{day}" for day in range(2, 7)]
+
+
+def test_a_job_that_fails_ends_it_and_the_next_one_goes_on_from_there(
+    world: World, lapse: Timelapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 100_00)
+    lapse.pass_moments(1)
+
+    def broken(*_: object) -> int:
+        message = "power"
+        raise OSError(message)
+
+    with monkeypatch.context() as patch:
+        whole = timelapse.TIMETABLE
+        failing = [replace(job, do=broken) if job.name == "book-fills" else job for job in whole]
+        patch.setattr(timelapse, "TIMETABLE", failing)
+        with pytest.raises(OSError, match="power"):
+            lapse.pass_moments(1)
+    again = Timelapse(world.runtime, world.clock)
+    again.pass_until(date(2026, 3, 3))
+
+    assert len(world.balances(account).holdings_nanos) == 10
+    assert slots(world, "mark-day")[-2:] == ["2026-03-02", "2026-03-03"]
+    assert world.findings() == []
+
+
+def test_two_processes_cannot_move_the_clock_at_once(world: World, lapse: Timelapse) -> None:
+    now = SystemClock().now()
+    with world.db.write() as session:
+        lease = jobs.Lease("another", to_micros(now), 0, 0)
+        assert jobs.claim_every(session, "timelapse", iso_instant(to_micros(now)), lease)
+
+    with pytest.raises(ConflictError):
+        lapse.pass_sessions(1)
+
+    assert world.clock.now() == MONDAY_EARLY
+
+
+def test_the_clock_goes_forwards_only_and_only_where_it_is_simulated(tmp_path: Path) -> None:
+    settings = Settings(state_dir=str(tmp_path), clock="sim", plugins={})
+    db = connect(settings.url)
+    upgrade(db)
+    db.close()
+    timelapse.set_clock(settings, MONDAY_EARLY)
+
+    with pytest.raises(InvalidInputError):
+        timelapse.set_clock(settings, MONDAY_EARLY - timedelta(seconds=1))
+    with pytest.raises(ConfigError):
+        timelapse.set_clock(replace(settings, clock="real"), MONDAY_EARLY)
+    with pytest.raises(ConfigError), timelapse.opened(replace(settings, clock="real")):
+        pass
