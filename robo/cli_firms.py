@@ -9,7 +9,7 @@ from typing import Any
 from robo.config import Settings
 from robo.core.clock import iso_instant
 from robo.core.ids import FirmId
-from robo.runtime import SystemClock, load_keyring, open_database
+from robo.runtime import SystemClock, load_keyring, make_keys, open_database
 from robo.services import licensing
 from robo.store.database import Database
 from robo.store.schema import require_current
@@ -26,6 +26,9 @@ def add(commands: Any) -> None:
 
     keys = commands.add_parser("keys", help="create, revoke or list API keys")
     verbs = keys.add_subparsers(required=True, metavar="VERB")
+    verbs.add_parser("init", help="write the installation's own keys, where missing").set_defaults(
+        do=_init_keys
+    )
     create = verbs.add_parser("create", help="create a key; prints its secret, once")
     create.add_argument("firm", help="the firm's id")
     create.add_argument("name", help="what the key is for")
@@ -60,6 +63,12 @@ def _database(settings: Settings) -> Iterator[Database]:
         yield db
     finally:
         db.close()
+
+
+def _init_keys(settings: Settings, _args: argparse.Namespace) -> int:
+    for path in make_keys(settings):
+        print(path)
+    return 0
 
 
 def _create_firm(settings: Settings, db: Database, args: argparse.Namespace) -> None:

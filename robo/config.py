@@ -37,7 +37,7 @@ class Settings:
     clock: str = "real"
     """`real` or `sim`; sim is refused unless prices and broker are both simulated."""
     env: str = "development"
-    """`production` refuses generated keys, SQLite older than is safe, and cookies without TLS."""
+    """`production` makes no keys by itself and refuses an SQLite older than is safe."""
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 2
@@ -134,7 +134,7 @@ def read(source: Mapping[str, str] | None = None) -> Settings:
         elif (problem := _take(known[name], raw.strip(), values)) is not None:
             problems.append(f"{name} {problem}")
     if values.get("clock") == "sim" and not _simulated(values):
-        problems.append("ROBO_CLOCK=sim needs ROBO_PRICES=simulated and ROBO_BROKER=paper")
+        problems.append("ROBO_CLOCK=sim needs simulated prices and ROBO_BROKER=paper")
     if problems:
         raise ConfigError("; ".join(problems))
     return Settings(**values, plugins=plugins)  # type: ignore[arg-type] # checked by name above

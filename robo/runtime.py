@@ -22,7 +22,7 @@ from robo.ports.mail import Mailer
 from robo.ports.plugins import ListedSecurity, PluginContext
 from robo.ports.prices import PriceSource
 from robo.store import jobs, universe
-from robo.store.database import Database, connect
+from robo.store.database import Database, connect, sqlite_is_safe
 from robo.store.keyring import KEY_BYTES, Keyring
 from robo.store.schema import require_current
 
@@ -146,7 +146,11 @@ def boot(
 def open_database(settings: Settings) -> Database:
     """Return the database; makes the state directory, connects at the first use."""
     settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return connect(settings.url, flush=settings.clock != "sim")
+    db = connect(settings.url, flush=settings.clock != "sim")
+    if settings.env == "production" and db.is_sqlite and not sqlite_is_safe():
+        message = "this SQLite is older than 3.51.3, which production refuses: install pysqlite3"
+        raise ConfigError(message)
+    return db
 
 
 def load_keyring(settings: Settings) -> Keyring:
@@ -160,11 +164,21 @@ def load_keyring(settings: Settings) -> Keyring:
     )
 
 
+def make_keys(settings: Settings) -> list[Path]:
+    """Write the keys that are missing, readable by their owner only; return where they are."""
+    paths = [settings.keys_path / f"{name}.key" for name in ("chain", "wrap", "index")]
+    for path in paths:
+        write_secret(path, secrets.token_bytes(KEY_BYTES))
+    return paths
+
+
 def _key(settings: Settings, name: str) -> bytes:
     path = settings.keys_path / f"{name}.key"
     if not path.exists():
         if settings.env == "production":
-            message = f"key {path} is missing; production makes no keys: `robo keys create` does"
+            message = (
+                f"key {path} is missing; production makes none by itself: `robo keys init` does"
+            )
             raise ConfigError(message)
         write_secret(path, secrets.token_bytes(KEY_BYTES))
     key = path.read_bytes()

@@ -45,7 +45,7 @@ _SECONDS: Final = Histogram(
 _MICROS: Final = 1_000_000
 _FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Real-Ip")
 _WAITING: Final = {
-    "orders": ("planned", "sending", "working"),
+    "orders": ("planned", "sending"),
     "block": ("intended", "open", "unknown"),
     "deposit": ("requested", "pending", "available"),
     "withdrawal": ("requested", "selling", "settling", "sent"),

@@ -16,8 +16,10 @@ from sqlmodel import Session
 from robo.core.clock import Clock, to_micros
 from robo.core.errors import RefusedError
 from robo.core.ids import AccountId, FirmId
+from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
+from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
 from robo.services import dividing, ordering, targeting
@@ -160,8 +162,8 @@ def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.N
         {
             "action": activity.kind.value,
             "security_id": activity.security_id,
-            "cents": str(part.cents),
-            "nanos_delta": str(part.nanos_delta),
+            "amount": format_cents(part.cents),
+            "shares": format_nanos(part.nanos_delta),
         }
     )
     return events.NewEvent(
@@ -172,7 +174,9 @@ def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.N
 def _report(
     session: Session, firm_id: FirmId, activity: Activity, held: int, at_micros: int
 ) -> None:
-    payload = json.dumps({"broker_nanos": str(activity.nanos_before), "our_nanos": str(held)})
+    payload = json.dumps(
+        {"broker": format_nanos(activity.nanos_before), "books": format_nanos(held)}
+    )
     event = events.NewEvent(firm_id, "break.action", activity.id, payload)
     events.emit(session, [event], at_micros)
 
@@ -193,7 +197,7 @@ def _report_refused(
                 firm_id,
                 "break.entitlement",
                 activity.id,
-                json.dumps({"why": error.code, "our_nanos": str(part.nanos)}),
+                json.dumps({"why": error.code, "books": format_nanos(part.nanos)}),
                 account_id=part.account_id,
             )
             for part, error in parts

@@ -20,6 +20,8 @@ from sqlmodel import Session
 from robo.core.clock import Clock, business_date, from_micros, to_micros
 from robo.core.errors import BrokenInvariantError
 from robo.core.ids import AccountId, FirmId, LotId, SecurityId, child_id
+from robo.core.money import format_cents
+from robo.core.shares import format_nanos
 from robo.ledger import recipes
 from robo.ledger.entries import Transfer
 from robo.portfolio import blocks as splitting
@@ -282,7 +284,7 @@ def _event(share: _Share) -> events.NewEvent:
     order, part = share.order, share.part
     payload = (
         f'{{"security_id":{order.security_id},"side":"{order.side}",'
-        f'"nanos":"{part.nanos}","cents":"{part.cents}"}}'
+        f'"shares":"{format_nanos(part.nanos)}","amount":"{format_cents(part.cents)}"}}'
     )
     return events.NewEvent(
         share.firm_id, "order.executed", order.id, payload, account_id=order.account_id

@@ -20,6 +20,7 @@ from robo.core.errors import (
     RoboError,
 )
 from robo.core.ids import AccountId, FirmId, child_id
+from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ledger import recipes
@@ -344,7 +345,7 @@ def _emit(
         sleeve.firm_id,
         f"withdrawal.{what}",
         one.id,
-        f'{{"cents":"{one.cents}","promised_cents":"{one.promised_cents}"}}',
+        f'{{"amount":"{format_cents(one.cents)}","promised":"{format_cents(one.promised_cents)}"}}',
         customer_id=sleeve.customer_id,
         account_id=sleeve.account_id,
     )

@@ -18,7 +18,7 @@ from robo.store.orders import OrderRow
 class BlockRow(SQLModel, table=True):
     """The broker order that many orders share; `id` is the client id the broker sees.
 
-    intended -> open | unknown -> (closing) -> filled | partial | rejected | canceled
+    intended -> open | unknown -> filled | partial | rejected | canceled
     """
 
     __tablename__ = "block"

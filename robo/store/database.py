@@ -2,7 +2,7 @@
 
 SQLite: WAL, `synchronous=FULL`, and `BEGIN IMMEDIATE`, so that a transaction that writes never
 starts on a stale snapshot. Waiting writers ask again every two milliseconds instead of SQLite's
-growing pauses (up to 100 ms), because a batch that yields must really let a deposit in.
+growing pauses (up to 100 ms), and wait where batches see them: a batch gives way before each turn.
 PostgreSQL: a writing transaction first takes one advisory lock; batches, not parallel locks,
 make a ledger fast.
 """
@@ -10,20 +10,24 @@ make a ledger fast.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select, create_engine, event
+from sqlalchemy import Engine, Select, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
 from robo.core.errors import ConfigError, RoboError
+from robo.store.waiting import WaitingRoom
 
 WAL_SAFE_VERSION: Final = (3, 51, 3)
 """Earlier SQLite may corrupt a WAL that two processes reset at the same instant."""
 _BUSY_MS: Final = 10_000
 _POLL_SECONDS: Final = 0.002
 _WRITER_WAIT_SECONDS: Final = 30.0
+_GIVE_WAY_SECONDS: Final = 0.25
+"""A batch gets on however many come: a fifth of the time at the very least."""
 _ADVISORY_KEY: Final = 0x0B0
 _IN_CHUNK: Final = 5_000
 
@@ -37,9 +41,10 @@ class DatabaseBusyError(RoboError):
 class Database:
     """Hands out transactions; knows which of the two databases it speaks to."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Wrap an engine made by `connect`."""
+    def __init__(self, engine: Engine, room: WaitingRoom) -> None:
+        """Wrap an engine made by `connect`, and where its writers wait."""
         self.engine = engine
+        self._room = room
         self._write_engine = engine.execution_options(robo_write=True)
 
     @property
@@ -60,6 +65,14 @@ class Database:
             yield session
             session.rollback()
 
+    def give_way(self) -> None:
+        """Let writers that wait go first; a batch says this before each of its turns.
+
+        PostgreSQL's lock is a queue: whoever waits there goes first anyway.
+        """
+        if self.is_sqlite:
+            self._room.let_go_first(_GIVE_WAY_SECONDS)
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -77,12 +90,14 @@ def connect(url: str, *, flush: bool = True) -> Database:
         ConfigError: If the URL names another database.
     """
     if url.startswith("sqlite"):
-        return Database(_sqlite_engine(url, flush=flush))
+        name = make_url(url).database or ":memory:"
+        room = WaitingRoom(None if name == ":memory:" else Path(f"{name}-waiting"))
+        return Database(_sqlite_engine(url, room, flush=flush), room)
     if url.startswith("postgresql"):
         plain = url.replace("postgresql://", "postgresql+psycopg://", 1)
         engine = create_engine(plain, pool_size=8, max_overflow=8, pool_pre_ping=True)
         event.listen(engine, "begin", _begin_postgres)
-        return Database(engine)
+        return Database(engine, WaitingRoom(None))
     message = "ROBO_DATABASE_URL must start with sqlite: or postgresql:"
     raise ConfigError(message)
 
@@ -98,9 +113,15 @@ def sqlite_module() -> Any:
     return dbapi2
 
 
-def _sqlite_engine(url: str, *, flush: bool) -> Engine:
+def sqlite_is_safe() -> bool:
+    """Return whether this SQLite may share a write-ahead log between processes."""
+    version: str = sqlite_module().sqlite_version
+    return tuple(int(part) for part in version.split(".")) >= WAL_SAFE_VERSION
+
+
+def _sqlite_engine(url: str, room: WaitingRoom, *, flush: bool) -> Engine:
     module = sqlite_module()
-    safe = tuple(int(part) for part in module.sqlite_version.split(".")) >= WAL_SAFE_VERSION
+    safe = sqlite_is_safe()
     engine = create_engine(
         url,
         module=module,
@@ -126,31 +147,47 @@ def _sqlite_engine(url: str, *, flush: bool) -> Engine:
             connection.execute(f"PRAGMA {pragma}").close()
 
     event.listen(engine, "connect", on_connect)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", lambda connection: _begin_sqlite(connection, room))
     return engine
 
 
-def _begin_sqlite(connection: Any) -> None:
+def _begin_sqlite(connection: Any, room: WaitingRoom) -> None:
     if not connection.get_execution_options().get("robo_write"):
         connection.exec_driver_sql("BEGIN")
         return
-    deadline = time.monotonic() + _WRITER_WAIT_SECONDS
-    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    raw = connection.connection.dbapi_connection
+    raw.execute("PRAGMA busy_timeout=0").close()
     try:
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                if "locked" not in str(error.orig):
-                    raise
-                if time.monotonic() > deadline:
-                    message = "the database is busy; nothing was written"
-                    raise DatabaseBusyError(message) from error
-                time.sleep(_POLL_SECONDS)
-            else:
-                return
+        if not _take_turn(connection):
+            with room.inside():
+                _wait_for_turn(connection)
     finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_MS}")
+        raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}").close()
+
+
+def _take_turn(connection: Any) -> bool:
+    """Return whether the writer's turn is ours, without waiting for it."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        if "locked" not in str(error.orig):
+            raise
+        return False
+    return True
+
+
+def _wait_for_turn(connection: Any) -> None:
+    """Ask again until the turn is ours.
+
+    Raises:
+        DatabaseBusyError: If it takes too long.
+    """
+    deadline = time.monotonic() + _WRITER_WAIT_SECONDS
+    while not _take_turn(connection):
+        if time.monotonic() > deadline:
+            message = "the database is busy; nothing was written"
+            raise DatabaseBusyError(message)
+        time.sleep(_POLL_SECONDS)
 
 
 def _begin_postgres(connection: Any) -> None:

@@ -32,6 +32,7 @@ class NewEvent:
     """An event to write: kind such as `deposit.settled`, the subject's id, and JSON payload."""
 
     firm_id: str
+    """Empty for what concerns no firm in particular: the house firm hears it."""
     kind: str
     subject: str
     payload: str = "{}"
@@ -44,6 +45,7 @@ _EVENT: Any = EventRow.__table__  # type: ignore[attr-defined] # SQLModel types 
 
 # The accounts' own module stands above this one; two columns of it are all that is needed here.
 _ACCOUNT: Any = table("account", column("id"), column("customer_id"))
+_FIRM: Any = table("firm", column("id"), column("house"), column("created_at"))
 
 
 def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
@@ -63,6 +65,7 @@ def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
     )
     first = last - len(events) + 1
     owners = _owners(session, events)
+    house = _house(session) if any(not e.firm_id for e in events) else ""
     insert_many(
         session,
         "event",
@@ -70,7 +73,7 @@ def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
         [
             (
                 first + i,
-                e.firm_id,
+                e.firm_id or house,
                 e.customer_id or owners.get(e.account_id or ""),
                 e.account_id,
                 e.kind,
@@ -81,6 +84,12 @@ def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
             for i, e in enumerate(events)
         ],
     )
+
+
+def _house(session: Session) -> str:
+    """Return the house firm, whose operators hear what concerns no other firm; empty if none."""
+    statement = select(_FIRM.c.id).order_by(_FIRM.c.house.desc(), _FIRM.c.created_at).limit(1)
+    return session.connection().execute(statement).scalar() or ""
 
 
 def _owners(session: Session, events: Sequence[NewEvent]) -> dict[str, str]:

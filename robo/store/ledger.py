@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Index, func, select
+from sqlalchemy import Index, func, literal, select
 from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
@@ -193,27 +193,26 @@ def many_account_balances(
 
 def differing_balances(session: Session) -> list[tuple[str, str, int, int]]:
     """Return (book, asset, kept, summed) where a kept balance is not the sum of its transfers."""
-    moved = (
-        select(_TRANSFER.c.target.label("book"), _TRANSFER.c.asset, _TRANSFER.c.amount)
-        .union_all(select(_TRANSFER.c.source, _TRANSFER.c.asset, -_TRANSFER.c.amount))
-        .subquery()
-    )
-    summed = (
-        select(moved.c.book, moved.c.asset, func.sum(moved.c.amount).label("amount"))
-        .group_by(moved.c.book, moved.c.asset)
-        .subquery()
-    )
-    kept = _BALANCE.alias("kept")
-    both = (kept.c.book == summed.c.book) & (kept.c.asset == summed.c.asset)
-    statement = (
+    nothing = literal(0)
+    columns = (_TRANSFER.c.asset, nothing.label("kept"))
+    both = (
         select(
-            func.coalesce(kept.c.book, summed.c.book),
-            func.coalesce(kept.c.asset, summed.c.asset),
-            func.coalesce(kept.c.amount, 0),
-            func.coalesce(summed.c.amount, 0),
+            _BALANCE.c.book,
+            _BALANCE.c.asset,
+            _BALANCE.c.amount.label("kept"),
+            nothing.label("summed"),
         )
-        .select_from(kept.outerjoin(summed, both, full=True))
-        .where(func.coalesce(kept.c.amount, 0) != func.coalesce(summed.c.amount, 0))
+        .union_all(
+            select(_TRANSFER.c.target, *columns, _TRANSFER.c.amount),
+            select(_TRANSFER.c.source, *columns, -_TRANSFER.c.amount),
+        )
+        .subquery()
+    )
+    kept, summed = func.sum(both.c.kept), func.sum(both.c.summed)
+    statement = (
+        select(both.c.book, both.c.asset, kept, summed)
+        .group_by(both.c.book, both.c.asset)
+        .having(kept != summed)
     )
     return [(b, a, int(k), int(s)) for b, a, k, s in session.connection().execute(statement)]
 
