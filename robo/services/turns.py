@@ -1,4 +1,4 @@
-"""Writing in turns: batches hold the database's write lock briefly, then let others in.
+"""Writing in turns: batches let those who wait go first, then hold the write lock briefly.
 
 How many items fit into a turn is measured and adapted: a turn that took too long halves the next
 one, a short one grows it. An item that the business refuses is split out until it stands alone.
@@ -20,10 +20,11 @@ _FIRST: Final = 64
 _MOST: Final = 20_000
 _AIM: Final = 0.7
 """Part of the limit aimed at: a commit's disk flush varies more than the work before it."""
+_LEAST: Final = 0.1
+"""Part of the limit that writing may take however slow the disk: a turn that flushes for most of it
+and writes next to nothing would hold up the batch, and others more often."""
 _MEMORY: Final = 0.3
 """How much the last commit counts in what the next one is expected to cost."""
-_REST_SECONDS: Final = 0.004
-"""Pause between turns; twice the pause of a waiting writer, so that one always gets in."""
 
 
 @dataclass(slots=True)
@@ -45,10 +46,9 @@ class Turns:
             part = items[start : start + self.size]
             self._one(part, write)
             start += len(part)
-            if start < len(items):
-                time.sleep(_REST_SECONDS)
 
     def _one(self, part: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
+        self.db.give_way()
         began = written = time.perf_counter()
         try:
             with self.db.write() as session:
@@ -72,6 +72,7 @@ class Turns:
         self.turns += 1
         self.longest_ms = max(self.longest_ms, write_ms + commit_ms)
         self.commit_ms += (commit_ms - self.commit_ms) * _MEMORY
-        room = max(self.policy.write_lock_ms_max * _AIM - self.commit_ms, 1.0)
+        limit = self.policy.write_lock_ms_max
+        room = max(limit * _AIM - self.commit_ms, limit * _LEAST)
         fits = int(count * room / max(write_ms, 0.05))
         self.size = max(1, min(_MOST, fits, 2 * self.size))
