@@ -1,0 +1,148 @@
+"""Batches give way: who waits for the writer's turn is seen by every process, and goes first."""
+
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from robo.core.policy import Policy
+from robo.services.turns import Turns
+from robo.store import waiting
+from robo.store.database import Database, connect
+from robo.store.waiting import WaitingRoom
+
+WAITS = """
+import sys, time
+from pathlib import Path
+from robo.store.waiting import WaitingRoom
+with WaitingRoom(Path(sys.argv[1])).inside():
+    print("inside", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "robo.db-waiting"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    db = connect(f"sqlite:///{tmp_path / 'robo.db'}")
+    with db.write() as session:
+        session.connection().exec_driver_sql("CREATE TABLE note (who TEXT NOT NULL)")
+    return db
+
+
+def note(database: Database, who: str) -> None:
+    with database.write() as session:
+        session.connection().exec_driver_sql("INSERT INTO note VALUES (?)", (who,))
+
+
+def test_a_room_that_nobody_entered_is_empty_and_costs_no_file(place: Path) -> None:
+    room = WaitingRoom(place)
+
+    assert room.empty()
+    assert not place.exists()
+
+
+def test_a_room_is_full_until_the_last_of_several_has_left(place: Path) -> None:
+    room = WaitingRoom(place)
+    first, second = room.inside(), room.inside()
+
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not WaitingRoom(place).empty()
+
+    second.__exit__(None, None, None)
+    assert WaitingRoom(place).empty()
+
+
+def test_another_process_is_seen_waiting_and_leaves_nothing_behind_when_it_is_killed(
+    place: Path,
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS, str(place)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "inside\n"
+        seen = not WaitingRoom(place).empty()
+        process.kill()
+
+    assert seen
+    assert WaitingRoom(place).empty()
+
+
+def test_letting_others_go_first_ends_when_they_are_gone_and_ends_anyway(place: Path) -> None:
+    room = WaitingRoom(place)
+    began = time.monotonic()
+    room.let_go_first(5.0)
+    assert time.monotonic() - began < 0.5
+
+    with room.inside():
+        began = time.monotonic()
+        room.let_go_first(0.05)
+        assert 0.05 <= time.monotonic() - began < 2.0
+
+
+def test_a_system_without_such_locks_pauses_long_enough_for_one_to_get_in(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_HAS_FILE_LOCKS", False)
+    began = time.monotonic()
+
+    with WaitingRoom(place).inside():
+        WaitingRoom(place).let_go_first(5.0)
+
+    assert 0.004 <= time.monotonic() - began < 1.0
+
+
+def test_a_writer_that_finds_the_database_taken_is_seen_and_one_that_does_not_is_not(
+    database: Database, tmp_path: Path
+) -> None:
+    room = WaitingRoom(tmp_path / "robo.db-waiting")
+    other = threading.Thread(target=note, args=(database, "person"))
+
+    with database.write() as session:
+        session.connection()
+        assert room.empty()
+        other.start()
+        until = time.monotonic() + 5
+        while room.empty() and time.monotonic() < until:
+            time.sleep(0.001)
+        assert not room.empty()
+
+    other.join()
+    assert room.empty()
+
+
+def test_a_person_waits_for_one_turn_of_a_batch_and_not_for_the_batch(database: Database) -> None:
+    began = threading.Event()
+
+    def slowly(session: object, part: object) -> None:
+        del part
+        began.set()
+        time.sleep(0.01)
+        session.connection().exec_driver_sql("INSERT INTO note VALUES ('batch')")  # type: ignore[attr-defined]
+
+    # A limit that one item takes up whole, so that each item is a turn.
+    turns = Turns(database, replace(Policy.default(), write_lock_ms_max=10), size=1)
+    batch = threading.Thread(target=turns.each, args=(list(range(100)), slowly))
+    batch.start()
+    began.wait()
+    for _ in range(12):
+        note(database, "person")
+    batch.join()
+
+    with database.read() as session:
+        rows = session.connection().exec_driver_sql("SELECT who FROM note ORDER BY rowid")
+        order = [who for (who,) in rows]
+    places = [place for place, who in enumerate(order) if who == "person"]
+    assert len(order) == 112
+    # Each of the twelve waited for two turns at most; without giving way they wait for many.
+    assert places[-1] <= 36, order
