@@ -5,9 +5,15 @@ money appears by `fund`. Works on SQLite and on PostgreSQL alike.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
 
 from robo.core.clock import FixedClock, business_date, to_micros
 from robo.core.errors import BrokerUnavailableError
@@ -36,8 +42,9 @@ from robo.ports.prices import CorporateAction, Quote
 from robo.services import adjusting, ordering, trading
 from robo.services.verifying import check
 from robo.store import accounts, ledger, universe
-from robo.store.database import Database, insert_many
+from robo.store.database import Database, connect, insert_many
 from robo.store.keyring import Keyring
+from robo.store.schema import upgrade
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 TRADED = date(2026, 3, 2)
@@ -410,6 +417,40 @@ class Desk:
 
     def today(self) -> date:
         return business_date(self.clock.now())
+
+
+def _careless(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF").close()
+
+
+def quick(path: Path) -> Database:
+    """Return a SQLite file that does not wait for the disk: these tests do not pull the plug."""
+    db = connect(f"sqlite:///{path}")
+    event.listen(db.engine, "connect", _careless)
+    return db
+
+
+def write_template(path: Path, *firms: str) -> Path:
+    """Write a migrated file with firms and securities in it, to be copied for every test."""
+    db = quick(path)
+    upgrade(db)
+    Desk(db).found(*firms)
+    db.close()
+    return path
+
+
+@contextmanager
+def desk_from(template: Path, folder: Path) -> Iterator[Desk]:
+    """Yield a desk of its own for one test or example."""
+    path = folder / f"{secrets.token_hex(6)}.db"
+    path.write_bytes(template.read_bytes())
+    made = Desk(quick(path))
+    try:
+        yield made
+    finally:
+        made.db.close()
+        for left in folder.glob(f"{path.name}*"):
+            left.unlink()
 
 
 def broker_equals_books(desk: Desk, firm: str) -> None:

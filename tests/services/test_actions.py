@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import TRADED, Desk, breaking
+from desk import TRADED, Desk, breaking, desk_from, write_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,31 +22,22 @@ from robo.services import adjusting, dividing
 from robo.services.ordering import Trade
 from robo.services.turns import Turns
 from robo.store import ledger
-from robo.store.database import Database, connect
-from robo.store.schema import upgrade
+from robo.store.database import Database
 
 NEW = SecurityId(77)
 Lots = dict[str, tuple[int, int]]
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated, empty database file, to be copied."""
-    path = tmp_path_factory.mktemp("actions") / "empty.db"
-    db = connect(f"sqlite:///{path}")
-    upgrade(db)
-    db.close()
-    return path
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("actions") / "template.db"
+    return write_template(path, "firm_a", "firm_b")
 
 
 @pytest.fixture
-def desk(empty: Path, tmp_path: Path) -> Iterator[Desk]:
-    path = tmp_path / "robo.db"
-    path.write_bytes(empty.read_bytes())
-    made = Desk(connect(f"sqlite:///{path}"))
-    made.found("firm_a", "firm_b")
-    yield made
-    made.db.close()
+def desk(template: Path, tmp_path: Path) -> Iterator[Desk]:
+    with desk_from(template, tmp_path) as made:
+        yield made
 
 
 def holders(desk: Desk, firm: str, nanos: list[int]) -> list[AccountId]:
