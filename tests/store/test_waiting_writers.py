@@ -146,3 +146,21 @@ def test_a_person_waits_for_one_turn_of_a_batch_and_not_for_the_batch(database: 
     assert len(order) == 112
     # Each of the twelve waited for two turns at most; without giving way they wait for many.
     assert places[-1] <= 36, order
+
+
+def test_a_batch_does_not_begin_a_turn_while_somebody_waits(
+    database: Database, tmp_path: Path
+) -> None:
+    begun = threading.Event()
+
+    def write(session: object, part: object) -> None:
+        del session, part
+        begun.set()
+
+    batch = threading.Thread(target=Turns(database, Policy.default()).each, args=([1], write))
+    with WaitingRoom(tmp_path / "robo.db-waiting").inside():
+        batch.start()
+        assert not begun.wait(0.1)
+
+    assert begun.wait(5)
+    batch.join()
