@@ -36,6 +36,7 @@ _GONE: Final = {
 }
 _REPRICING: Final = {*_GONE, ActionKind.SPLIT, ActionKind.SPIN_OFF}
 """Actions after which an order planned before would mean another share, or none."""
+_SHARES_DIVIDED: Final = {ActionKind.SPLIT, ActionKind.STOCK_MERGER, ActionKind.SPIN_OFF}
 _PAGE: Final = 500
 
 
@@ -73,7 +74,8 @@ def _announce(session: Session, keyring: Keyring, action: CorporateAction, at_mi
     ex_on, pay_on = action.ex_on.isoformat(), action.pay_on.isoformat()
     row = (action.id, action.kind.value, action.security_id, ex_on, pay_on, detail)
     prices.publish(session, [row])
-    held = ledger.holders(session, action.security_id)
+    # What was bought on the ex-date itself came without the right, even if it is booked already.
+    held = lots.held_before(session, action.security_id, ex_on)
     lots.entitle(
         session, [(action.id, account, action.security_id, nanos) for account, nanos in held]
     )
@@ -127,7 +129,9 @@ def _apply(
     if (held != activity.nanos_before or not detail) and (waiting or not mine):
         with db.write() as session:
             _report(session, firm_id, activity, held, at_micros)
-    if not waiting or not detail:
+    parked = held != activity.nanos_before and activity.kind in _SHARES_DIVIDED
+    if not waiting or not detail or parked:
+        # Shares divided by a wrong list would move one customer's to another: a person must look.
         return
     action = json.loads(detail)
     parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
@@ -145,7 +149,7 @@ def _apply(
             made.add(dividing.book(activity, action, part, mine_now))
         also = [event.link() for event in made.lot_events]
         ledger.post(session, keyring.chain, made.transfers, firm_id, at_micros, also=also)
-        lots.apply_events(session, made.lot_events, None, made.acquired_on)
+        lots.apply_events(session, made.lot_events, made.hold_until, made.acquired_on)
         lots.add_proceeds(session, made.proceeds)
         lots.fulfil(session, activity.action_id, [part.account_id for part in some])
         events.emit(session, [_event(firm_id, activity, part) for part in some], at_micros)

@@ -39,6 +39,7 @@ class Booked:
     transfers: list[Transfer] = field(default_factory=list)
     lot_events: list[lots.LotEvent] = field(default_factory=list)
     acquired_on: dict[str, str] = field(default_factory=dict)
+    hold_until: dict[str, str] = field(default_factory=dict)
     proceeds: list[tuple[str, AccountId, int, str, str]] = field(default_factory=list)
 
     def add(self, other: "Booked") -> None:
@@ -46,6 +47,7 @@ class Booked:
         self.transfers += other.transfers
         self.lot_events += other.lot_events
         self.acquired_on |= other.acquired_on
+        self.hold_until |= other.hold_until
         self.proceeds += other.proceeds
 
 
@@ -240,6 +242,7 @@ def _carry_over(
             )
         )
         made.acquired_on[lot_id] = lot.acquired_on
+        made.hold_until[lot_id] = lot.hold_until  # still bought with money that settles later
 
 
 def _pure(lot: lots.OpenLot) -> tax_lots.Lot:

@@ -79,28 +79,31 @@ def _assign(db: Database, policy: Policy, window: str, side: str, now_micros: in
 
 
 def _intend(db: Database, broker: Broker, window: str, now_micros: int) -> list[blocks.Block]:
-    with db.write() as session:
+    # Summed before the turn to write: an order that has its block changes no more, and summing
+    # those of a night takes a second.
+    with db.read() as session:
         sums = blocks.unwritten(session)
         symbols = universe.by_id(session, [one.security_id for one in sums])
-        made = [
-            blocks.Block(
-                id=one.block_id,
-                firm_id=one.firm_id,
-                window=window,
-                broker_account=f"omnibus/{one.firm_id}",
-                security_id=one.security_id,
-                symbol=symbols[SecurityId(one.security_id)].symbol,
-                side=one.side,
-                notional_cents=one.notional_cents,
-                nanos=one.nanos,
-                state="intended",
-                broker_order_id=None,
-                executed_nanos=0,
-                executed_cents=0,
-                attempts=0,
-            )
-            for one in sums
-        ]
+    made = [
+        blocks.Block(
+            id=one.block_id,
+            firm_id=one.firm_id,
+            window=window,
+            broker_account=f"omnibus/{one.firm_id}",
+            security_id=one.security_id,
+            symbol=symbols[SecurityId(one.security_id)].symbol,
+            side=one.side,
+            notional_cents=one.notional_cents,
+            nanos=one.nanos,
+            state="intended",
+            broker_order_id=None,
+            executed_nanos=0,
+            executed_cents=0,
+            attempts=0,
+        )
+        for one in sums
+    ]
+    with db.write() as session:
         blocks.write(session, made, broker.capabilities.name, now_micros)
     return made
 

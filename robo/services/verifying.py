@@ -147,6 +147,18 @@ RULES: Final = (
         "WHERE state NOT IN ('paid', 'failed', 'canceled') GROUP BY account_id",
     ),
     _Rule(
+        "order_is_not_what_was_executed",
+        "SELECT o.id, o.security_id, e.security_id FROM fill AS f JOIN orders AS o "
+        "ON o.id = f.order_id JOIN execution AS e ON e.id = f.execution_id "
+        "WHERE o.security_id <> e.security_id OR o.side <> e.side",
+    ),
+    _Rule(
+        "lot_was_not_bought_then",
+        "SELECT l.id, 1, 0 FROM lot AS l JOIN lot_event AS e ON e.lot_id = l.id "
+        "WHERE e.kind = 'open' AND (l.acquired_on > e.on_date "
+        "OR (l.acquired_on <> e.on_date AND substr(e.cause, 1, 4) = 'fil_'))",
+    ),
+    _Rule(
         "closed_account_is_not_empty",
         "SELECT a.id || ' ' || b.book || ' ' || b.asset, b.amount, 0 FROM account AS a "
         # Cash may still come, such as a late dividend; it is sent after the customer.

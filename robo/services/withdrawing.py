@@ -11,13 +11,14 @@ from sqlmodel import Session
 from robo.core.clock import Clock, to_micros
 from robo.core.errors import (
     BelowMinimumError,
+    BrokerRejectedError,
     BrokerUnavailableError,
     ConflictError,
     InsufficientFundsError,
+    InvalidInputError,
     NotFoundError,
     RefusedError,
     RestrictedError,
-    RoboError,
 )
 from robo.core.ids import AccountId, FirmId, child_id
 from robo.core.money import format_cents
@@ -27,12 +28,15 @@ from robo.ledger import recipes
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.ports.prices import PriceSource
 from robo.services import ordering, selling
+from robo.services.isolating import Blame
 from robo.store import accounts, chunks, events, ledger, transfers, withdrawals
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.withdrawals import Withdrawal
 
 _OPEN: Final = ("requested", "selling", "settling")
+_FOR_GOOD: Final = frozenset({Reason.SKIP_RESTRICTED, Reason.SKIP_NOT_OVERWEIGHT})
+"""Why a name is not sold however long we wait."""
 
 
 def request(
@@ -153,7 +157,8 @@ def plan(
     """Plan the sales that withdrawals need; return how many withdrawals got orders."""
     with db.read() as session:
         todo = withdrawals.in_states(session, "requested")
-    return sum(_plan_one(db, keyring, prices, clock, policy, one, slot) for one in todo)
+    blame = Blame[Withdrawal](db, clock, "plan-withdrawals", lambda one: one.account_id)
+    return blame.each(todo, lambda one: _plan_one(db, keyring, prices, clock, policy, one, slot))
 
 
 def _plan_one(
@@ -168,10 +173,15 @@ def _plan_one(
     now = clock.now()
     with db.read() as session:
         raw = chunks.read(session, [withdrawal.account_id], with_lots=True)
-    if raw.open_orders:
+        settled = withdrawals.settled_cash(session, [withdrawal.account_id])
+        waiting = withdrawals.waiting_proceeds(session, withdrawal.account_id)
+    if raw.open_orders or waiting:
         return 0  # what is on its way decides how much is still needed
+    need = _need(withdrawal, settled[withdrawal.account_id])
+    if need is not None and need <= 0:
+        return 0  # `pay` promises it what has settled since
     cause = f"{withdrawal.id}/{slot}"
-    made = selling.plan(raw, prices, now, policy, cause, _need(withdrawal))
+    made = selling.plan(raw, prices, now, policy, cause, need)
     with db.write() as session:
         current = withdrawals.get(session, withdrawal.id)
         if current is None or current.state != "requested":
@@ -181,11 +191,18 @@ def _plan_one(
         ordering.write(session, keyring, [made], to_micros(now))
         if made.trades:
             withdrawals.save(session, replace(current, state="selling"))
+        elif not current.closing and _FOR_GOOD.issuperset(made.skips.values()):
+            # Nothing that is left may ever be sold for it: pay what there is, not nothing.
+            short = replace(current, cents=current.promised_cents, state="settling")
+            withdrawals.save(session, short)
     return int(bool(made.trades))
 
 
-def _need(withdrawal: Withdrawal) -> int | None:
-    return None if withdrawal.closing else withdrawal.cents - withdrawal.promised_cents
+def _need(withdrawal: Withdrawal, settled_cents: int) -> int | None:
+    """Return what sales must bring; None for everything."""
+    if withdrawal.closing:
+        return None
+    return withdrawal.cents - withdrawal.promised_cents - settled_cents
 
 
 def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock) -> int:
@@ -193,16 +210,23 @@ def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock) -> int:
     _sweep(db, clock)
     with db.read() as session:
         todo = withdrawals.in_states(session, *_OPEN)
-    for one in todo:
+    blame = Blame[Withdrawal](db, clock, "pay-withdrawals", lambda one: one.account_id)
+
+    def advance(one: Withdrawal) -> None:
         with db.write() as session:
             _advance(session, keyring, one.id, to_micros(clock.now()))
+
+    blame.each(todo, advance)
     with db.read() as session:
         sent = withdrawals.in_states(session, "sent")
         tokens = {one.id: transfers.link(session, one.bank_link_id) for one in sent}
-    for one in sent:
+
+    def tell(one: Withdrawal) -> None:
         link = tokens[one.id]
         assert link is not None
         _tell(db, keyring, bank, clock, one, link.token)
+
+    blame.each(sent, tell)
     return len(sent)
 
 
@@ -214,9 +238,11 @@ def _tell(
         bank.request(BankTransfer(one.id, TransferDirection.PUSH, token, one.promised_cents))
     except BrokerUnavailableError:
         return  # the next run asks again, under the same id
-    except RoboError:
+    except (BrokerRejectedError, ConflictError, InvalidInputError, NotFoundError):
         with db.write() as session:
-            _fail(session, keyring, one, to_micros(clock.now()))
+            current = withdrawals.get(session, one.id)
+            if current is not None and current.state == "sent":
+                _fail(session, keyring, current, to_micros(clock.now()))
 
 
 def _advance(session: Session, keyring: Keyring, withdrawal_id: str, at_micros: int) -> None:

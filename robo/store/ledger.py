@@ -1,6 +1,6 @@
 """Transfers and balances: the only code that writes either."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,9 @@ HOLDERS: Final = "asset <> 'USD/2' AND amount > 0 AND book LIKE 'customer/%/hold
 
 def _partial(name: str, field: str, condition: str) -> Index:
     return Index(name, field, sqlite_where=words(condition), postgresql_where=words(condition))
+
+
+_INFLOWS: Final = 50
 
 
 class TransferRow(SQLModel, table=True):
@@ -244,3 +247,30 @@ def held_securities(session: Session) -> list[int]:
     """Return every security that some customer holds."""
     statement = select(_BALANCE.c.asset).where(words(HOLDERS)).distinct()
     return sorted(chart.security_of(a) for a in session.connection().execute(statement).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Inflow:
+    """Money that came into a book."""
+
+    kind: str
+    cause: str
+    cents: int
+
+
+def inflows(session: Session, book: str, chain: str) -> Iterator[Inflow]:
+    """Yield what came into a book, newest first; read in pages, because few are ever needed."""
+    before: int | None = None
+    while True:
+        statement = select(
+            _TRANSFER.c.kind, _TRANSFER.c.cause, _TRANSFER.c.amount, _TRANSFER.c.seq
+        ).where(_TRANSFER.c.chain == chain, _TRANSFER.c.target == book)
+        if before is not None:
+            statement = statement.where(_TRANSFER.c.seq < before)
+        statement = statement.order_by(_TRANSFER.c.seq.desc()).limit(_INFLOWS)
+        rows = session.connection().execute(statement).all()
+        for kind, cause, cents, _ in rows:
+            yield Inflow(kind, cause, cents)
+        if len(rows) < _INFLOWS:
+            return
+        before = rows[-1].seq

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Index, func, select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -35,6 +35,8 @@ class LotRow(SQLModel, table=True):
     __tablename__ = "lot"
     __table_args__ = (
         check("lot_open", "nanos >= 0 AND basis_cents >= 0"),
+        # For corporate actions; inserts of one block's fills touch one place of it.
+        Index("ix_lot_security", "security_id", "acquired_on"),
         STRICT,
     )
     id: str = text(key=True)
@@ -216,6 +218,18 @@ def add_proceeds(
         ("id", "account_id", "cents", "settles_on", "cause", "state"),
         [(*row, "waiting") for row in proceeds],
     )
+
+
+def held_before(session: Session, security_id: int, ex_on: str) -> list[tuple[AccountId, int]]:
+    """Return (account, nanoshares) of lots bought before a date and still open, by account."""
+    statement = (
+        select(_LOT.c.account_id, func.sum(_LOT.c.nanos))
+        .where(_LOT.c.security_id == security_id, _LOT.c.acquired_on < ex_on, _LOT.c.nanos > 0)
+        .group_by(_LOT.c.account_id)
+        .order_by(_LOT.c.account_id)
+    )
+    rows = session.connection().execute(statement)
+    return [(AccountId(account), int(nanos)) for account, nanos in rows]
 
 
 def entitle(session: Session, rows: Sequence[tuple[str, AccountId, int, int]]) -> None:

@@ -1,8 +1,8 @@
 """Withdrawals as services see them, and how much of an account's cash has really settled."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlmodel import Session
@@ -20,6 +20,10 @@ _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel ty
 _ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _BALANCE: Any = ledger.BalanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+_GIVEN_BACK: Final = frozenset({"release", "withdraw_undone"})
+"""Inflows of cash that was there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +82,55 @@ def in_states(session: Session, *states: str) -> list[Withdrawal]:
 
 
 def settled_cash(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, int]:
-    """Return the free cash that no bank can take back: without deposits that have not settled."""
+    """Return the free cash that no bank can take back.
+
+    Money is spent in the order in which it came, so what lies in the cash book is what came last.
+    Of that, deposits that have not settled do not count. Cash that orders gave back may stem from
+    one of them and does not count either, as far as unsettled deposits could explain it.
+    """
     found = ledger.many_account_balances(session, account_ids)
     cash = {account: balances.cash_cents for account, balances in found.items()}
-    statement = select(
-        _DEPOSIT.c.account_id, _DEPOSIT.c.state, _DEPOSIT.c.cents, _DEPOSIT.c.advanced_cents
-    ).where(_DEPOSIT.c.state.in_(("requested", "pending", "available")))
-    for account, state, cents, advanced in select_in(
-        session, statement, _DEPOSIT.c.account_id, account_ids
-    ):
-        cash[account] -= cents if state == "available" else advanced
-    return {account: max(0, cents) for account, cents in cash.items()}
+    unsettled = _unsettled_by_account(session, account_ids)
+    for account, deposits in unsettled.items():
+        inflows = ledger.inflows(session, chart.cash(account), account)
+        cash[account] -= _still_there(inflows, cash[account], deposits)
+    return cash
+
+
+def _unsettled_by_account(
+    session: Session, account_ids: Sequence[AccountId]
+) -> dict[AccountId, dict[str, int]]:
+    """Return account -> deposit -> the cents it brought that the bank may still take back."""
+    columns = (
+        _DEPOSIT.c.account_id,
+        _DEPOSIT.c.id,
+        _DEPOSIT.c.state,
+        _DEPOSIT.c.cents,
+        _DEPOSIT.c.advanced_cents,
+    )
+    statement = select(*columns).where(_DEPOSIT.c.state.in_(("requested", "pending", "available")))
+    found: dict[AccountId, dict[str, int]] = {}
+    rows = select_in(session, statement, _DEPOSIT.c.account_id, account_ids)
+    for account, deposit_id, state, cents, advanced in rows:
+        brought = cents if state == "available" else advanced
+        if brought:
+            found.setdefault(account, {})[deposit_id] = brought
+    return found
+
+
+def _still_there(inflows: Iterable[ledger.Inflow], cash: int, deposits: Mapping[str, int]) -> int:
+    """Return how much of the cash may be unsettled; inflows come newest first."""
+    left, unsettled, doubtful = cash, 0, 0
+    for inflow in inflows:
+        if left <= 0:
+            break
+        part = min(left, inflow.cents)
+        left -= part
+        if inflow.cause in deposits:
+            unsettled += part
+        elif inflow.kind in _GIVEN_BACK:
+            doubtful += part
+    return min(sum(deposits.values()), unsettled + doubtful)
 
 
 def waiting_proceeds(session: Session, account_id: AccountId) -> int:

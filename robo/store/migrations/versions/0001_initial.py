@@ -604,6 +604,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('lot', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_lot_account_id'), ['account_id'], unique=False)
+        batch_op.create_index('ix_lot_security', ['security_id', 'acquired_on'], unique=False)
 
     op.create_table('lot_event',
     sa.Column('id', sa.Text(), nullable=False),
@@ -833,6 +834,7 @@ def downgrade() -> None:
     op.drop_table('plan')
     op.drop_table('lot_event')
     with op.batch_alter_table('lot', schema=None) as batch_op:
+        batch_op.drop_index('ix_lot_security')
         batch_op.drop_index(batch_op.f('ix_lot_account_id'))
 
     op.drop_table('lot')
