@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from robo.core.clock import FixedClock, business_date, to_micros
 from robo.core.errors import BrokerUnavailableError
@@ -153,26 +153,29 @@ class ScriptedBroker:
         return ActivityPage(found, str(start + len(found)))
 
     def positions(self, broker_account: str) -> Sequence[Position]:
-        firm = broker_account.rpartition("/")[2]
         held: dict[int, int] = {}
         for one in self.done:
-            if self._firm(one.client_id) == firm:
+            if self._account(one.client_id) == broker_account:
                 sign = 1 if one.side is Side.BUY else -1
                 held[one.security_id] = held.get(one.security_id, 0) + sign * one.nanos
+        for act in self.brought:
+            if act.broker_account == broker_account:
+                held[act.security_id] = held.get(act.security_id, 0) + act.nanos_delta
+                if act.new_security_id is not None:
+                    held[act.new_security_id] = held.get(act.new_security_id, 0) + act.new_nanos
         return [Position(SecurityId(s), n) for s, n in sorted(held.items()) if n]
 
     def cash(self, broker_account: str) -> BrokerCash:
-        firm = broker_account.rpartition("/")[2]
-        total = sum(
+        traded = sum(
             -e.cents if e.side is Side.BUY else e.cents - e.fee_cents
             for e in self.done
-            if self._firm(e.client_id) == firm
+            if self._account(e.client_id) == broker_account
         )
-        return BrokerCash(total, total)
+        brought = sum(a.cents for a in self.brought if a.broker_account == broker_account)
+        return BrokerCash(traded + brought, traded + brought)
 
-    def _firm(self, client_id: str) -> str:
-        tickets = [t for t in self.told if t.client_id == client_id]
-        return tickets[0].broker_account.rpartition("/")[2] if tickets else ""
+    def _account(self, client_id: str) -> str:
+        return next((t.broker_account for t in self.told if t.client_id == client_id), "")
 
     def execution(
         self,
@@ -331,6 +334,12 @@ class Desk:
                 ("id", "account_id", "kind", "basket_id", "target_id", "changed_at"),
                 [(child_id("slv", a), a, "basket", "test", target, 1) for a in ids],
             )
+            insert_many(
+                session,
+                "bank_link",
+                ("id", "customer_id", "token", "bank_name", "mask", "state", "created_at"),
+                [(child_id("lnk", c), c, "tok", "Bank", "1234", "active", 1) for c in customers],
+            )
         return ids
 
     def fund(self, amounts: Mapping[AccountId, int], cause: str = "start") -> None:
@@ -397,7 +406,7 @@ class Desk:
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         with self.db.read() as session:
-            return [tuple(row) for row in session.connection().exec_driver_sql(sql)]
+            return [tuple(row) for row in session.connection().execute(text(sql))]
 
     def column(self, sql: str) -> list[object]:
         return [row[0] for row in self.rows(sql)]
