@@ -324,9 +324,13 @@ def test_a_rejected_identity_is_kept_and_opens_nothing(world: World, app: Flask)
     again = person.open(basket_id)
     shown = person.get(f"/v1/customers/{person.id}").get_json()
     person.put_profile()
+    corrected = person.open(basket_id)
+    path = f"/v1/customers/{person.id}/identity"
+    firm(world, app, "admin:*").send("PUT", path, {"decision": "accept"})
     opened = person.open(basket_id)
 
     assert (refused.status_code, refused.get_json()["code"]) == (422, "identity_rejected")
+    assert corrected.get_json()["code"] == "identity_rejected"
     assert refused.get_json()["reasons"] == ["tax_id_void"]
     assert again.get_json()["code"] == "identity_rejected"
     assert (shown["identity_state"], shown["identity_codes"]) == ("rejected", ["tax_id_void"])
@@ -357,6 +361,48 @@ def test_a_review_waits_for_an_operator(world: World, app: Flask) -> None:
         person.id,
     )
     assert not world.findings()
+
+
+def test_an_edit_never_undoes_a_rejection_or_a_review(world: World, app: Flask) -> None:
+    person, basket_id = investor_to_be(app)
+    operator = firm(world, app, "admin:*")
+    path = f"/v1/customers/{person.id}/identity"
+
+    ties = {"broker_dealer": True, "broker_dealer_name": "A Broker LLC"}
+
+    def state() -> tuple[str, list[str]]:
+        shown = person.get(f"/v1/customers/{person.id}").get_json()
+        return shown["identity_state"], shown["identity_codes"]
+
+    person.put_profile(affiliations={**PROFILE["affiliations"], "politically_exposed": True})
+    person.open(basket_id)
+    person.put_profile()
+    waiting = state()
+    person.put_profile(affiliations={**PROFILE["affiliations"], **ties})
+    more = state()
+    operator.send("PUT", path, {"decision": "reject"})
+    person.put_profile()
+    rejected = state()
+
+    assert waiting == ("review", ["politically_exposed"])
+    assert more == ("review", ["politically_exposed", "member_affiliation"])
+    assert rejected == ("rejected", ["politically_exposed", "member_affiliation"])
+    assert events_of(world, person.id).count("identity.accepted") == 0
+
+
+def test_an_edit_of_an_accepted_profile_can_bring_it_back_to_review(
+    world: World, app: Flask
+) -> None:
+    person, basket_id = investor_to_be(app)
+    person.open(basket_id)
+
+    person.put_profile(affiliations={**PROFILE["affiliations"], "politically_exposed": True})
+    shown = person.get(f"/v1/customers/{person.id}").get_json()
+
+    assert (shown["identity_state"], shown["next_steps"]) == (
+        "review",
+        ["identity", "bank_link", "email"],
+    )
 
 
 def test_a_firm_adds_and_serves_its_own_customers_and_sees_nobody_elses(

@@ -27,6 +27,12 @@ STATES: Final = {
     Outcome.REJECT: "rejected",
 }
 """What an identity check says -> how it is kept."""
+_WORSE: Final = {
+    "accepted": frozenset({"review", "rejected"}),
+    "review": frozenset({"review", "rejected"}),
+    "rejected": frozenset[str](),
+}
+"""State -> what a check of an edited profile may make of it: never better, only people accept."""
 
 
 def put_profile(
@@ -40,7 +46,8 @@ def put_profile(
     """Keep a customer's profile, and return the customer.
 
     The tax id and the birth date are sealed apart from the rest. A changed profile is checked again
-    once there was a check, and employer and companies controlled become restrictions at once.
+    once there was a check, which can only make matters worse: what waits for a person, or was
+    rejected, is accepted by a person alone (`decide`). Employer and companies controlled become restrictions at once.
 
     Raises:
         InvalidInputError: With every missing and malformed field; values are never repeated.
@@ -58,7 +65,7 @@ def put_profile(
         _write(session, vault, profile, now)
         customer = _customer(session, customer_id)
         if customer.identity_state != "none":
-            keep_identity(session, customer, check.check(profile, today), now)
+            _worsen(session, customer, check.check(profile, today), now)
         latest = people.latest_submission(session, customer_id)
         if latest is not None:
             stored = vault.unseal_json(latest.sealed, f"answers:{latest.id}:sealed")
@@ -115,10 +122,24 @@ def keep_identity(
         _tell(session, customer, state, now)
 
 
+def _worsen(session: Session, customer: owners.Customer, result: IdentityResult, now: int) -> None:
+    """Keep what a check of an edited profile said, unless that would undo an earlier no."""
+    state = STATES[result.outcome]
+    if state not in _WORSE[customer.identity_state]:
+        return
+    before = customer.identity_codes.split() if customer.identity_state == "review" else []
+    codes = [*before, *(one.value for one in result.reasons if one.value not in before)]
+    people.set_identity(session, customer.id, state, codes)
+    if state != customer.identity_state:
+        _tell(session, customer, state, now)
+
+
 def decide(
     db: Database, keyring: Keyring, clock: Clock, customer_id: str, *, accept: bool, actor: str
 ) -> owners.Customer:
     """Settle a review by a person: accept or reject; goes to the audit trail.
+
+    A rejection can be settled too, by accepting: somebody may have mistyped a number.
 
     Raises:
         NotFoundError: If there is no such customer.
@@ -127,7 +148,8 @@ def decide(
     now = to_micros(clock.now())
     with db.write() as session:
         customer = _customer(session, customer_id)
-        if customer.identity_state != "review":
+        mistaken = accept and customer.identity_state == "rejected"
+        if customer.identity_state != "review" and not mistaken:
             message = "This identity is not under review."
             raise ConflictError(message, code="identity_not_in_review")
         state = "accepted" if accept else "rejected"
