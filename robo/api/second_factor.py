@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import fields
 
+from robo.api import idempotency
 from robo.api.auth import own_customer_id, requires, stepped_up
 from robo.api.sessions import ProofFields
 from robo.api.state import runtime, state
@@ -38,9 +39,13 @@ class RemovalRequest(ProofFields):
 
 @BLUEPRINT.route("/second-factor", methods=["POST"])
 @requires("sessions:write")
+@idempotency.unstored
 @BLUEPRINT.response(201, EnrolmentReply)
 def begin_second_factor() -> proving.Enrolment:
-    """Begin to add an authenticator app; it counts once a code of it was shown."""
+    """Begin to add an authenticator app; it counts once a code of it was shown.
+
+    Asking again makes another secret, whatever the key: secrets are never kept to be replayed.
+    """
     stepped_up()
     r = runtime()
     return proving.begin_second_factor(r.db, r.keyring, r.clock, own_customer_id())
@@ -48,10 +53,15 @@ def begin_second_factor() -> proving.Enrolment:
 
 @BLUEPRINT.route("/second-factor/confirm", methods=["POST"])
 @requires("sessions:write")
+@idempotency.unstored
 @BLUEPRINT.arguments(CodeRequest)
 @BLUEPRINT.response(201, RecoveryCodesReply)
 def confirm_second_factor(body: dict[str, Any]) -> dict[str, list[str]]:
-    """Show a code of the app: the second factor is on, and these are the recovery codes."""
+    """Show a code of the app: the second factor is on, and these are the recovery codes.
+
+    They are shown by this one reply and never replayed. Whoever loses it removes the second factor
+    with a code of the app, and begins again.
+    """
     stepped_up()
     r = runtime()
     codes = proving.confirm_second_factor(r.db, r.keyring, r.clock, own_customer_id(), body["code"])

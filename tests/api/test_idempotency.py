@@ -1,5 +1,7 @@
 """Idempotency-Key: one effect, one answer, byte for byte; kept apart by caller, sealed at rest."""
 
+import hashlib
+import json
 import os
 import signal
 import threading
@@ -150,6 +152,41 @@ def test_stored_replies_are_sealed(world: World, app: Flask) -> None:
 
     assert secret.encode() not in raw
     assert KEY.encode() not in raw
+
+
+def test_no_stored_column_is_a_plain_hash_of_a_body(world: World, app: Flask) -> None:
+    person = Newcomer(app)
+    body = json.dumps({"email": person.email, "password": person.password})
+    headers = {"Idempotency-Key": "plain-hash-key"}
+    app.test_client().post(
+        "/v1/customers", data=body, headers=headers, content_type="application/json"
+    )
+    plain = hashlib.sha256(body.encode())
+    dressed = hashlib.sha256(b"POST\x00/v1/customers\x00\x00" + body.encode())
+
+    files = [p for p in world.runtime.settings.state_path.rglob("*") if p.is_file()]
+    raw = b"".join(path.read_bytes() for path in files)
+
+    assert world.scalar("SELECT count(*) FROM idempotency") > 0
+    for made in (plain, dressed):
+        assert made.digest() not in raw
+        assert made.hexdigest().encode() not in raw
+
+
+def test_secrets_shown_once_are_not_replayed(world: World, app: Flask) -> None:
+    person = newcomer(app)
+    stored = "SELECT count(*) FROM idempotency"
+    before = world.scalar(stored)
+
+    first = person.send("POST", "/v1/second-factor", key=KEY)
+    world.clock.advance(timedelta(minutes=11))
+    stale = person.send("POST", "/v1/second-factor", key=KEY)
+    person.tokens = person.send("POST", "/v1/step-up", {"password": person.password}).get_json()
+    again = person.send("POST", "/v1/second-factor", key=KEY)
+
+    assert (first.status_code, stale.status_code, again.status_code) == (201, 403, 201)
+    assert first.get_json()["secret"] != again.get_json()["secret"]
+    assert world.scalar(stored) == before
 
 
 def test_a_failure_of_ours_is_not_stored_and_the_retry_succeeds(world: World, app: Flask) -> None:
