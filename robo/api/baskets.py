@@ -29,6 +29,8 @@ from robo.services.previewing import Preview
 
 BLUEPRINT = blueprint("baskets", "Baskets and filters")
 _LONG = 4_000
+_AROUND = 1_000
+"""What a sentence may say around a quoted word that is itself as long as a text may be."""
 
 
 class RiskReply(Schema):
@@ -172,7 +174,7 @@ class ScreenProblemReply(Schema):
     """What is wrong with a filter, and where."""
 
     code = Text(required=True)
-    detail = Text(required=True, longest=_LONG)
+    detail = Text(required=True, longest=_LONG + _AROUND)
     line = Whole(required=True)
     column = Whole(required=True)
     found = Text(required=True, shortest=0, longest=_LONG)

@@ -87,6 +87,10 @@ class Flag(_Plain, fields.Boolean):
             raise ma.ValidationError(message)
         return value
 
+    def show(self, value: Any) -> bool:
+        """Return the value as JSON's own; databases keep 0 and 1."""
+        return bool(value)
+
 
 class Whole(fields.Integer):
     """A whole number within bounds; int64 unless told otherwise."""
