@@ -26,6 +26,7 @@ from robo.ledger import recipes
 from robo.ledger.entries import Transfer
 from robo.portfolio import blocks as splitting
 from robo.portfolio.jit import KeyArray
+from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import blocks, events, ledger, lots, orders
 from robo.store.chains import Link
@@ -33,6 +34,7 @@ from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.tax import lots as tax_lots
 
+_JOB: Final = "book-fills"
 _ORDERS_MAX: Final = 400_000
 """Orders split together; bounds the memory of a night to some hundred megabytes."""
 
@@ -71,13 +73,17 @@ def book(
     def write(session: Session, part: Sequence[Sequence[_Share]]) -> None:
         _write(session, keyring, [share for shares in part for share in shares], at_micros)
 
+    blame = Blame[Sequence[_Share]](db, clock, _JOB, lambda shares: shares[0].order.account_id)
     for group in _groups(db, executions):
-        turns.each(_by_account(_missing_shares(db, group)), write)
+        missing, stuck = _missing_shares(db, clock, group)
+        left = turns.each(_by_account(missing), write, blame)
         if turns.refused:
             message = "a fill would overdraw an account"
             raise BrokenInvariantError(message)
+        # The split of a block's next execution needs all fills of this one: none may be finished.
+        stuck |= {share.execution.block_id for shares in left for share in shares}
         with db.write() as session:
-            blocks.finish(session, [execution.id for execution in group])
+            blocks.finish(session, [e.id for e in group if e.block_id not in stuck])
 
 
 def _groups(
@@ -101,36 +107,53 @@ def _groups(
         yield group
 
 
-def _missing_shares(db: Database, group: Sequence[blocks.BookedExecution]) -> list[_Share]:
-    """Return the shares of the executions that have no fill yet, in the broker's order."""
+def _missing_shares(
+    db: Database, clock: Clock, group: Sequence[blocks.BookedExecution]
+) -> tuple[list[_Share], set[str]]:
+    """Return the shares that have no fill yet, in the broker's order, and blocks that cannot be."""
     by_block: dict[str, list[blocks.BookedExecution]] = {}
     for execution in group:
         by_block.setdefault(execution.block_id, []).append(execution)
     missing: list[_Share] = []
+    blame = Blame[str](db, clock, _JOB, str)
+    stuck: list[str] = []
     for block_id, mine in by_block.items():
-        with db.read() as session:
-            block = blocks.get(session, block_id)
-            assert block is not None
-            members = orders.of_block(session, block_id)
-            done = [blocks.fills_of(session, execution.id) for execution in mine]
-        unit = 1 if block.side == "buy" else 0
-        hashes = splitting.order_hashes([order.id for order in members])
+
+        def add(ids: Sequence[str], mine: Sequence[blocks.BookedExecution] = mine) -> None:
+            missing.extend(_missing_of(db, ids[0], mine))
+
+        stuck += blame.together([block_id], add)
+    return missing, set(stuck)
+
+
+def _missing_of(
+    db: Database, block_id: str, mine: Sequence[blocks.BookedExecution]
+) -> list[_Share]:
+    """Return the shares of a block's executions that have no fill yet."""
+    with db.read() as session:
+        block = blocks.get(session, block_id)
+        assert block is not None
+        members = orders.of_block(session, block_id)
+        done = [blocks.fills_of(session, execution.id) for execution in mine]
+    unit = 1 if block.side == "buy" else 0
+    hashes = splitting.order_hashes([order.id for order in members])
+    still_open = [
+        order.open_units + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
+        for order in members
+    ]
+    missing: list[_Share] = []
+    for execution, fills in zip(mine, done, strict=True):
+        keys = splitting.mix_keys(execution.id, hashes)
+        parts = _split(execution, members, still_open, keys)
         still_open = [
-            order.open_units + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
-            for order in members
+            left - (part.cents if unit else part.nanos)
+            for left, part in zip(still_open, parts, strict=True)
         ]
-        for execution, fills in zip(mine, done, strict=True):
-            keys = splitting.mix_keys(execution.id, hashes)
-            parts = _split(execution, members, still_open, keys)
-            still_open = [
-                left - (part.cents if unit else part.nanos)
-                for left, part in zip(still_open, parts, strict=True)
-            ]
-            missing += [
-                _Share(order, execution, part, FirmId(block.firm_id))
-                for order, part in zip(members, parts, strict=True)
-                if (part.nanos or part.cents) and order.id not in fills
-            ]
+        missing += [
+            _Share(order, execution, part, FirmId(block.firm_id))
+            for order, part in zip(members, parts, strict=True)
+            if (part.nanos or part.cents) and order.id not in fills
+        ]
     return missing
 
 
@@ -332,10 +355,13 @@ def close_block(
             at_micros,
         )
 
-    turns.each(members, write)
+    blame = Blame[orders.BlockOrder](db, clock, _JOB, lambda order: order.account_id)
+    left = turns.each(members, write, blame)
     if turns.refused:
         message = "an order reserves more than its account has reserved"
         raise BrokenInvariantError(message)
+    if left:
+        return  # the block ends once the last of its orders has
     state = "rejected" if rejected else "canceled"
     if block.executed_nanos or block.executed_cents:
         complete = (

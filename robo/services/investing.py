@@ -18,6 +18,7 @@ from robo.portfolio.chunk import Slots
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
 from robo.services import ordering
+from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
 from robo.services.turns import Turns
@@ -25,6 +26,7 @@ from robo.store import accounts, chunks
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
+_JOB: Final = "invest-cash"
 _PAGE: Final = 2_000
 _SKIPS: Final = frozenset(reason for reason in Reason if reason.value.startswith("skip_"))
 
@@ -47,36 +49,44 @@ def plan(
     minimum = max(policy.order_notional_cents_min, broker.capabilities.buy_notional_cents_min)
     turns = Turns(db, policy)
     planned = 0
-    for raw in _pages(db):
+
+    def plans_of(part: Sequence[AccountId]) -> None:
         now = clock.now()
+        raw = _read(db, part)
         prices_now = board(prices, raw.security_ids(), now)
-        plans = _plans(raw, prices_now, minimum, slot, _guess(calendar, policy, business_date(now)))
-        at_micros = to_micros(now)
+        settles = _guess(calendar, policy, business_date(now))
+        plans.extend(_plans(raw, prices_now, minimum, slot, settles) if raw.sleeves else [])
 
-        def write_part(session: Session, part: Sequence[Plan], at: int = at_micros) -> None:
-            ids = [one.sleeve.account_id for one in part]
-            ready = accounts.eligible(session, ids)
-            fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
-            ordering.write(session, keyring, fresh, at)
-            nonlocal planned
-            planned += sum(1 for one in fresh if one.trades)
+    def write_part(session: Session, part: Sequence[Plan]) -> None:
+        ids = [one.sleeve.account_id for one in part]
+        ready = accounts.eligible(session, ids)
+        fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
+        ordering.write(session, keyring, fresh, to_micros(clock.now()))
+        nonlocal planned
+        planned += sum(1 for one in fresh if one.trades)
 
-        turns.each(plans, write_part)
+    for page in _pages(db):
+        plans: list[Plan] = []
+        Blame[AccountId](db, clock, _JOB, str).together(page, plans_of)
+        turns.each(plans, write_part, Blame(db, clock, _JOB, lambda one: one.sleeve.account_id))
     return planned
 
 
-def _pages(db: Database) -> Iterator[chunks.RawChunk]:
+def _pages(db: Database) -> Iterator[list[AccountId]]:
     after: AccountId | str = ""
     while True:
         with db.read() as session:
             found = accounts.investable(session, after, _PAGE)
-            if not found:
-                return
-            after = found[-1]
-            ready = accounts.eligible(session, found)
-            raw = chunks.read(session, [account for account in found if account in ready])
-        if raw.sleeves:
-            yield raw
+        if not found:
+            return
+        after = found[-1]
+        yield found
+
+
+def _read(db: Database, account_ids: Sequence[AccountId]) -> chunks.RawChunk:
+    with db.read() as session:
+        ready = accounts.eligible(session, account_ids)
+        return chunks.read(session, [account for account in account_ids if account in ready])
 
 
 def _guess(calendar: MarketCalendar, policy: Policy, today: date) -> str:

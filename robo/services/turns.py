@@ -1,7 +1,8 @@
 """Writing in turns: batches let those who wait go first, then hold the write lock briefly.
 
 How many items fit into a turn is measured and adapted: a turn that took too long halves the next
-one, a short one grows it. An item that the business refuses is split out until it stands alone.
+one, a short one grows it. An item that the business refuses is split out until it stands alone; so
+is one that fails for a reason of its own, where the caller says who is then to blame.
 """
 
 import time
@@ -13,6 +14,8 @@ from sqlmodel import Session
 
 from robo.core.errors import RefusedError
 from robo.core.policy import Policy
+from robo.services import isolating
+from robo.services.isolating import Blame
 from robo.store.database import Database
 
 T = TypeVar("T")
@@ -39,32 +42,44 @@ class Turns:
     commit_ms: float = 0.0
     refused: list[tuple[object, RefusedError]] = field(default_factory=list)
 
-    def each(self, items: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
-        """Write all items, a turn at a time; items refused alone are kept in `refused`."""
+    def each(
+        self,
+        items: Sequence[T],
+        write: Callable[[Session, Sequence[T]], None],
+        blame: Blame[T] | None = None,
+    ) -> list[T]:
+        """Write all items, a turn at a time; return those left out, in `refused` if refused.
+
+        Args:
+            items: In the order in which they are written.
+            write: Writes some of them, all or nothing.
+            blame: Records those left out. Without it, only a refusal leaves an item out.
+        """
+
+        def record(item: T, error: Exception) -> None:
+            if isinstance(error, RefusedError):
+                self.refused.append((item, error))
+            if blame is not None:
+                blame.record(item, error)
+
+        isolates = isolating.is_ones_own if blame is not None else isolating.is_refused
+        left: list[T] = []
         start = 0
         while start < len(items):
             part = items[start : start + self.size]
-            self._one(part, write)
+            left += isolating.split(part, lambda some: self._one(some, write), isolates, record)
             start += len(part)
+        return left
 
     def _one(self, part: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
         self.db.give_way()
         began = written = time.perf_counter()
-        try:
-            with self.db.write() as session:
-                session.connection()  # waiting for the turn is not holding it
-                began = time.perf_counter()
-                write(session, part)
-                session.flush()
-                written = time.perf_counter()
-        except RefusedError as error:
-            if len(part) == 1:
-                self.refused.append((part[0], error))
-                return
-            half = len(part) // 2
-            self._one(part[:half], write)
-            self._one(part[half:], write)
-            return
+        with self.db.write() as session:
+            session.connection()  # waiting for the turn is not holding it
+            began = time.perf_counter()
+            write(session, part)
+            session.flush()
+            written = time.perf_counter()
         self._learn((written - began) * 1000, (time.perf_counter() - written) * 1000, len(part))
 
     def _learn(self, write_ms: float, commit_ms: float, count: int) -> None:

@@ -13,6 +13,7 @@ from robo.core.money import notional_cents
 from robo.core.reasons import Reason
 from robo.ports.prices import PriceSource
 from robo.services import ordering
+from robo.services.isolating import Blame
 from robo.services.quoting import board
 from robo.store import accounts, chunks
 from robo.store.database import Database
@@ -28,7 +29,8 @@ def plan(db: Database, keyring: Keyring, prices: PriceSource, clock: Clock) -> i
     with db.read() as session:
         chosen = chunks.customers_who_sell(session)
         todo = [a for c in chosen for a in accounts.accounts_of_customer(session, c)]
-    return sum(_plan_one(db, keyring, prices, clock.now(), account) for account in todo)
+    blame = Blame[AccountId](db, clock, "sell-restricted", str)
+    return blame.each(todo, lambda one: _plan_one(db, keyring, prices, clock.now(), one))
 
 
 def _plan_one(

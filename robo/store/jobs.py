@@ -223,6 +223,15 @@ def last_slot(session: Session, job: str) -> str | None:
     return last
 
 
+def last_instant(session: Session, job: str) -> str:
+    """Return the instant for which a job of every few seconds last ended well; "" if it did not."""
+    found = session.connection().execute(
+        select(_RUN.c.detail).where(_RUN.c.job == job, _RUN.c.slot == EVERY, _RUN.c.state == "done")
+    )
+    last: str | None = found.scalar()
+    return last or ""
+
+
 def recent(session: Session, limit: int) -> Sequence[Any]:
     """Return the runs that were claimed last."""
     statement = select(_RUN).order_by(_RUN.c.claimed_at.desc(), _RUN.c.job).limit(limit)
@@ -262,6 +271,13 @@ def record_failure(
         "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
         [(child_id("jfl", job, slot, subject, code), job, slot, subject, code, detail, at)],
     )
+
+
+def has_failed(session: Session, job: str, slot: str, subject: str, code: str) -> bool:
+    """Return whether this failure is written down already."""
+    rows = JobFailureRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+    statement = select(rows.c.id).where(rows.c.id == child_id("jfl", job, slot, subject, code))
+    return session.connection().execute(statement).first() is not None
 
 
 def failures(session: Session, limit: int) -> Sequence[Any]:

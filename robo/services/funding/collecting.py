@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from robo.core.clock import Clock, business_date, to_micros
-from robo.core.errors import BrokenInvariantError, RoboError
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.ledger import recipes
 from robo.ports.funding import Bank, BankEvent, BankEventKind
+from robo.services import isolating
 from robo.services.funding import notes, paying, returning
+from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import accounts, cursors, ledger, payers, transfers, withdrawals
 from robo.store.database import Database
@@ -30,6 +30,7 @@ from robo.store.keyring import Keyring
 from robo.store.payers import Payer
 from robo.store.transfers import Deposit
 
+_JOB: Final = "collect-bank"
 _CURSOR: Final = "bank"
 _PAGE: Final = 1_000
 _STEPS: Final = ("requested", "pending", "available", "settled")
@@ -106,11 +107,19 @@ def _apply_or_park(session: Session, desk: _Desk, event: BankEvent) -> None:
     try:
         with session.begin_nested():
             _apply(session, desk, event)
-    except BrokenInvariantError:
-        raise
-    except (RoboError, IntegrityError) as error:
-        code = error.code if isinstance(error, RoboError) else "integrity"
-        notes.parked(session, event, str(code), desk.at_micros)
+    except Exception as error:
+        if not isolating.is_ones_own(error):
+            raise
+        isolating.note(session, desk.clock, _JOB, _account_of(session, event), error)
+        notes.parked(session, event, isolating.code_of(error), desk.at_micros)
+
+
+def _account_of(session: Session, event: BankEvent) -> str:
+    """Return the account that an event is about, or the transfer that nobody knows."""
+    moved = transfers.deposit(session, event.transfer_id) or withdrawals.get(
+        session, event.transfer_id
+    )
+    return moved.account_id if moved is not None else event.transfer_id
 
 
 def _apply(session: Session, desk: _Desk, event: BankEvent) -> None:
@@ -229,4 +238,5 @@ def _prolong_late(db: Database, desk: _Desk) -> None:
                 )
                 transfers.save_deposit(session, replace(deposit, settles_on=until))
 
-    Turns(db, desk.policy).each(late, write)
+    blame = Blame[Deposit](db, desk.clock, _JOB, lambda one: one.account_id)
+    Turns(db, desk.policy).each(late, write, blame)

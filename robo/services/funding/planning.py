@@ -33,6 +33,7 @@ from robo.services.funding.dates import (
     first_date,
     next_date,
 )
+from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import payers, plans
 from robo.store.database import Database
@@ -167,17 +168,20 @@ def run_plans(
 
     def write(session: Session, part: Sequence[Plan]) -> None:
         nonlocal made
+        count = 0
         for seen in part:
             plan = plans.get(session, seen.id)
             if plan == seen:
-                made += _run_one(session, clock.now(), calendar, policy, plan, on)
+                count += _run_one(session, clock.now(), calendar, policy, plan, on)
+        made += count
 
+    blame = Blame[Plan](db, clock, "run-plans", lambda plan: plan.account_id)
     turns = Turns(db, policy)
     after = ""
     while True:
         with db.read() as session:
             due = plans.due(session, on.isoformat(), after, _PAGE)
-        turns.each(due, write)
+        turns.each(due, write, blame)
         if len(due) < _PAGE:
             return made
         after = due[-1].id

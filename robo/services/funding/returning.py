@@ -8,6 +8,7 @@ bring back. The next cash of the account, from wherever it comes, fills the rece
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from sqlmodel import Session
 
@@ -21,12 +22,15 @@ from robo.ledger.entries import Transfer
 from robo.ports.funding import BankEvent
 from robo.services import ordering
 from robo.services.funding import notes, paying
+from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import ledger, payers, transfers
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.payers import Payer
 from robo.store.transfers import Deposit
+
+_JOB: Final = "collect-bank"
 
 
 def take_back(
@@ -94,9 +98,10 @@ def sweep_cures(db: Database, keyring: Keyring, clock: Clock, policy: Policy) ->
 
     def write(session: Session, part: Sequence[AccountId]) -> None:
         nonlocal filled
-        filled += cure(session, keyring, part, to_micros(clock.now()))
+        cents = cure(session, keyring, part, to_micros(clock.now()))
+        filled += cents
 
-    Turns(db, policy).each(accounts, write)
+    Turns(db, policy).each(accounts, write, Blame[AccountId](db, clock, _JOB, str))
     return filled
 
 
@@ -107,20 +112,24 @@ def report_overdue(db: Database, clock: Clock) -> int:
     """
     today = business_date(clock.now()).isoformat()
     with db.read() as session:
-        if not transfers.overdue_cures(session, today):
-            return 0
-    at_micros = to_micros(clock.now())
-    with db.write() as session:
         overdue = transfers.overdue_cures(session, today)
-        for deposit in overdue:
-            payer = payers.payer(session, deposit.account_id)
-            transfers.save_deposit(session, replace(deposit, cure_until=None))
-            more = {
-                "owed": format_cents(deposit.owed_cents),
-                "window_ended": deposit.cure_until or "",
-            }
-            notes.deposit(session, payer, deposit, "cure_overdue", at_micros, **more)
-    return len(overdue)
+
+    def report(seen: Deposit) -> int:
+        with db.write() as session:
+            return int(_report(session, seen, to_micros(clock.now())))
+
+    return Blame[Deposit](db, clock, _JOB, lambda one: one.account_id).each(overdue, report)
+
+
+def _report(session: Session, seen: Deposit, at_micros: int) -> bool:
+    """Report one deposit, unless something happened to it meanwhile; return whether it was."""
+    if transfers.deposit(session, seen.id) != seen:
+        return False
+    payer = payers.payer(session, seen.account_id)
+    transfers.save_deposit(session, replace(seen, cure_until=None))
+    more = {"owed": format_cents(seen.owed_cents), "window_ended": seen.cure_until or ""}
+    notes.deposit(session, payer, seen, "cure_overdue", at_micros, **more)
+    return True
 
 
 def _at_work(deposit: Deposit) -> int:

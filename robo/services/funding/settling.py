@@ -12,6 +12,7 @@ from robo.core.ids import AccountId, FirmId
 from robo.core.policy import Policy
 from robo.ledger import recipes
 from robo.services.funding import returning
+from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import ledger, proceeds, transfers, withdrawals
 from robo.store.database import Database
@@ -48,15 +49,16 @@ def settle_proceeds(db: Database, keyring: Keyring, clock: Clock, policy: Policy
         returning.cure(session, keyring, touched, at_micros)
         done += len(mine)
 
+    blame = Blame[Proceed](db, clock, "settle-proceeds", lambda one: one.account_id)
     turns = Turns(db, policy)
     while True:
         with db.read() as session:
             due = proceeds.due(session, on.isoformat(), _PAGE)
-        turns.each(due, write)
+        left = turns.each(due, write, blame)
         if turns.refused:
             message = "an account has less unsettled cash than proceeds"
             raise BrokenInvariantError(message)
-        if len(due) < _PAGE:
+        if len(due) < _PAGE or len(left) == len(due):
             return done
 
 
