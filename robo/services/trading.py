@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from robo.core.clock import Clock, to_micros
+from robo.core.clock import Clock, business_date, from_micros, to_micros
 from robo.core.errors import BrokerRejectedError, BrokerUnavailableError
 from robo.core.ids import SecurityId, child_id
 from robo.core.policy import Policy
@@ -35,6 +35,7 @@ _OUTCOMES: Final = 25
 _CURSOR: Final = "executions"
 _ENDED: Final = ("filled", "partial", "rejected", "canceled")
 _MISMATCH: Final = "client_id_mismatch"
+_EXPIRED: Final = "rejected:expired"
 _STATE_OF: Final = {
     SubmitStatus.ACCEPTED: "open",
     SubmitStatus.REJECTED: "open",
@@ -100,6 +101,7 @@ def _intend(db: Database, broker: Broker, window: str, now_micros: int) -> list[
             executed_nanos=0,
             executed_cents=0,
             attempts=0,
+            created_at=now_micros,
         )
         for one in sums
     ]
@@ -176,9 +178,11 @@ def heal(db: Database, broker: Broker, clock: Clock) -> int:
     """Resolve blocks whose telling we did not see the end of; return how many were resolved.
 
     Asks by client id first. Only if the broker says it has none is the block told again, under the
-    same id.
+    same id; and only on the day it was meant for. Later its price, or even what a share is, may be
+    another: it ends, and what it was for is planned again.
     """
     at_micros = to_micros(clock.now())
+    today = business_date(clock.now())
     with db.read() as session:
         todo = blocks.in_states(session, "intended", "unknown")
     outcomes: list[blocks.Outcome] = []
@@ -187,7 +191,11 @@ def heal(db: Database, broker: Broker, clock: Clock) -> int:
             unheard = broker.find(block.id) is None
         except BrokerUnavailableError:
             continue
-        outcome = _tell(broker, block) if unheard else _ask(broker, block)
+        untouched = unheard and not (block.executed_nanos or block.executed_cents)
+        if untouched and business_date(from_micros(block.created_at)) < today:
+            outcome: blocks.Outcome | None = blocks.Outcome(block.id, "open", None, _EXPIRED)
+        else:
+            outcome = _tell(broker, block) if unheard else _ask(broker, block)
         if outcome is not None:
             outcomes.append(outcome)
     _record(db, outcomes, at_micros)

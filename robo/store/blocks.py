@@ -88,6 +88,7 @@ class Block:
     executed_nanos: int
     executed_cents: int
     attempts: int
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,32 @@ def test_sells_are_told_before_buys_and_firms_never_share_an_order(desk: Desk) -
     assert desk.broker.told[told].side is Side.SELL
 
 
+def test_an_order_that_never_arrived_is_not_sent_on_another_day(desk: Desk) -> None:
+    accounts = ordered(desk, 1, 2)
+    desk.broker.answers = [SubmitStatus.THROTTLED, AWAY]
+    desk.send()
+    desk.next_day()
+
+    desk.send()
+    desk.collect()
+
+    assert desk.broker.orders == {}
+    assert desk.column("SELECT state FROM orders") == ["rejected"] * 6
+    assert [desk.held(a).cash_cents for a in accounts] == [100_00] * 3
+    assert desk.findings() == []
+
+
+def test_an_order_that_did_arrive_is_adopted_on_another_day(desk: Desk) -> None:
+    ordered(desk)
+    desk.broker.vanish = 1
+    desk.send()
+    desk.next_day()
+
+    desk.send()
+
+    assert known(desk) == [("open", "adopted")]
+
+
 answers = st.lists(
     st.sampled_from(
         [
