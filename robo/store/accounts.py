@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import bindparam, exists, func, select
 from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
@@ -83,6 +83,11 @@ _WEIGHT: Any = TargetWeightRow.__table__  # type: ignore[attr-defined] # SQLMode
 _BALANCE: Any = BalanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_OWNED: Any = (
+    select(_ACCOUNT.c.id)
+    .where(_ACCOUNT.c.customer_id == bindparam("customer_id"), _ACCOUNT.c.state != "closed")
+    .order_by(_ACCOUNT.c.id)
+)
 ACTIVE_WITHDRAWALS = ("requested", "selling", "settling")
 
 
@@ -222,10 +227,8 @@ def accounts_of_target(
 
 def accounts_of_customer(session: Session, customer_id: str) -> list[AccountId]:
     """Return a customer's accounts that are not closed."""
-    statement = select(_ACCOUNT.c.id).where(
-        _ACCOUNT.c.customer_id == customer_id, _ACCOUNT.c.state != "closed"
-    )
-    return list(session.connection().execute(statement.order_by(_ACCOUNT.c.id)).scalars())
+    rows = session.connection().execute(_OWNED, {"customer_id": customer_id})
+    return list(rows.scalars())
 
 
 def retarget(session: Session, changes: Sequence[tuple[str, str]], at_micros: int) -> None:

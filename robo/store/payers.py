@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from robo.core.errors import NotFoundError
@@ -46,6 +46,13 @@ _SELECT: Final[Any] = select(
     _CUSTOMER.c.email_verified_at,
     _CUSTOMER.c.delivery,
 ).join(_CUSTOMER, _CUSTOMER.c.id == _ACCOUNT.c.customer_id)
+# What every deposit asks is built once: building a statement costs more than running it.
+_FIND: Final[Any] = _SELECT.where(_ACCOUNT.c.id == bindparam("account_id"))
+_ACCEPTED: Final[Any] = (
+    select(_ACCEPTANCE.c.agreement_id, _ACCEPTANCE.c.version, _ACCEPTANCE.c.kind, _ACCEPTANCE.c.at)
+    .where(_ACCEPTANCE.c.customer_id == bindparam("customer_id"))
+    .order_by(_ACCEPTANCE.c.at, _ACCEPTANCE.c.seq)
+)
 
 
 def payers(session: Session, account_ids: Sequence[str]) -> dict[AccountId, Payer]:
@@ -60,11 +67,11 @@ def payer(session: Session, account_id: str) -> Payer:
     Raises:
         NotFoundError: If there is no such account.
     """
-    found = payers(session, [account_id]).get(AccountId(account_id))
-    if found is None:
+    row = session.connection().execute(_FIND, {"account_id": account_id}).first()
+    if row is None:
         message = "there is no such account"
         raise NotFoundError(message)
-    return found
+    return Payer(*row)
 
 
 def firm_of_customer(session: Session, customer_id: str) -> FirmId:
@@ -83,14 +90,7 @@ def firm_of_customer(session: Session, customer_id: str) -> FirmId:
 
 def acceptances(session: Session, customer_id: str) -> list[tuple[str, str, str, int]]:
     """Return (document, version, kind, instant) of what a customer was given, accepted or ended."""
-    columns = (
-        _ACCEPTANCE.c.agreement_id,
-        _ACCEPTANCE.c.version,
-        _ACCEPTANCE.c.kind,
-        _ACCEPTANCE.c.at,
-    )
-    statement = select(*columns).where(_ACCEPTANCE.c.customer_id == customer_id)
-    rows = session.connection().execute(statement.order_by(_ACCEPTANCE.c.at, _ACCEPTANCE.c.seq))
+    rows = session.connection().execute(_ACCEPTED, {"customer_id": customer_id})
     return [(document, version, kind, at) for document, version, kind, at in rows]
 
 

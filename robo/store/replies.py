@@ -1,15 +1,18 @@
 """Stored replies of idempotent requests: sealed, scoped to their caller, gone after a day."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from robo.store.credentials import IdempotencyRow
 from robo.store.database import bulk
 
 _REPLY: Any = IdempotencyRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_FIND: Final[Any] = select(
+    _REPLY.c.request_sha256, _REPLY.c.status, _REPLY.c.headers, _REPLY.c.reply
+).where(_REPLY.c.scope_key == bindparam("scope_key"), _REPLY.c.expires_at > bindparam("now"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,7 @@ class StoredReply:
 
 def find(session: Session, scope_key: bytes, now: int) -> StoredReply | None:
     """Return the reply stored under a key, unless it has expired."""
-    statement = select(
-        _REPLY.c.request_sha256, _REPLY.c.status, _REPLY.c.headers, _REPLY.c.reply
-    ).where(_REPLY.c.scope_key == scope_key, _REPLY.c.expires_at > now)
-    row = session.connection().execute(statement).first()
+    row = session.connection().execute(_FIND, {"scope_key": scope_key, "now": now}).first()
     return None if row is None else StoredReply(*row)
 
 

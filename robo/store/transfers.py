@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import bindparam, func, select, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, one_of, text
@@ -164,6 +164,14 @@ _LINK_COLUMNS: Final = tuple(field.name for field in fields(Link))
 _DEPOSIT_COLUMNS: Final = tuple(field.name for field in fields(Deposit))
 _SELECT_LINK: Any = select(*(_LINK.c[name] for name in _LINK_COLUMNS))
 _SELECT_DEPOSIT: Any = select(*(_DEPOSIT.c[name] for name in _DEPOSIT_COLUMNS))
+# What every deposit asks is built once: building a statement costs more than running it.
+_FIND_LINK: Any = _SELECT_LINK.where(_LINK.c.id == bindparam("id"))
+_FIND_DEPOSIT: Any = _SELECT_DEPOSIT.where(_DEPOSIT.c.id == bindparam("id"))
+_ASKED: Any = select(func.coalesce(func.sum(_DEPOSIT.c.cents), 0)).where(
+    _DEPOSIT.c.requested_at >= bindparam("since"),
+    _DEPOSIT.c.state != "failed",
+    _DEPOSIT.c.account_id.in_(bindparam("accounts", expanding=True)),
+)
 _MUTABLE: Final = _DEPOSIT_COLUMNS[_DEPOSIT_COLUMNS.index("state") :]
 
 
@@ -175,7 +183,7 @@ def add_link(session: Session, link: Link) -> None:
 
 def link(session: Session, link_id: str) -> Link | None:
     """Return a linked bank account, removed or not."""
-    row = session.connection().execute(_SELECT_LINK.where(_LINK.c.id == link_id)).first()
+    row = session.connection().execute(_FIND_LINK, {"id": link_id}).first()
     return Link(*row) if row is not None else None
 
 
@@ -216,7 +224,7 @@ def save_deposit(session: Session, deposit: Deposit) -> None:
 
 def deposit(session: Session, deposit_id: str) -> Deposit | None:
     """Return a deposit."""
-    row = session.connection().execute(_SELECT_DEPOSIT.where(_DEPOSIT.c.id == deposit_id)).first()
+    row = session.connection().execute(_FIND_DEPOSIT, {"id": deposit_id}).first()
     return Deposit(*row) if row is not None else None
 
 
@@ -247,12 +255,8 @@ def deposits_of_account(
 
 def asked_since(session: Session, account_ids: Sequence[str], since_micros: int) -> int:
     """Return the cents that these accounts asked their banks for since an instant."""
-    statement = select(func.coalesce(func.sum(_DEPOSIT.c.cents), 0)).where(
-        _DEPOSIT.c.requested_at >= since_micros, _DEPOSIT.c.state != "failed"
-    )
-    return sum(
-        int(row[0]) for row in select_in(session, statement, _DEPOSIT.c.account_id, account_ids)
-    )
+    asked = {"since": since_micros, "accounts": list(account_ids)}
+    return int(session.connection().execute(_ASKED, asked).scalar_one())
 
 
 def advance_history(session: Session, account_ids: Sequence[str]) -> tuple[int, int, int]:
