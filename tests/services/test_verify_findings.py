@@ -11,6 +11,7 @@ from world import World, make_world
 from robo.core.clock import to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
+from robo.ledger import chain as codes
 from robo.services import anchoring, withdrawing
 from robo.services.verifying import verify
 from robo.store import chains
@@ -366,3 +367,39 @@ def test_the_rules_speak_both_dialects(
 
     assert clean == []
     assert found == {"lot_nanos_differ", "holdings_are_not_open_lots"}
+
+
+def _rewritten(copy: Copy, account: AccountId) -> None:
+    """Change a chain's first row and sign everything after it anew, as one with the key can."""
+    with copy.db.read() as session:
+        rows = sorted(
+            (seq, table, values)
+            for table in chain_tables()
+            for chain, seq, _, values, _ in chains._stream(session, table)
+            if chain == account
+        )
+    first = rows[0]
+    at = first[1].columns.index("cause")
+    values = (*first[2][:at], "another cause", *first[2][at + 1 :])
+    rows[0] = (first[0], first[1], values)
+    contents = [(table.name, row) for _, table, row in rows]
+    made = codes.extend(copy.keyring.chain, account, 0, codes.GENESIS, contents)
+    updates = [f"UPDATE transfer SET cause = 'another cause' WHERE id = '{first[2][0]}'"]
+    for (_, table, row), (_, mac) in zip(rows, made, strict=True):
+        updates.append(f"UPDATE {table.name} SET mac = x'{mac.hex()}' WHERE id = '{row[0]}'")
+    updates.append(f"UPDATE chain_head SET mac = x'{mac.hex()}' WHERE chain = '{account}'")
+    copy.run(*updates)
+
+
+def test_history_rewritten_with_the_key_differs_from_its_anchor(books: Books, copy: Copy) -> None:
+    _rewritten(copy, books.old)
+
+    assert copy.codes() == {"anchor_differs"}
+
+
+def test_without_the_anchor_the_same_rewriting_is_not_found(books: Books, copy: Copy) -> None:
+    _rewritten(copy, books.old)
+    for path in copy.anchors.glob("anchor-*"):
+        path.unlink()
+
+    assert copy.codes() == {"anchor_missing"}, "only that anchors are gone is found"
