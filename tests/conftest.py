@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -160,3 +161,17 @@ def empty_database(any_database_url: str, tmp_path: Path) -> Iterator[Database]:
         db = connect(url)
         yield db
         db.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print where the crash tests killed a process, counted by kind."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "crash points":
+                counts.update(value)
+    if counts:
+        terminalreporter.section("killed by SIGKILL, restarted, and nothing lost or done twice")
+        for kind, count in counts.most_common():
+            terminalreporter.write_line(f"{count:6}  {kind}")
+        terminalreporter.write_line(f"{counts.total():6}  points")
