@@ -1,8 +1,9 @@
 """The timetable: every job, when it runs, what happens to missed sessions, what must come before.
 
-The order is the order within a wake-up: bad news and settled money first, then plans, then trades,
-then what follows from them. Each function may run twice for the same slot; the second time it finds
-nothing left to do.
+The order is the order within a wake-up, after what a session is due: bad news and settled money
+first, then plans, then trades, then what follows from them. `adjust` wants yesterday's executions
+booked, and nothing is planned or sent on shares that it has not seen to. Each function may run
+twice for the same slot; the second time it finds nothing left to do.
 """
 
 from datetime import timedelta
@@ -103,16 +104,16 @@ def _housekeeping(rt: Runtime, _slot: Slot) -> int:
 
 
 TIMETABLE: Final = (
-    Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH),
+    Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH, after=("collect-fills",)),
     Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
     Job("run-plans", AtOpen(-75), _run_plans, CatchUp.EACH),
     Job("tell-bank", _MONEY, _tell_bank),
     Job("collect-bank", _MONEY, _collect_bank),
     Job("collect-fills", _MONEY, _collect_fills),
-    Job("plan-withdrawals", _MONEY, _plan_withdrawals),
-    Job("sell-restricted", _MONEY, _sell_restricted),
-    Job("invest-cash", _MONEY, _invest_cash),
-    Job("trade-window", _MONEY, _send),
+    Job("plan-withdrawals", _MONEY, _plan_withdrawals, after=("adjust",)),
+    Job("sell-restricted", _MONEY, _sell_restricted, after=("adjust",)),
+    Job("invest-cash", _MONEY, _invest_cash, after=("adjust",)),
+    Job("trade-window", _MONEY, _send, after=("adjust",)),
     Job("book-fills", _MONEY, _collect_fills),
     Job("pay-withdrawals", _MONEY, _pay),
     Job("mark-day", AtClose(15), _mark_day, CatchUp.EACH, after=("adjust",)),

@@ -2,7 +2,8 @@
 
 Several runners may share a database: a unique row per (job, slot) decides who runs it, a heartbeat
 shows that its owner lives, and a run whose owner fell silent is taken over. Jobs of one runner run
-one after the other, in the order of the timetable.
+one after the other: in each wake-up first what a session is due, then what runs every few seconds,
+both in the order of the timetable.
 """
 
 import os
@@ -10,14 +11,14 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from robo import logs
-from robo.core.clock import to_micros
+from robo.core.clock import iso_instant, to_micros
 from robo.core.errors import BrokenInvariantError, RoboError
 from robo.runtime import Runtime
 from robo.store import jobs as runs
@@ -46,7 +47,12 @@ class Job:
     """Does the work of a slot, and nothing if it was done; returns a count for the log."""
     catch_up: CatchUp = CatchUp.LATEST
     after: tuple[str, ...] = ()
-    """Jobs of a session that must have ended before, for the same session."""
+    """Jobs that must have ended before.
+
+    A session's run waits until they ended for the same session; where they run every few seconds,
+    until they ended for an instant not before its own. A job of every few seconds leaves a wake-up
+    out while one of them is due for a session and has not ended.
+    """
 
 
 @dataclass(slots=True)
@@ -61,6 +67,8 @@ class Runner:
     stopping: threading.Event = field(default_factory=threading.Event)
     _quiet_until: dict[str, datetime] = field(default_factory=dict)
     """Job -> the instant before which nothing of it can be due."""
+    _clear_until: dict[str, datetime] = field(default_factory=dict)
+    """Job of a session -> the instant up to which all that was due of it is known to have ended."""
     _failures: dict[str, int] = field(default_factory=dict)
     _seen: datetime | None = None
     _holding: bool = False
@@ -72,13 +80,17 @@ class Runner:
             BrokenInvariantError: If a job found the books wrong: nothing more may run.
         """
         now = self._now()
-        ran = self._run_intervals(now)
-        for job in self.timetable:
-            if isinstance(job.when, Every) or self._quiet_until.get(job.name, now) > now:
-                continue
+        sessions = [
+            (job, job.when)
+            for job in self.timetable
+            if not isinstance(job.when, Every) and self._quiet_until.get(job.name, now) <= now
+        ]
+        before = {name for job, _ in sessions for name in job.after}
+        ran = self._run_intervals(now, before) if before else 0
+        for job, when in sessions:
             self._quiet_until.pop(job.name, None)
-            ran += self._run_sessions(job, job.when, now)
-        return ran
+            ran += self._run_sessions(job, when, now)
+        return ran + self._run_intervals(self._now(), None)
 
     def run(self, job: Job, slot: Slot, *, again: bool = False) -> bool:
         """Run one job for one slot if it may be claimed; return whether it ran to its end.
@@ -119,11 +131,13 @@ class Runner:
             ended.set()
             thread.join()
 
-    def _run_intervals(self, now: datetime) -> int:
+    def _run_intervals(self, now: datetime, names: Collection[str] | None) -> int:
         """Run the jobs of every few seconds; one transaction claims them, one ends them."""
         due = []
         for job in self.timetable:
-            if isinstance(job.when, Every) and self._quiet_until.get(job.name, now) <= now:
+            if not isinstance(job.when, Every) or self._quiet_until.get(job.name, now) > now:
+                continue
+            if (names is None or job.name in names) and not self._waits(job, now):
                 slot = interval_slot(job.when, now)
                 self._quiet_until[job.name] = slot.at + timedelta(seconds=job.when.seconds)
                 due.append((job, slot))
@@ -139,26 +153,48 @@ class Runner:
         with self._held():
             ended = []
             for job, slot in claimed:
-                state = "skipped" if self.stopping.is_set() else self._do(job, slot)
-                ended.append((job.name, runs.EVERY, state))
+                # The jobs before may have taken so long that a session's run has come due.
+                left_out = self.stopping.is_set() or self._waits(job, self.runtime.clock.now())
+                ended.append((job.name, runs.EVERY, "skipped" if left_out else self._do(job, slot)))
             self._finish(ended)
         return len(claimed)
 
     def _run_sessions(self, job: Job, when: AtOpen | AtClose, now: datetime) -> int:
-        with self.runtime.db.read() as session:
-            last = runs.last_slot(session, job.name)
-        slots = due_slots(when, job.catch_up, last, now, self.runtime.calendar)
+        slots = self._due(job, when, now)
         for ran, slot in enumerate(slots):
             if self.stopping.is_set() or not self._ready(job, slot) or not self.run(job, slot):
                 self._quiet_until.setdefault(job.name, now + LOOK_AGAIN)
                 return ran
-        self._quiet_until[job.name] = next_due(when, now, self.runtime.calendar)
+        upcoming = next_due(when, now, self.runtime.calendar)
+        self._quiet_until[job.name] = self._clear_until[job.name] = upcoming
         return len(slots)
 
-    def _ready(self, job: Job, slot: Slot) -> bool:
+    def _due(self, job: Job, when: AtOpen | AtClose, now: datetime) -> list[Slot]:
         with self.runtime.db.read() as session:
-            states = [runs.states(session, name, [slot.text]) for name in job.after]
-        return all(found.get(slot.text) in {"done", "skipped"} for found in states)
+            last = runs.last_slot(session, job.name)
+        return due_slots(when, job.catch_up, last, now, self.runtime.calendar)
+
+    def _ready(self, job: Job, slot: Slot) -> bool:
+        """Return whether all that a session's run waits for has ended."""
+        often = {one.name for one in self.timetable if isinstance(one.when, Every)}
+        due = iso_instant(to_micros(slot.at))
+        with self.runtime.db.read() as session:
+            return all(
+                runs.last_instant(session, name) >= due
+                if name in often
+                else runs.states(session, name, [slot.text]).get(slot.text) in {"done", "skipped"}
+                for name in job.after
+            )
+
+    def _waits(self, job: Job, now: datetime) -> bool:
+        """Return whether a job of every few seconds must let a session's run go first."""
+        return any(
+            bool(self._due(other, other.when, now))
+            for other in self.timetable
+            if other.name in job.after
+            and not isinstance(other.when, Every)
+            and self._clear_until.get(other.name, now) <= now
+        )
 
     def _do(self, job: Job, slot: Slot) -> str:
         """Do a job's work; return how it ended."""
@@ -205,6 +241,7 @@ class Runner:
         now = self.runtime.clock.now()
         if self._seen is not None and now < self._seen:
             self._quiet_until.clear()
+            self._clear_until.clear()
         self._seen = now
         return now
 

@@ -144,7 +144,7 @@ def test_a_broken_invariant_stops_the_runner(
         message = "the books are wrong"
         raise BrokenInvariantError(message)
 
-    runner = runner_of(Job("books", Every(2), wrong), Job("good", AtClose(15), noting(seen)))
+    runner = runner_of(Job("books", Every(2), wrong), Job("good", Every(2), noting(seen)))
     with pytest.raises(BrokenInvariantError):
         runner.tick()
 
