@@ -30,9 +30,10 @@ from robo.runtime import Runtime, SystemClock, boot, open_database
 from robo.services import investing, securing, targeting, trading
 from robo.services.listing import sync_universe
 from robo.services.turns import Turns
-from robo.store import chains, ledger, tokens, transfers
+from robo.store import chains, ledger, people, tokens, transfers
 from robo.store.database import Database, insert_many
 from robo.store.documents import ACCEPTANCES
+from robo.store.people import Submission
 from robo.store.schema import upgrade
 from robo.store.transfers import Deposit, Link
 
@@ -134,7 +135,7 @@ def open_accounts(runtime: Runtime, count: int) -> list[Customer]:
 
 
 def agree(runtime: Runtime, everybody: Sequence[Customer]) -> None:
-    """Accept every document in force for these customers, chained like all acceptances."""
+    """Answer all questions and accept every document in force, chained like all acceptances."""
     now = runtime.clock.now()
     documents = required_agreements("individual", business_date(now), paper=True)
     for start in range(0, len(everybody), _PART):
@@ -145,6 +146,8 @@ def agree(runtime: Runtime, everybody: Sequence[Customer]) -> None:
         ]
         with runtime.db.write() as session:
             chains.append(session, runtime.keyring.chain, links, to_micros(now))
+            for c in everybody[start : start + _PART]:
+                people.add_submission(session, _answers(c.id, to_micros(now)))
 
 
 def _acceptance(customer_id: str, document: Agreement, at_micros: int) -> chains.Link:
@@ -152,6 +155,12 @@ def _acceptance(customer_id: str, document: Agreement, at_micros: int) -> chains
     name = child_id("acp", customer_id, document.id)
     text = (document.id, str(document.version), document.sha256)
     return chains.Link(ACCEPTANCES, FIRM, (name, customer_id, *text, "", kind, at_micros))
+
+
+def _answers(customer_id: str, at_micros: int) -> Submission:
+    """Return answers that let a customer go on; nobody reads the sealed answers themselves."""
+    name = child_id("ans", customer_id)
+    return Submission(name, customer_id, "", b"", "proceed", "", 50, "growth", at_micros)
 
 
 def pay_in(runtime: Runtime, everybody: Sequence[Customer], name: str, policy: Policy) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, bindparam, select
 from sqlmodel import Session
 
 from robo.core.ids import child_id
@@ -238,34 +238,35 @@ def add_submission(session: Session, made: Submission) -> None:
     )
 
 
+_SUBMISSIONS: Final[Any] = (
+    select(
+        _ANSWERS.c.id,
+        _ANSWERS.c.customer_id,
+        _ANSWERS.c.questionnaire_sha256,
+        _ANSWERS.c.sealed,
+        _ANSWERS.c.decision,
+        _ANSWERS.c.reasons,
+        _ANSWERS.c.score,
+        _ANSWERS.c.band,
+        _ANSWERS.c.created_at,
+    )
+    .order_by(_ANSWERS.c.created_at.desc(), _ANSWERS.c.id.desc())
+    .limit(1)
+)
+_SUBMISSION: Final[Any] = _SUBMISSIONS.where(_ANSWERS.c.id == bindparam("id"))
+_LATEST: Final[Any] = _SUBMISSIONS.where(_ANSWERS.c.customer_id == bindparam("customer_id"))
+"""Every deposit asks it, so it is built once."""
+
+
 def submission(session: Session, submission_id: str) -> Submission | None:
     """Return one submission."""
-    return _submission(session, _ANSWERS.c.id == submission_id)
+    row = session.connection().execute(_SUBMISSION, {"id": submission_id}).first()
+    return None if row is None else Submission(*row)
 
 
 def latest_submission(session: Session, customer_id: str) -> Submission | None:
     """Return a customer's present answers: the newest."""
-    return _submission(session, _ANSWERS.c.customer_id == customer_id)
-
-
-def _submission(session: Session, *conditions: Any) -> Submission | None:
-    statement = (
-        select(
-            _ANSWERS.c.id,
-            _ANSWERS.c.customer_id,
-            _ANSWERS.c.questionnaire_sha256,
-            _ANSWERS.c.sealed,
-            _ANSWERS.c.decision,
-            _ANSWERS.c.reasons,
-            _ANSWERS.c.score,
-            _ANSWERS.c.band,
-            _ANSWERS.c.created_at,
-        )
-        .where(*conditions)
-        .order_by(_ANSWERS.c.created_at.desc(), _ANSWERS.c.id.desc())
-        .limit(1)
-    )
-    row = session.connection().execute(statement).first()
+    row = session.connection().execute(_LATEST, {"customer_id": customer_id}).first()
     return None if row is None else Submission(*row)
 
 
