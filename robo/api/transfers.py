@@ -117,16 +117,10 @@ def create_deposit(body: dict[str, Any], account_id: str) -> Deposit:
     owned_account(account_id)
     close_reading()
     r = runtime()
-    made = funding.request_deposit(
-        r.db,
-        r.clock,
-        r.policy,
-        request_id("dep"),
-        account_id,
-        body["bank_link_id"],
-        body["amount"],
+    order = funding.DepositOrder(
+        request_id("dep"), account_id, body["bank_link_id"], body["amount"]
     )
-    return funding.tell_of(r.db, r.bank, r.clock, made.id)
+    return funding.request_and_tell(r.db, r.bank, r.clock, r.policy, order)
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/deposits")

@@ -9,11 +9,18 @@ from robo.services.funding.planning import (
     end_plan,
     run_plans,
 )
-from robo.services.funding.requesting import request_deposit, require_payout, tell_bank, tell_of
+from robo.services.funding.requesting import (
+    DepositOrder,
+    request_and_tell,
+    request_deposit,
+    require_payout,
+    tell_bank,
+)
 from robo.services.funding.returning import cure, report_overdue, sweep_cures
 from robo.services.funding.settling import hold_until, settle_proceeds, withdrawable_cents
 
 __all__ = [
+    "DepositOrder",
     "PlanChange",
     "change_plan",
     "collect",
@@ -25,12 +32,12 @@ __all__ = [
     "linked",
     "remove_link",
     "report_overdue",
+    "request_and_tell",
     "request_deposit",
     "require_payout",
     "run_plans",
     "settle_proceeds",
     "sweep_cures",
     "tell_bank",
-    "tell_of",
     "withdrawable_cents",
 ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Final
 
 from sqlmodel import Session
@@ -69,13 +70,44 @@ def request_deposit(
         return write_request(session, clock.now(), policy, order)
 
 
+def request_and_tell(
+    db: Database, bank: Bank, clock: Clock, policy: Policy, order: DepositOrder
+) -> Deposit:
+    """Write a deposit down, tell the bank at once if it answers, return the deposit as it is then.
+
+    Raises:
+        RoboError: As `request_deposit`.
+    """
+    with db.write() as session:
+        deposit, link = _written(session, clock.now(), policy, order)
+    if deposit.state != "requested":
+        return deposit
+    try:
+        took = _tell(db, bank, clock, deposit, link.token)
+    except BrokerUnavailableError:
+        return deposit
+    if took:
+        return deposit
+    with db.read() as session:
+        return _existing(session, deposit.id)
+
+
 def write_request(session: Session, now: datetime, policy: Policy, order: DepositOrder) -> Deposit:
     """Write one deposit in the caller's transaction; see `request_deposit` for what it refuses."""
+    return _written(session, now, policy, order)[0]
+
+
+def _written(
+    session: Session, now: datetime, policy: Policy, order: DepositOrder
+) -> tuple[Deposit, Link]:
+    """Return the deposit, written now or before, and the link it comes through."""
     known = transfers.deposit(session, order.deposit_id)
     if known is not None:
-        return _the_same(known, order)
+        used = transfers.link(session, known.bank_link_id)
+        assert used is not None
+        return _the_same(known, order), used
     payer = payers.payer(session, order.account_id)
-    require_link(session, payer.customer_id, order.bank_link_id)
+    link = require_link(session, payer.customer_id, order.bank_link_id)
     require_amount(order.cents, policy)
     require_ready(session, payer, business_date(now))
     _require_daily_room(session, payer, now, order.cents, policy)
@@ -89,7 +121,7 @@ def write_request(session: Session, now: datetime, policy: Policy, order: Deposi
     )
     transfers.add_deposits(session, [made])
     notes.deposit(session, payer, made, "requested", to_micros(now))
-    return made
+    return made, link
 
 
 def tell_bank(db: Database, bank: Bank, clock: Clock) -> int:
@@ -110,28 +142,6 @@ def tell_bank(db: Database, bank: Bank, clock: Clock) -> int:
         if len(waiting) < _PAGE:
             return told
         after = waiting[-1][0].id
-
-
-def tell_of(db: Database, bank: Bank, clock: Clock, deposit_id: str) -> Deposit:
-    """Tell the bank of one deposit now, if it answers; return the deposit as it stands then.
-
-    Raises:
-        NotFoundError: If there is no such deposit.
-    """
-    with db.read() as session:
-        deposit = _existing(session, deposit_id)
-        link = transfers.link(session, deposit.bank_link_id)
-    assert link is not None
-    if deposit.state != "requested":
-        return deposit
-    try:
-        took = _tell(db, bank, clock, deposit, link.token)
-    except BrokerUnavailableError:
-        return deposit
-    if took:
-        return deposit
-    with db.read() as session:
-        return _existing(session, deposit_id)
 
 
 def require_link(session: Session, customer_id: str, bank_link_id: str) -> Link:
@@ -207,9 +217,16 @@ def _missing_agreements(session: Session, payer: Payer, today: date) -> bool:
     accepted = {(document, version) for document, version, kind, _ in rows if kind in _AGREED}
     shown = accepted | {(document, version) for document, version, _, _ in rows}
     return any(
-        (each.id, str(each.version)) not in (shown if each.action == "deliver" else accepted)
-        for each in agreements.required_agreements(payer.kind, today, paper=True)
+        (document, version) not in (shown if action == "deliver" else accepted)
+        for document, version, action in _in_force(payer.kind, today)
     )
+
+
+@lru_cache(maxsize=16)
+def _in_force(kind: str, today: date) -> tuple[tuple[str, str, str], ...]:
+    """Return (document, version, action) of what a kind of account accepts on a day."""
+    found = agreements.required_agreements(kind, today, paper=True)
+    return tuple((each.id, str(each.version), each.action) for each in found)
 
 
 def _the_same(known: Deposit, order: DepositOrder) -> Deposit:
