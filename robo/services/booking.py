@@ -48,6 +48,11 @@ class _Share:
     part: blocks.Part
     firm_id: FirmId
 
+    @property
+    def fill_id(self) -> str:
+        """Return the one id that this order's part of this execution can have."""
+        return child_id("fil", self.execution.id, self.order.id)
+
 
 def book(
     db: Database,
@@ -71,7 +76,12 @@ def book(
     at_micros = to_micros(clock.now())
 
     def write(session: Session, part: Sequence[Sequence[_Share]]) -> None:
-        _write(session, keyring, [share for shares in part for share in shares], at_micros)
+        wanted = [share for shares in part for share in shares]
+        # Another booker, started by hand or after a lost lease, may have come first.
+        known = blocks.known_fills(session, [share.fill_id for share in wanted])
+        fresh = [share for share in wanted if share.fill_id not in known]
+        if fresh:
+            _write(session, keyring, fresh, at_micros)
 
     blame = Blame[Sequence[_Share]](db, clock, _JOB, lambda shares: shares[0].order.account_id)
     for group in _groups(db, executions):
@@ -197,7 +207,7 @@ def _write(session: Session, keyring: Keyring, shares: Sequence[_Share], at_micr
     for share in shares:
         order, part, execution = share.order, share.part, share.execution
         on = business_date(from_micros(execution.executed_at))
-        fill_id = child_id("fil", execution.id, order.id)
+        fill_id = share.fill_id
         fills.append(blocks.fill_link(order.account_id, fill_id, order.id, execution, part))
         security = SecurityId(order.security_id)
         if execution.side == "sell":
@@ -331,11 +341,14 @@ def close_block(
     firm_id = FirmId(block.firm_id)
     told = json.dumps({"code": code}, separators=(",", ":"))
 
-    def write(session: Session, part: Sequence[orders.BlockOrder]) -> None:
+    def write(session: Session, listed: Sequence[orders.BlockOrder]) -> None:
+        # As they are now: another booker may have ended some since they were listed.
+        reserved = orders.still_sending(session, [order.id for order in listed])
+        part = [order for order in listed if order.id in reserved]
         transfers = [
             transfer
             for order in part
-            for transfer in recipes.release(order.account_id, order.reserved_cents, order.id)
+            for transfer in recipes.release(order.account_id, reserved[order.id], order.id)
         ]
         ledger.post(session, keyring.chain, transfers, firm_id, at_micros)
         endings = [(order.id, _ending(order, rejected=rejected), code) for order in part]

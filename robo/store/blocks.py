@@ -328,6 +328,12 @@ def fills_of(session: Session, execution_id: str) -> dict[str, tuple[int, int]]:
     return {row[0]: (row[1], row[2]) for row in session.connection().execute(statement)}
 
 
+def known_fills(session: Session, fill_ids: Sequence[str]) -> set[str]:
+    """Return which of the fills are written."""
+    rows = select_in(session, select(_FILL.c.id), _FILL.c.id, fill_ids)
+    return {row[0] for row in rows}
+
+
 def fill_link(
     account_id: AccountId, fill_id: str, order_id: str, execution: BookedExecution, part: "Part"
 ) -> Link:

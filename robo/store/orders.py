@@ -349,3 +349,10 @@ def batches_written(session: Session, batches: Sequence[tuple[str, str]]) -> set
     statement = select(*columns).distinct()
     rows = select_in(session, statement, tuple_(*columns), batches)
     return {(row[0], row[1]) for row in rows}
+
+
+def still_sending(session: Session, order_ids: Sequence[str]) -> dict[str, int]:
+    """Return order -> reserved cents of those that belong to a block and have not ended."""
+    statement = select(_ORDER.c.id, _ORDER.c.reserved_cents).where(_ORDER.c.state == "sending")
+    rows = select_in(session, statement, _ORDER.c.id, order_ids)
+    return {row[0]: int(row[1]) for row in rows}
