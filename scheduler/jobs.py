@@ -106,7 +106,8 @@ def _housekeeping(rt: Runtime, _slot: Slot) -> int:
 TIMETABLE: Final = (
     Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH, after=("collect-fills",)),
     Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
-    Job("run-plans", AtOpen(-75), _run_plans, CatchUp.EACH),
+    # Once for all sessions missed, so that it sees all dates at once and leaves the old ones out.
+    Job("run-plans", AtOpen(-75), _run_plans, CatchUp.LATEST),
     Job("tell-bank", _MONEY, _tell_bank),
     Job("collect-bank", _MONEY, _collect_bank),
     Job("collect-fills", _MONEY, _collect_fills),
