@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from robo.core.clock import to_micros
+from robo.core.policy import Policy
 from robo.runtime import Runtime
 from robo.services import (
     adjusting,
@@ -119,7 +120,7 @@ TIMETABLE: Final = (
     Job("pay-withdrawals", _MONEY, _pay),
     Job("mark-day", AtClose(15), _mark_day, CatchUp.EACH, after=("adjust",)),
     Job("deliver-mail", _MONEY, _deliver_mail),
-    Job("anchor", Every(1_800), _anchor),
+    Job("anchor", Every(30 * Policy.default().anchor_minutes_max), _anchor),
     Job("housekeeping", Every(3_600), _housekeeping),
 )
 

@@ -20,17 +20,11 @@ class Policy:
     order_notional_cents_min: int = 100
     """$1 on buys. Source: the broker's documented minimum for notional orders."""
 
-    idle_cash_ppm_max: int = 2_500
-    """0.25 % of the account, or $1 if more, may lie idle after three deposits."""
-
     advance_cents_max: int = 100_000
     """$1,000 of pending deposits may be invested before the bank confirms them."""
 
     advance_lifetime_deposits_min: int = 0
     """How many settled deposits a customer needs before we advance; 0 = from the first one."""
-
-    return_window_days: int = 60
-    """A consumer may dispute an ACH debit for 60 days. Source: Nacha Rules, Regulation E."""
 
     cure_window_days: int = 10
     """Days to bring back a returned deposit before anybody may sell; nothing is sold in them."""
@@ -50,12 +44,6 @@ class Policy:
     sell_margin_ppm: int = 5_000
     """0.5 % more is sold than a withdrawal needs, so that a falling price and fees do not leave it
     short; what is left over is invested again."""
-
-    settlement_days: int = 1
-    """T+1 since 2024-05-28. Source: SEC Rule 15c6-1(a)."""
-
-    wash_sale_days: int = 30
-    """Days before and after a loss sale. Source: 26 U.S.C. 1091(a)."""
 
     access_token_minutes: int = 15
     """Short, so that a stolen access token is worth little."""
@@ -104,12 +92,6 @@ class Policy:
 
     write_lock_ms_max: int = 50
     """How long a nightly batch may hold SQLite's write lock, so that deposits go on."""
-
-    basket_name_ppm_max: int = 150_000
-    """15 % in one company."""
-
-    basket_sector_ppm_max: int = 400_000
-    """40 % in one sector, unless the recipe says why."""
 
     @classmethod
     def default(cls) -> Self:

@@ -8,11 +8,9 @@ class Reason(StrEnum):
 
     BUY_UNDERWEIGHT = "buy_underweight"
     BUY_NEW_NAME = "buy_new_name"
-    BUY_DIVIDEND_SWEEP = "buy_dividend_sweep"
     SELL_WITHDRAWAL = "sell_withdrawal"
     SELL_CLOSE_OUT = "sell_close_out"
     SELL_RESTRICTION_CHOICE = "sell_restriction_choice"
-    SELL_OVERWEIGHT = "sell_overweight"
     SKIP_BELOW_MINIMUM = "skip_below_minimum"
     SKIP_AT_TARGET = "skip_at_target"
     SKIP_NO_CASH = "skip_no_cash"
@@ -21,9 +19,6 @@ class Reason(StrEnum):
     SKIP_RESTRICTED = "skip_restricted"
     SKIP_HALTED = "skip_halted"
     SKIP_NO_PRICE = "skip_no_price"
-    SKIP_NOT_FRACTIONABLE = "skip_not_fractionable"
-    SKIP_BLOCKED_ACCOUNT = "skip_blocked_account"
-    REJECT_BROKER = "reject_broker"
     REJECT_UNFUNDED = "reject_unfunded"
     REJECT_EXPIRED = "reject_expired"
 
@@ -31,11 +26,9 @@ class Reason(StrEnum):
 SENTENCES: dict[Reason, str] = {
     Reason.BUY_UNDERWEIGHT: "Bought because it was furthest below its target weight.",
     Reason.BUY_NEW_NAME: "Bought to open the position your basket calls for.",
-    Reason.BUY_DIVIDEND_SWEEP: "Bought with a dividend, in the name furthest below its target.",
     Reason.SELL_WITHDRAWAL: "Sold to pay your withdrawal; it was furthest above its target.",
     Reason.SELL_CLOSE_OUT: "Sold because you asked us to close the account.",
     Reason.SELL_RESTRICTION_CHOICE: "Sold because you told us to sell this restricted name.",
-    Reason.SELL_OVERWEIGHT: "Sold because it was too far above its target weight.",
     Reason.SKIP_BELOW_MINIMUM: "Not traded: less than the broker's smallest order; carried over.",
     Reason.SKIP_AT_TARGET: "Not traded: already at or above its target weight.",
     Reason.SKIP_NO_CASH: "Not traded: no cash was left after the names further below target.",
@@ -44,9 +37,6 @@ SENTENCES: dict[Reason, str] = {
     Reason.SKIP_RESTRICTED: "Not traded: restricted for you.",
     Reason.SKIP_HALTED: "Not traded: the market halted this name.",
     Reason.SKIP_NO_PRICE: "Not traded: no fresh price.",
-    Reason.SKIP_NOT_FRACTIONABLE: "Not traded: the broker does not trade fractions of it.",
-    Reason.SKIP_BLOCKED_ACCOUNT: "Not traded: trading is blocked on this account.",
-    Reason.REJECT_BROKER: "The broker rejected the order.",
     Reason.REJECT_UNFUNDED: "Cancelled before it was sent: the deposit behind it was returned.",
     Reason.REJECT_EXPIRED: "The order expired at the close; what is left is planned again.",
 }
