@@ -70,8 +70,8 @@ def broker_equals_books(world: World) -> None:
     positions = {p.security_id: p.nanos for p in broker.positions("omnibus/firm_house")}
     with world.db.read() as session:
         rows = session.connection().exec_driver_sql(
-            "SELECT asset, sum(amount) FROM balance WHERE asset <> 'USD/2' AND book <> 'street/market' "
-            "GROUP BY asset HAVING sum(amount) > 0"
+            "SELECT asset, sum(amount) FROM balance WHERE asset <> 'USD/2' "
+            "AND book <> 'street/market' GROUP BY asset HAVING sum(amount) > 0"
         )
         ours = {int(asset[1:-2]): int(nanos) for asset, nanos in rows}
         street = session.connection().exec_driver_sql(
