@@ -43,7 +43,8 @@ REQUIRES: Mapping[Step, tuple[Step, ...]] = MappingProxyType(
         Step.ACCOUNT: (Step.SUITABILITY, Step.AGREEMENTS),
         Step.IDENTITY: (Step.ACCOUNT,),
         Step.BANK_LINK: (Step.ACCOUNT,),
-        Step.DEPOSIT: (Step.IDENTITY, Step.BANK_LINK),
+        # All that an open account once proved and that can lapse: it must hold today.
+        Step.DEPOSIT: (Step.SUITABILITY, Step.AGREEMENTS, Step.IDENTITY, Step.BANK_LINK),
         Step.EMAIL: (Step.SIGN_UP,),
         # Money leaves only to someone whose e-mail answers; it may leave whatever the answers say.
         Step.WITHDRAWAL: (Step.EMAIL, Step.IDENTITY, Step.BANK_LINK),
@@ -51,7 +52,7 @@ REQUIRES: Mapping[Step, tuple[Step, ...]] = MappingProxyType(
 )
 """Step -> what must be done just before it; what that needs in turn follows from the table."""
 
-_OWN_FACTS_ONLY = frozenset({Step.WITHDRAWAL})
+_OWN_FACTS_ONLY = frozenset({Step.DEPOSIT, Step.WITHDRAWAL})
 """Steps that look only at what they name: nobody's money is held back for a new agreement."""
 
 REPEATABLE = frozenset({Step.DEPOSIT, Step.WITHDRAWAL})

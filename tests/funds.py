@@ -12,9 +12,10 @@ from robo.core.errors import BrokerRejectedError, BrokerUnavailableError
 from robo.core.ids import AccountId, child_id
 from robo.ports.funding import BankEvent, BankEventKind, BankLink, BankTransfer
 from robo.services import funding
-from robo.store import transfers
+from robo.store import people, transfers
 from robo.store.chains import Link, append
 from robo.store.documents import ACCEPTANCES
+from robo.store.people import Submission
 from robo.store.transfers import Deposit
 
 
@@ -83,6 +84,24 @@ def accept_agreements(world: World, *account_ids: AccountId) -> None:
             for document in required_agreements("individual", business_date(now), paper=True)
         ]
         append(session, world.runtime.keyring.chain, rows, to_micros(now))
+        for account in account_ids:
+            answer(session, customer_of(session, account), "proceed", to_micros(now))
+
+
+def answer(session: Session, customer_id: str, decision: str, at_micros: int) -> None:
+    """Write that a customer answered with this decision; nobody reads the answers themselves."""
+    made = Submission(
+        child_id("ans", customer_id, at_micros, decision),
+        customer_id,
+        "",
+        b"",
+        decision,
+        "",
+        50,
+        "growth",
+        at_micros,
+    )
+    people.add_submission(session, made)
 
 
 def customer_of(session: Session, account_id: AccountId) -> str:

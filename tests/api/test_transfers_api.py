@@ -122,7 +122,7 @@ def test_agreements_come_before_the_first_deposit(world: World, app: Flask) -> N
     accept_agreements(world, account)
     after = me.post(f"/v1/accounts/{account}/deposits", body)
 
-    assert (before.status_code, before.json["reasons"]) == (409, ["agreements"])
+    assert (before.status_code, before.json["reasons"]) == (409, ["suitability", "agreements"])
     assert after.status_code == 201
 
 

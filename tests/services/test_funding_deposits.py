@@ -3,15 +3,18 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from funds import (
     ScriptedBank,
     accept_agreements,
+    answer,
     ask,
     book,
     collect,
+    customer_of,
     investor,
     kinds,
     later,
@@ -20,6 +23,7 @@ from funds import (
 )
 from world import FIRM, World, make_world
 
+from robo.core.clock import to_micros
 from robo.core.errors import (
     BelowMinimumError,
     ConflictError,
@@ -264,7 +268,7 @@ def test_identity_agreements_and_an_open_account_come_first(world: World) -> Non
     with pytest.raises(ConflictError):
         ask(world, account, 20_00)
 
-    assert unsigned.value.reasons == ("agreements",)
+    assert unsigned.value.reasons == ("suitability", "agreements")
     assert unknown.value.reasons == ("identity",)
 
 
@@ -347,3 +351,16 @@ def _holds(world: World) -> list[str]:
     with world.db.read() as session:
         rows = session.connection().exec_driver_sql("SELECT hold_until FROM lot")
         return [row[0] for row in rows]
+
+
+def test_answers_that_no_longer_proceed_hold_back_new_money(world: World) -> None:
+    account = investor(world)
+    ask(world, account, 20_00, "before")
+    with world.db.write() as session:
+        at = to_micros(world.clock.now() + timedelta(minutes=1))
+        answer(session, customer_of(session, account), "not_yet", at)
+
+    with pytest.raises(OutOfOrderError) as unsuitable:
+        ask(world, account, 20_00, "after")
+
+    assert unsuitable.value.reasons == ("suitability",)

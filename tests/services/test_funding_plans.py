@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
-from funds import investor, kinds, link_of
+from funds import answer, customer_of, investor, kinds, link_of
 from world import World, make_world
 
-from robo.core.clock import NEW_YORK
-from robo.core.errors import ConflictError, InvalidInputError, NotFoundError, RefusedError
+from robo.core.clock import NEW_YORK, to_micros
+from robo.core.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    OutOfOrderError,
+    RefusedError,
+)
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.services import funding
@@ -129,6 +135,28 @@ def test_a_refused_deposit_is_reported_and_the_plan_goes_on(world: World) -> Non
     fine = run(world, date(2026, 3, 13))
 
     assert (refused, fine) == (0, 1)
+    assert kinds(world).count("plan.skipped") == 1
+
+
+def test_a_plan_skips_its_dates_while_the_answers_do_not_proceed(world: World) -> None:
+    account = investor(world)
+    make(world, account, "weekly", 5)
+
+    def say(decision: str) -> None:
+        with world.db.write() as session:
+            at = to_micros(world.clock.now())
+            answer(session, customer_of(session, account), decision, at)
+
+    world.clock.advance(timedelta(minutes=1))
+    say("not_yet")
+    with pytest.raises(OutOfOrderError) as refused:
+        make(world, account, "monthly", 1)
+    skipped = run(world, date(2026, 3, 6))
+    say("proceed")
+    fine = run(world, date(2026, 3, 13))
+
+    assert refused.value.reasons == ("suitability",)
+    assert (skipped, fine) == (0, 1)
     assert kinds(world).count("plan.skipped") == 1
 
 
