@@ -15,7 +15,7 @@ from robo.services.throttling import Gate, attempt
 from robo.store import logins, tokens
 from robo.store.database import Database
 from robo.store.events import NewEvent, emit
-from robo.store.keyring import Keyring
+from robo.store.keyring import Keyring, seal
 from robo.store.logins import Login
 
 ISSUER: Final = "Robo"
@@ -51,20 +51,49 @@ def prove(
         AuthenticationError: `bad_credentials` or `second_factor_required`.
         RateLimitedError: If somebody with a stolen session guesses.
     """
-    del policy
     now = to_micros(clock.now())
     attempt(db, keyring, now, Gate("prove", customer_id, _TRIES, _TRY_SECONDS))
     with db.read() as session:
         found = logins.by_customer(session, customer_id)
-    if not hasher.verify(proof.password, found.password_hash if found else None) or found is None:
-        message = "The password does not fit."
+    known = hasher.verify(proof.password, found.password_hash if found else None)
+    if found is None or not known or locked(found, now):
+        with db.write() as session:
+            count_failure(session, keyring, policy, found, now)
+        message = "The password does not fit, or the login is paused."
         raise AuthenticationError(message, code="bad_credentials")
     with db.write() as session:
         fits = second_factor_fits(session, keyring, found, now, proof)
+        if fits:
+            logins.forget_failures(session, customer_id)
+        else:
+            count_failure(session, keyring, policy, found, now)
     if not fits:
         message = "Send the code of your authenticator app, or a recovery code."
         raise AuthenticationError(message, code="second_factor_required")
     return found
+
+
+def locked(found: Login, now: int) -> bool:
+    """Return whether logins are paused after too many failures."""
+    return found.locked_until is not None and found.locked_until > now
+
+
+def count_failure(
+    session: Session, keyring: Keyring, policy: Policy, found: Login | None, now: int
+) -> None:
+    """Count a failed proof, wherever it was asked for; too many in a row pause the login.
+
+    For a stranger, as much is written to something that means nothing.
+    """
+    if found is None or found.state != "active" or locked(found, now):
+        tokens.count_attempt(session, "stranger", now)
+        return
+    if logins.count_failure(session, found.customer_id) < policy.login_failures_max:
+        return
+    logins.lock(session, found.customer_id, now + policy.lock_minutes * _MINUTE)
+    vault = Vault.open(session, keyring, found.customer_id)
+    mailing.queue(session, vault, "locked", str(now), now)
+    _tell(session, found.customer_id, "security.locked", now)
 
 
 def second_factor_fits(
@@ -127,6 +156,9 @@ def ask_reset(
 ) -> None:
     """Mail a link that resets the password, if there is such a customer; nobody can tell.
 
+    Mails are counted by network address and e-mail together, and earlier links go on working until
+    they expire, so that a stranger who asks in somebody's name stops nobody's reset.
+
     Raises:
         RateLimitedError: If this address asks too often; never because of the e-mail.
     """
@@ -134,16 +166,18 @@ def ask_reset(
     now = to_micros(clock.now())
     attempt(db, keyring, now, Gate("reset", address, per_minute, _TRY_SECONDS))
     token = securing.new_token(MAIL_PREFIX)
-    bucket = keyring.blind_index("throttle", f"reset-mail\x1f{plain}").hex()
+    bucket = keyring.blind_index("throttle", f"reset-mail\x1f{address}\x1f{plain}").hex()
     hour = now - now % (_RESET_SECONDS * 1_000_000)
     with db.write() as session:
         asked = tokens.count_attempt(session, bucket, hour)
         firm_id = licensing.house(session)
         found = logins.by_email(session, firm_id or "", keyring.blind_index("email", plain))
-        if found is None or found.state != "active" or asked > _RESETS:
+        if asked > _RESETS:
+            return
+        if found is None or found.state != "active":
+            _pretend_mail(session, keyring, now)
             return
         vault = Vault.open(session, keyring, found.customer_id)
-        tokens.cancel_single_use(session, found.customer_id, _RESET, now)
         tokens.add_single_use(
             session,
             digest(token),
@@ -154,6 +188,14 @@ def ask_reset(
         )
         link = {"link": f"{base_url}/confirm#reset={token}"}
         mailing.queue(session, vault, _RESET, digest(token).hex(), now, link)
+
+
+def _pretend_mail(session: Session, keyring: Keyring, now: int) -> None:
+    """Do for a stranger what a mail costs: a key opened, a letter sealed, two rows written."""
+    key = keyring.open_data_key("stranger", keyring.new_data_key("stranger"))
+    seal(key, mailing.LETTERS[_RESET].text.encode(), "stranger")
+    for row in ("stranger's token", "stranger's mail"):
+        tokens.count_attempt(session, row, now)
 
 
 def reset_password(
@@ -167,7 +209,8 @@ def reset_password(
 ) -> None:
     """Set a new password (`proof.password`) by a mailed token; every session ends.
 
-    An enrolled second factor must be shown too: a mailbox is no second factor.
+    An enrolled second factor must be shown too: a mailbox is no second factor. Failures count like
+    failed logins; while these are paused only a recovery code will do, which nobody guesses.
 
     Raises:
         AuthenticationError: `bad_token` or `second_factor_required`.
@@ -185,7 +228,10 @@ def reset_password(
     _check_new(db, keyring, policy, found, proof.password)
     hashed = hasher.hash(proof.password)
     with db.write() as session:
-        fits = second_factor_fits(session, keyring, found, now, proof)
+        paused = found.second_factor and locked(found, now) and proof.recovery_code is None
+        fits = not paused and second_factor_fits(session, keyring, found, now, proof)
+        if not fits:
+            count_failure(session, keyring, policy, found, now)
         used = fits and tokens.use_single_use(session, digest(token), now)
         if used:
             _set_password(session, keyring, found.customer_id, hashed, now, keep=None)

@@ -18,7 +18,6 @@ from robo.store import logins, tokens
 from robo.store.database import Database
 from robo.store.events import NewEvent, emit
 from robo.store.keyring import Keyring
-from robo.store.logins import Login
 
 _SECOND: Final = 1_000_000
 _MINUTE: Final = 60 * _SECOND
@@ -88,7 +87,7 @@ def log_in(
         firm_id = licensing.house(session)
         found = logins.by_email(session, firm_id or "", keyring.blind_index("email", email))
     fits = hasher.verify(offered.password, found.password_hash if found else None)
-    usable = found is not None and found.state == "active" and not _locked(found, now)
+    usable = found is not None and found.state == "active" and not proving.locked(found, now)
     rehashed = None
     if found and fits and hasher.outdated(found.password_hash):
         rehashed = hasher.hash(offered.password)
@@ -106,7 +105,7 @@ def log_in(
                 logins.set_password(session, found.customer_id, rehashed, now)
             grant = _begin(session, policy, found.customer_id, offered.label, now)
         else:
-            _count_failure(session, keyring, policy, found, now)
+            proving.count_failure(session, keyring, policy, found, now)
     if grant is not None:
         return grant
     if found is not None and fits and usable:
@@ -215,10 +214,6 @@ def log_out_everywhere(db: Database, clock: Clock, customer_id: str) -> None:
         tokens.revoke_all(session, customer_id, "logout_everywhere", now)
 
 
-def _locked(found: Login, now: int) -> bool:
-    return found.locked_until is not None and found.locked_until > now
-
-
 def _begin(session: Session, policy: Policy, customer_id: str, label: str, now: int) -> Grant:
     family_id = new_id("ses")
     family_end = now + policy.refresh_family_days_max * _DAY
@@ -302,21 +297,6 @@ def _end_reused(session: Session, keyring: Keyring, found: tokens.RefreshGrant, 
     vault = Vault.open(session, keyring, found.customer_id)
     mailing.queue(session, vault, "token_reused", found.family_id, now)
     _tell(session, found.customer_id, "session.reuse_detected", found.family_id, now)
-
-
-def _count_failure(
-    session: Session, keyring: Keyring, policy: Policy, found: Login | None, now: int
-) -> None:
-    """Count a failed login; for a stranger, write as much to something that means nothing."""
-    if found is None or found.state != "active" or _locked(found, now):
-        tokens.count_attempt(session, "stranger", now)
-        return
-    if logins.count_failure(session, found.customer_id) < policy.login_failures_max:
-        return
-    logins.lock(session, found.customer_id, now + policy.lock_minutes * _MINUTE)
-    vault = Vault.open(session, keyring, found.customer_id)
-    mailing.queue(session, vault, "locked", str(now), now)
-    _tell(session, found.customer_id, "security.locked", found.customer_id, now)
 
 
 def _tell(session: Session, customer_id: str, kind: str, subject: str, now: int) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from newcomer import Mailbox, Newcomer, cheap_app, mails_to, newcomer, token_in
+from sqlalchemy import event
 from world import World, make_world
 
 from robo.core.market_calendar import MarketCalendar
@@ -201,18 +202,55 @@ def test_a_mailed_link_resets_the_password_once_and_ends_all_sessions(
     assert person.log_in().status_code == 201
 
 
-def test_a_reset_link_lives_half_an_hour_and_a_newer_one_replaces_it(
+def test_a_reset_link_lives_half_an_hour_whoever_asks_for_another(world: World, app: Flask) -> None:
+    person = newcomer(app)
+    ask_reset(person)
+    expiring = reset_token(world, person)
+    world.clock.advance(timedelta(minutes=30))
+    ask_reset(person)
+    mine = reset_token(world, person)
+    stranger = Newcomer(app, email=person.email)
+    ask_reset(stranger)
+    newer = reset_token(world, person)
+
+    assert use_reset(person, expiring) == (401, "bad_token")
+    assert use_reset(person, mine) == (200, "")
+    assert use_reset(person, newer) == (401, "bad_token")
+
+
+def test_a_stranger_who_asks_again_and_again_does_not_stop_the_owner(
     world: World, app: Flask
 ) -> None:
     person = newcomer(app)
-    ask_reset(person)
-    old = reset_token(world, person)
-    ask_reset(person)
-    newer = reset_token(world, person)
+    stranger = Newcomer(app, email=person.email)
+    for _ in range(6):
+        ask_reset(stranger)
+    mails_to(world, person.email)
 
-    assert use_reset(person, old) == (401, "bad_token")
-    world.clock.advance(timedelta(minutes=30))
-    assert use_reset(person, newer) == (401, "bad_token")
+    assert ask_reset(person) == 202
+
+    assert use_reset(person, reset_token(world, person)) == (200, "")
+
+
+def test_a_strangers_reset_writes_as_many_rows_and_seals_as_much(
+    world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, nobody = newcomer(app), Newcomer(app)
+    written: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT"):
+            written.append(statement.split()[2])
+
+    event.listen(world.db.engine, "before_cursor_execute", note)
+    try:
+        ask_reset(person)
+        known = len(written)
+        ask_reset(nobody)
+    finally:
+        event.remove(world.db.engine, "before_cursor_execute", note)
+
+    assert known == len(written) - known
 
 
 def test_asking_for_a_strangers_reset_gets_the_same_answer_and_sends_nothing(

@@ -7,9 +7,11 @@ import pyotp
 import pytest
 from flask import Flask
 from newcomer import Newcomer, cheap_app, mails_to, newcomer, token_in
+from sqlmodel import Session
 from world import World, make_world
 
 from robo.core.market_calendar import MarketCalendar
+from robo.store import logins
 
 NEW = "seven quiet herons"
 
@@ -126,6 +128,49 @@ def test_a_reset_does_not_bypass_it(world: World, app: Flask) -> None:
     assert use(code=code(world, secret)) == (200, "")
     person.password = NEW
     assert person.log_in().get_json()["code"] == "second_factor_required"
+
+
+def test_wrong_codes_pause_the_login_wherever_they_are_tried(world: World, app: Flask) -> None:
+    person, secret, codes = enrolled(world, app)
+    person.send("POST", "/v1/password-resets", {"email": person.email}, token="-")
+    token = next(
+        token_in(mail) for mail in mails_to(world, person.email) if "Reset" in mail.subject
+    )
+    step_up = {"password": person.password, "code": "000000"}
+    reset = {"token": token, "new_password": NEW, "code": "000000"}
+    with world.db.write() as session:
+        logins_nearly_paused(session, person.id)
+
+    person.send("POST", "/v1/step-up", step_up)
+    person.send("POST", "/v1/password-resets/use", reset, token="-")
+    shown = code(world, secret)
+    paused = person.send("POST", "/v1/step-up", {"password": person.password, "code": shown})
+    by_mail = person.send("POST", "/v1/password-resets/use", {**reset, "code": shown}, token="-")
+    saved = {"token": token, "new_password": NEW, "recovery_code": codes[0]}
+    recovered = person.send("POST", "/v1/password-resets/use", saved, token="-")
+
+    assert paused.get_json()["code"] == "bad_credentials"
+    assert by_mail.get_json()["code"] == "second_factor_required"
+    assert recovered.status_code == 200
+    person.password = NEW
+    assert person.log_in(code=code(world, secret)).status_code == 201
+
+
+def logins_nearly_paused(session: Session, customer_id: str) -> None:
+    """Pretend that 98 failures went before."""
+    for _ in range(98):
+        logins.count_failure(session, customer_id)
+
+
+def test_a_good_proof_forgets_earlier_failures(world: World, app: Flask) -> None:
+    person = newcomer(app)
+    with world.db.write() as session:
+        logins_nearly_paused(session, person.id)
+
+    person.send("POST", "/v1/step-up", {"password": person.password})
+
+    count = f"SELECT failures FROM credential WHERE customer_id = '{person.id}'"
+    assert world.scalar(count) == 0
 
 
 def test_showing_the_password_again_asks_for_the_code_too(world: World, app: Flask) -> None:

@@ -47,7 +47,8 @@ def put_profile(
 
     The tax id and the birth date are sealed apart from the rest. A changed profile is checked again
     once there was a check, which can only make matters worse: what waits for a person, or was
-    rejected, is accepted by a person alone (`decide`). Employer and companies controlled become restrictions at once.
+    rejected, is accepted by a person alone (`decide`). Employer and companies controlled become
+    restrictions at once.
 
     Raises:
         InvalidInputError: With every missing and malformed field; values are never repeated.
