@@ -3,7 +3,7 @@
 from typing import Any
 
 import marshmallow as ma
-from flask import Response
+from flask import Response, request
 from marshmallow import fields
 
 from onboarding.agreements import Agreement
@@ -149,7 +149,9 @@ def withdraw_consent(customer_id: str) -> dict[str, Any]:
 def open_document(token: str) -> Response:
     """Open a mailed document: the proof that electronic delivery reaches the customer."""
     r = runtime()
-    agreement = agreeing.open_document(r.db, r.keyring, r.clock, token, where())
+    # HEAD is how mail scanners and previews look at a link: nobody read anything.
+    seen = request.method == "GET"
+    agreement = agreeing.open_document(r.db, r.keyring, r.clock, token, where(), seen=seen)
     return Response(agreement.text, content_type="text/plain; charset=utf-8")
 
 

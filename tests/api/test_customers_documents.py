@@ -205,3 +205,41 @@ def test_links_expire_and_cannot_be_guessed(world: World, app: Flask) -> None:
 
     assert guessed.status_code == 401
     assert client.get(path).status_code == 401
+
+
+def test_asking_for_the_headers_of_a_mailed_document_demonstrates_nothing(
+    world: World, app: Flask
+) -> None:
+    person, path = consenting(world, app)
+
+    headers = app.test_client().head(path)
+    before = delivery(person)
+    opened = app.test_client().get(path)
+
+    assert (headers.status_code, before) == (200, "pending")
+    assert (opened.status_code, delivery(person)) == (200, "electronic")
+
+
+def test_a_document_whose_mail_was_lost_or_expired_can_be_had_again(
+    world: World, app: Flask
+) -> None:
+    person, old = consenting(world, app)
+    world.clock.advance(timedelta(days=60))
+    person.log_in()
+
+    again = person.accept("e_delivery")
+    (mail,) = mails_to(world, person.email)
+    fresh = app.test_client().get(f"/v1/documents/{token_in(mail)}")
+
+    assert app.test_client().get(old).status_code == 401
+    assert (again.status_code, fresh.status_code) == (201, 200)
+    assert delivery(person) == "electronic"
+    assert kinds(world, person, "e_delivery") == ["accepted", "demonstrated"]
+
+
+def test_nobody_is_flooded_with_documents(world: World, app: Flask) -> None:
+    person, _ = consenting(world, app)
+
+    statuses = [person.accept("e_delivery").status_code for _ in range(6)]
+
+    assert statuses == [201] * 4 + [429] * 2

@@ -20,6 +20,7 @@ from robo.services.enrolling.refusing import translated
 from robo.services.mailing import payload
 from robo.services.sealing import Vault
 from robo.services.securing import MAIL_PREFIX, digest
+from robo.services.throttling import Gate, attempt
 from robo.store import owners, papers, people, tokens
 from robo.store.database import Database
 from robo.store.events import NewEvent, emit
@@ -27,6 +28,8 @@ from robo.store.keyring import Keyring
 from robo.store.papers import Acceptance
 
 CONSENT: Final = "consent"
+_MAILS_AN_HOUR: Final = 5
+_HOUR_SECONDS: Final = 3_600
 _DAY: Final = 86_400_000_000
 _DOCUMENT: Final = "document"
 _STATES: Final = {
@@ -122,9 +125,11 @@ def accept(
     """Accept several texts at once and return where the customer stands with every document.
 
     Accepting the consent to electronic delivery mails that very document; it counts once the link
-    in it was opened. What was accepted before is accepted still.
+    in it was opened. Until then, accepting again mails it again: the last one may have got lost or
+    expired. What was accepted before is accepted still.
 
     Raises:
+        RateLimitedError: If that mail was asked for too often.
         NotFoundError: If a document does not exist.
         ConflictError: If a text is not the one in force.
         OutOfOrderError: If a document comes before another that it requires.
@@ -132,6 +137,9 @@ def accept(
     now = to_micros(clock.now())
     on = business_date(clock.now())
     order = {one.id: one.order for one in agreements.load_agreements()}
+    consents = {one.id for one in agreements.load_agreements() if one.action == CONSENT}
+    if any(one.agreement_id in consents for one in signatures):
+        attempt(db, keyring, now, Gate("document-mail", customer_id, _MAILS_AN_HOUR, _HOUR_SECONDS))
     with db.write() as session:
         rows = papers.acceptances(session, customer_id)
         held = standing.held_documents(rows)
@@ -146,8 +154,10 @@ def accept(
             again = withdrawn if agreement.action == CONSENT else 0
             made.append((agreement, "accepted", again))
         fresh = _note(session, keyring, customer_id, made, where, now)
-        for agreement in fresh:
-            if agreement.action == CONSENT:
+        before = owners.find_customer(session, customer_id)
+        waiting = before is not None and before.delivery == "pending"
+        for agreement in {one[0].id: one[0] for one in made}.values():
+            if agreement.action == CONSENT and (waiting or agreement in fresh):
                 _ask_proof(session, keyring, policy, customer_id, agreement, now, base_url)
         customer = owners.find_customer(session, customer_id)
         assert customer is not None
@@ -155,9 +165,11 @@ def accept(
 
 
 def open_document(
-    db: Database, keyring: Keyring, clock: Clock, token: str, where: Where
+    db: Database, keyring: Keyring, clock: Clock, token: str, where: Where, *, seen: bool = True
 ) -> Agreement:
     """Return a document that was mailed; the first opening completes the consent it is about.
+
+    Only what is `seen` counts: a request for the headers alone shows nobody anything.
 
     The link can be opened again while it lasts. After a withdrawal it still shows the document, and
     demonstrates nothing.
@@ -177,7 +189,7 @@ def open_document(
         for one in agreements.load_agreements()
         if (one.id, str(one.version)) == (agreement_id, version)
     )
-    if found.used_at is None:
+    if seen and found.used_at is None:
         with db.write() as session:
             if tokens.use_single_use(session, digest(token), now):
                 _demonstrate(session, keyring, found.customer_id, agreement, where, now)
