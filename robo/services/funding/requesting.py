@@ -8,6 +8,7 @@ from typing import Final
 from sqlmodel import Session
 
 from onboarding import agreements
+from onboarding.progress import Facts, Step, missing_before
 from robo.core.clock import NEW_YORK, Clock, business_date, to_micros
 from robo.core.errors import (
     BelowMinimumError,
@@ -24,7 +25,7 @@ from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.services.funding import notes
-from robo.store import accounts, payers, transfers
+from robo.store import accounts, payers, people, transfers
 from robo.store.database import Database
 from robo.store.payers import Payer
 from robo.store.transfers import Deposit, Link
@@ -162,14 +163,20 @@ def require_ready(session: Session, payer: Payer, today: date) -> None:
 
     Raises:
         ConflictError: If the account or its customer is not open for business.
-        OutOfOrderError: If identity or agreements come first.
+        OutOfOrderError: If answers that proceed, agreements or the identity come first; what a
+            deposit needs is written in `onboarding.progress`.
     """
     if payer.account_state != "open" or payer.customer_state != "active":
         message = "the account is not open for deposits"
         raise ConflictError(message, code="account_not_open")
-    missing = [] if payer.identity_state == "accepted" else ["identity"]
-    if _missing_agreements(session, payer, today):
-        missing.append("agreements")
+    latest = people.latest_submission(session, payer.customer_id)
+    facts = Facts(
+        suitability=latest is not None and latest.decision == "proceed",
+        agreements=not _missing_agreements(session, payer, today),
+        identity=payer.identity_state == "accepted",
+        bank_link=True,  # the very one was looked up before
+    )
+    missing = [step.value for step in missing_before(Step.DEPOSIT, facts)]
     if missing:
         message = "Before the deposit comes: " + ", ".join(missing) + "."
         raise OutOfOrderError(message, reasons=missing)
