@@ -126,12 +126,11 @@ def _run(settings: Settings, args: argparse.Namespace) -> int:
     with _booted(settings) as runtime:
         slot = _slot(runtime, job, args.date)
         runner = Runner(runtime, TIMETABLE)
-        if isinstance(job.when, Every):
-            count = job.do(runtime, slot)
-            print(f"{job.name}: {count}")
-            return 0
         with runner.beating():
             ended = runner.run(job, slot, again=args.again)
+        if isinstance(job.when, Every):
+            print(f"{job.name}: " + ("done" if ended else "not run now: see `list`"))
+            return 0 if ended else _FAILED
         with runtime.db.read() as session:
             state = runs.states(session, job.name, [slot.text]).get(slot.text)
     print(f"{job.name} {slot.text}: {state}" + ("" if ended else " (not run now: see `list`)"))
@@ -154,10 +153,12 @@ def _slot(runtime: Runtime, job: Job, on: date | None) -> Slot:
 
 
 def _skip(settings: Settings, args: argparse.Namespace) -> int:
+    job = find(args.name)
+    assert job is not None
     with _booted(settings) as runtime:
-        Runner(runtime, TIMETABLE).skip(args.name, args.date.isoformat())
-    print(f"{args.name} {args.date}: skipped")
-    return 0
+        skipped = Runner(runtime, TIMETABLE).skip(job, _slot(runtime, job, args.date))
+    print(f"{args.name} {args.date}: " + ("skipped" if skipped else "running: see `list`"))
+    return 0 if skipped else _FAILED
 
 
 def _timelapse(settings: Settings, args: argparse.Namespace) -> int:

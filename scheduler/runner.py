@@ -19,7 +19,7 @@ from typing import Final
 
 from robo import logs
 from robo.core.clock import iso_instant, to_micros
-from robo.core.errors import BrokenInvariantError, RoboError
+from robo.core.errors import BrokenInvariantError, ConflictError, RoboError
 from robo.runtime import Runtime
 from robo.store import jobs as runs
 from robo.store.jobs import Lease
@@ -93,13 +93,22 @@ class Runner:
         return ran + self._run_intervals(self._now(), None)
 
     def run(self, job: Job, slot: Slot, *, again: bool = False) -> bool:
-        """Run one job for one slot if it may be claimed; return whether it ran to its end.
+        """Run one job for one slot by hand if it may be claimed; return whether it ran to its end.
 
         Args:
             job: What to run.
             slot: What for.
-            again: Also where it ended already; the work itself happens once.
+            again: Also where a session's run ended already; the work itself happens once.
+
+        Raises:
+            ConflictError: If something else must run before.
         """
+        self._require_turn(job, slot)
+        if isinstance(job.when, Every):
+            return self._run_interval_by_hand(job, slot)
+        return self._run_session(job, slot, again=again)
+
+    def _run_session(self, job: Job, slot: Slot, *, again: bool = False) -> bool:
         lease = self._lease(self.runtime.clock.now())
         if again:
             with self.runtime.db.write() as session:
@@ -113,11 +122,17 @@ class Runner:
             self._finish([(job.name, slot.text, state)])
         return state == "done"
 
-    def skip(self, name: str, slot: str) -> None:
-        """Mark a job's slot as skipped, unless somebody is running it."""
+    def skip(self, job: Job, slot: Slot) -> bool:
+        """Mark a job's slot as skipped; return False if somebody is running it.
+
+        Raises:
+            ConflictError: If an earlier session's run is due.
+        """
+        self._require_turn(job, slot)
         with self.runtime.db.write() as session:
             lease = self._lease(self.runtime.clock.now())
-            runs.put_state(session, name, slot, lease, "skipped")
+            runs.put_state(session, job.name, slot.text, lease, "skipped")
+            return runs.states(session, job.name, [slot.text])[slot.text] != "running"
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -162,7 +177,11 @@ class Runner:
     def _run_sessions(self, job: Job, when: AtOpen | AtClose, now: datetime) -> int:
         slots = self._due(job, when, now)
         for ran, slot in enumerate(slots):
-            if self.stopping.is_set() or not self._ready(job, slot) or not self.run(job, slot):
+            if (
+                self.stopping.is_set()
+                or not self._ready(job, slot)
+                or not self._run_session(job, slot)
+            ):
                 self._quiet_until.setdefault(job.name, now + LOOK_AGAIN)
                 return ran
         upcoming = next_due(when, now, self.runtime.calendar)
@@ -195,6 +214,35 @@ class Runner:
             and not isinstance(other.when, Every)
             and self._clear_until.get(other.name, now) <= now
         )
+
+    def _require_turn(self, job: Job, slot: Slot) -> None:
+        """Refuse what would pass over a session: the latest run says that all before it ended."""
+        now = self.runtime.clock.now()
+        if isinstance(job.when, Every):
+            if self._waits(job, now):
+                message = f"{job.name} waits for {' '.join(job.after)}, which is due"
+                raise ConflictError(message, code="job_must_wait")
+        elif job.catch_up is CatchUp.EACH:
+            first = next(iter(self._due(job, job.when, now)), slot)
+            if first.text < slot.text:
+                message = f"{job.name} is due for {first.text} first: run or skip that"
+                raise ConflictError(message, code="earlier_session_due")
+
+    def _run_interval_by_hand(self, job: Job, slot: Slot) -> bool:
+        """Run a job of every few seconds unless anybody is doing the same work, by any name."""
+        names = [job.name]
+        names += [o.name for o in self.timetable if o.do is job.do and o.name != job.name]
+        lease = self._lease(self.runtime.clock.now())
+        with self.runtime.db.write() as session:
+            held = [
+                name
+                for name in names
+                if runs.claim_every(session, name, slot.text, lease, again=True)
+            ]
+        with self._held():
+            state = self._do(job, slot) if held == names else "skipped"
+            self._finish([(name, runs.EVERY, state) for name in held])
+        return state == "done"
 
     def _do(self, job: Job, slot: Slot) -> str:
         """Do a job's work; return how it ended."""

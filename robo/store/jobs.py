@@ -152,10 +152,13 @@ def claim(session: Session, job: str, slot: str, lease: Lease) -> bool:
     )
 
 
-def claim_every(session: Session, job: str, instant: str, lease: Lease) -> bool:
+def claim_every(
+    session: Session, job: str, instant: str, lease: Lease, *, again: bool = False
+) -> bool:
     """Return whether this process may run a job of every few seconds for an instant.
 
-    An instant that is not after the last one is refused: it ran, or the clock went back.
+    An instant that is not after the last one is refused: it ran, or the clock went back. By hand
+    the last one may run `again`.
     """
     return _claim(
         session,
@@ -164,9 +167,19 @@ def claim_every(session: Session, job: str, instant: str, lease: Lease) -> bool:
         "state = 'running', owner = excluded.owner, attempts = 1, "
         "claimed_at = excluded.claimed_at, heartbeat_at = excluded.heartbeat_at, "
         "finished_at = NULL, detail = excluded.detail "
-        "WHERE job_run.detail < excluded.detail "
+        "WHERE (job_run.detail < excluded.detail "
+        "OR (? = 1 AND job_run.detail = excluded.detail)) "
         "AND (job_run.state <> 'running' OR job_run.heartbeat_at < ?)",
-        (job, EVERY, lease.owner, lease.at, lease.at, instant, lease.dead_before),
+        (
+            job,
+            EVERY,
+            lease.owner,
+            lease.at,
+            lease.at,
+            instant,
+            int(again),
+            lease.dead_before,
+        ),
     )
 
 

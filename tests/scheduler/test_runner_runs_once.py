@@ -182,13 +182,14 @@ def test_a_skipped_slot_lets_what_waits_go_on(
     runner_of: Callable[..., Runner],
 ) -> None:
     seen: list[str] = []
+    adjust = Job("adjust", AtOpen(-90), noting([]), CatchUp.EACH)
     runner = runner_of(
         Job("mark", AtClose(15), noting(seen), after=("adjust",)),
     )
     runner.tick()
     assert seen == []
 
-    runner.skip("adjust", "2026-03-06")
+    runner.skip(adjust, Slot("2026-03-06", FRIDAY_EVENING.date(), FRIDAY_EVENING))
     runner._quiet_until.clear()
     runner.tick()
 
