@@ -42,6 +42,7 @@ def link_bank(body: dict[str, Any], customer_id: str) -> Link:
     """Link a bank account."""
     owned_customer(customer_id)
     close_reading()
+    stepped_up()
     r = runtime()
     link = funding.link_bank(
         r.db,

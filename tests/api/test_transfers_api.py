@@ -243,6 +243,22 @@ def test_plans_are_made_changed_paused_and_ended(world: World, app: Flask) -> No
     assert (bad.status_code, bad.json["code"]) == (422, "bad_day")
 
 
+def test_adding_a_link_needs_a_fresh_proof_of_a_customer_but_not_of_a_firm(
+    world: World, app: Flask
+) -> None:
+    (account,) = world.add_accounts(1)
+    stale, me = customer(world, app, account, stepped_up=False), customer(world, app, account)
+    path = f"/v1/customers/{id_of_customer(world, account)}/bank-links"
+    body = {"routing_number": "021000021", "account_number": "5550003456"}
+
+    refused = stale.post(path, body)
+    allowed = me.post(path, body)
+    by_firm = firm(world, app, "transfers:write").post(path, body)
+
+    assert (refused.status_code, refused.json["code"]) == (403, "step_up_required")
+    assert (allowed.status_code, by_firm.status_code) == (201, 201)
+
+
 def test_removing_a_link_needs_a_fresh_proof_and_tells_its_owner(world: World, app: Flask) -> None:
     account = investor(world)
     stale, me = customer(world, app, account, stepped_up=False), customer(world, app, account)
