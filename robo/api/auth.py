@@ -214,7 +214,6 @@ def _owns(who: Caller, firm_id: str, customer_id: str) -> bool:
 
 def _authenticate() -> Caller:
     header = request.headers.get("Authorization", "")
-    limits.check_strangers()
     token = header.removeprefix(_BEARER)
     found = None
     if header.startswith(_BEARER):
@@ -223,6 +222,8 @@ def _authenticate() -> Caller:
         elif securing.looks_like(securing.KEY_PREFIX, token):
             found = _of_key(token)
     if found is None:
+        # Only who failed is sent away: an office shares its address with its worst guesser.
+        limits.check_strangers()
         limits.count_stranger()
         message = "Send a valid bearer token." if header else "Send a bearer token."
         raise AuthenticationError(message)

@@ -12,6 +12,7 @@ import time
 from typing import Final
 
 from flask import Flask, current_app, request
+from werkzeug.exceptions import LengthRequired
 
 from robo.core.errors import RateLimitedError
 
@@ -75,6 +76,9 @@ def install(app: Flask, per_minute: int) -> None:
     app.extensions[_NAME] = Shield(per_minute)
 
     def check() -> None:
+        # A body of unknown length would be read up to our limit and cut there, unnoticed.
+        if "Transfer-Encoding" in request.headers and request.content_length is None:
+            raise LengthRequired
         credential = request.headers.get("Authorization") or f"address {address()}"
         _refuse(_shield().hit(credential, address()))
 

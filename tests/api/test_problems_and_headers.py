@@ -1,5 +1,6 @@
 """Errors are problems with stable codes and nothing personal; every reply carries its headers."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,31 @@ def test_bodies_that_will_not_do_have_their_own_codes(
     assert reply.get_json()["type"] == f"/problems/{code}"
     assert reply.get_json()["status"] == status
     assert reply.get_json()["request_id"] == reply.headers["Request-Id"]
+
+
+def test_a_body_of_unknown_length_is_refused_not_cut(app: Flask) -> None:
+    body = b'{"email": "a@example.com"}' + b" " * 70_000 + b"and this is no JSON"
+    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+
+    reply = app.test_client().post(
+        "/v1/sessions",
+        input_stream=io.BytesIO(body),
+        content_type="application/json",
+        environ_overrides=environ,
+    )
+
+    assert (reply.status_code, reply.get_json()["code"]) == (411, "length_required")
+
+
+def test_a_guesser_shuts_out_nobody_who_shares_the_address(world: World) -> None:
+    crowded = cheap_app(world)
+    person = newcomer(crowded)
+    guess = f"ra_at_{'x' * 43}"
+
+    guesses = [person.send("GET", "/v1/sessions", token=guess).status_code for _ in range(301)]
+
+    assert (guesses[0], guesses[-1]) == (401, 429)
+    assert person.get("/v1/sessions").status_code == 200
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT", "TRACE"])
