@@ -94,7 +94,8 @@ def create_key(
 
     Raises:
         NotFoundError: If there is no such firm.
-        InvalidInputError: If the name is empty or a scope unknown.
+        InvalidInputError: If the name is empty, a scope unknown, or an operator's scope
+            (`admin:`) is asked for a firm that is not the house: it reaches every firm.
     """
     clean = _name(name)
     wanted = sorted(set(scopes))
@@ -106,10 +107,14 @@ def create_key(
     secret = new_token(KEY_PREFIX)
     key_id = child_id("key", digest(secret).hex())
     with db.write() as session:
-        exists = select(_FIRM.c.id).where(_FIRM.c.id == firm_id)
-        if session.connection().execute(exists).first() is None:
+        exists = select(_FIRM.c.house).where(_FIRM.c.id == firm_id)
+        is_house = session.connection().execute(exists).scalar()
+        if is_house is None:
             message = "There is no such firm."
             raise NotFoundError(message)
+        if not is_house and any(scope not in FIRM_SCOPES for scope in wanted):
+            message = "Only the house's own keys may operate; give a firm's key firm scopes."
+            raise InvalidInputError(message, code="house_only", fields={"scopes": [message]})
         insert_many(
             session,
             "api_key",

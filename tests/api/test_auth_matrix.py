@@ -11,6 +11,7 @@ from newcomer import Newcomer, cheap_app, investor_to_be, newcomer
 from world import World, make_world
 
 from robo.api.auth import mark_of
+from robo.core.errors import InvalidInputError
 from robo.core.ids import child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.services import licensing
@@ -176,3 +177,13 @@ def test_keys_can_be_given_exactly_the_scopes_that_routes_ask_for(routes: list[R
 def test_what_only_a_person_may_do_is_refused_to_keys(world: World, app: Flask) -> None:
     with pytest.raises(Exception, match="Scopes are"):
         firm(world, app, "sessions:write")
+
+
+def test_only_the_house_may_have_an_operators_key(world: World) -> None:
+    r = world.runtime
+    firm_id = licensing.create_firm(world.db, r.keyring, r.clock, "Curious Brokerage")
+
+    with pytest.raises(InvalidInputError) as refused:
+        licensing.create_key(world.db, r.keyring, r.clock, firm_id, "too much", ["admin:*"])
+
+    assert refused.value.code == "house_only"
