@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -34,6 +35,9 @@ _REQUEST_SECONDS: Final = 10
 _WORKER_SECONDS: Final = 60
 """A worker that is silent for so long is replaced."""
 _BACKLOG: Final = 1_024
+_SILENCE_SECONDS: Final = 5
+"""How long a client may say nothing in the middle of a request, or take nothing of a reply: each
+such connection holds a thread, and there are few."""
 _HEALTHY_SECONDS: Final = 30.0
 _PAUSE_FIRST: Final = 0.2
 _PAUSE_MAX: Final = 30.0
@@ -223,6 +227,7 @@ def _gunicorn(settings: Settings) -> None:
                 "logconfig_dict": _LOGGING,
                 "forwarded_allow_ips": "",
                 "control_socket_disable": True,
+                "when_ready": _bound_silence,
             }.items():
                 self.cfg.set(name, value)
 
@@ -231,6 +236,14 @@ def _gunicorn(settings: Settings) -> None:
             return _application()
 
     Server().run()
+
+
+def _bound_silence(server: Any) -> None:
+    """Set the bound on the listening sockets, from which every connection inherits it."""
+    bound = struct.pack("ll", _SILENCE_SECONDS, 0)
+    for listener in server.LISTENERS:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, bound)
 
 
 _LOGGING: Final = {
