@@ -6,6 +6,7 @@ costs an index walk and not objects.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import bindparam, case, func, literal, select
@@ -95,8 +96,9 @@ _FOLLOWING: Final[Any] = (
     .outerjoin(_TARGET, _TARGET.c.id == _SLEEVE.c.target_id)
 )
 _FOLLOWING_ONE: Final[Any] = _FOLLOWING.where(_ACCOUNT.c.id == bindparam("account_id"))
+_BOOKS: Final = ("cash", "reserved", "unsettled", "outgoing", "holdings")
 _BALANCES: Final[Any] = select(_BALANCE.c.book, _BALANCE.c.asset, _BALANCE.c.amount).where(
-    _BALANCE.c.book.in_(bindparam("books", expanding=True))
+    _BALANCE.c.book.in_([bindparam(word) for word in _BOOKS])
 )
 _NEW: Final[Any] = _LOT.c.acquired_on >= bindparam("day")
 _LOTS: Final[Any] = (
@@ -115,9 +117,7 @@ _TARGET_NAMES: Final[Any] = (
     .where(_WEIGHT.c.target_id == bindparam("target_id"))
     .order_by(_WEIGHT.c.position)
 )
-_SYMBOLS: Final[Any] = select(_SECURITY.c.id, _SECURITY.c.symbol, _SECURITY.c.name).where(
-    _SECURITY.c.id.in_(bindparam("ids", expanding=True))
-)
+_SYMBOLS: Final[Any] = select(_SECURITY.c.id, _SECURITY.c.symbol, _SECURITY.c.name)
 _DEPOSITS: Final[Any] = (
     select(
         literal("deposit"),
@@ -163,15 +163,16 @@ def followings(
 def books(session: Session, account_id: str) -> dict[tuple[str, str], int]:
     """Return the balances of an account's books by (last word of the book, asset)."""
     prefix = f"{chart.CUSTOMER_PREFIX}{account_id}/"
-    names = [prefix + word for word in ("cash", "reserved", "unsettled", "outgoing", "holdings")]
-    rows = session.connection().execute(_BALANCES, {"books": names})
+    asked = {word: prefix + word for word in _BOOKS}
+    rows = session.connection().execute(_BALANCES, asked).all()
     return {(book[len(prefix) :], asset): amount for book, asset, amount in rows}
 
 
 def lot_sums(session: Session, account_id: str, day: str) -> dict[int, LotSum]:
     """Return the open lots of an account summed by security; `day` says which of them are new."""
-    rows = session.connection().execute(_LOTS, {"account_id": account_id, "day": day})
-    return {row[0]: LotSum(*(int(value) for value in row[1:])) for row in rows}
+    rows = session.connection().execute(_LOTS, {"account_id": account_id, "day": day}).all()
+    # PostgreSQL sums to decimals.
+    return {row[0]: LotSum(int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in rows}
 
 
 def target_names(session: Session, target_id: str) -> list[tuple[int, int, str]]:
@@ -184,8 +185,15 @@ def names(session: Session, security_ids: Sequence[int]) -> dict[int, tuple[str,
     """Return security -> (symbol, name)."""
     if not security_ids:
         return {}
-    rows = session.connection().execute(_SYMBOLS, {"ids": list(security_ids)})
+    asked = {f"i{place}": security for place, security in enumerate(security_ids)}
+    rows = session.connection().execute(_symbols(len(asked)), asked).all()
     return {security: (symbol, name) for security, symbol, name in rows}
+
+
+@lru_cache(maxsize=64)
+def _symbols(count: int) -> Any:
+    """Return the statement that asks for so many names; a list of marks need not be made anew."""
+    return _SYMBOLS.where(_SECURITY.c.id.in_([bindparam(f"i{place}") for place in range(count)]))
 
 
 def flows(session: Session, account_id: str) -> Flows:

@@ -14,7 +14,6 @@ from sqlmodel import Session
 from baskets.catalog import catalog
 from robo.core.clock import Clock
 from robo.core.errors import NotFoundError
-from robo.core.ids import SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.money import PPM, notional_cents, round_ratio, split_cents
 from robo.ledger import chart
@@ -112,10 +111,10 @@ def portfolio(
     }
     ids = list(dict.fromkeys([*target, *sorted(held)]))
     priced = board(prices, calendar, ids, clock.now())
-    holdings = _holdings(session, account_id, ids, held, target, priced)
     cash = _cash(books)
+    holdings, cash_ppm = _holdings(session, account_id, ids, held, target, priced, cash)
     flows = views.flows(session, account_id)
-    return _view(account, priced, holdings, cash, flows)
+    return _view(account, priced, holdings, cash, cash_ppm, flows)
 
 
 def _view(
@@ -123,11 +122,11 @@ def _view(
     priced: PriceBoard,
     holdings: list[Holding],
     cash: Cash,
+    cash_ppm: int,
     flows: Flows,
 ) -> PortfolioView:
     invested = sum(holding.value_cents for holding in holdings)
     nav = invested + cash.total_cents
-    *weights, cash_ppm = _weights([holding.value_cents for holding in holdings], cash.total_cents)
     gain = nav - flows.owed_cents - flows.deposited_cents + flows.withdrawn_cents
     changes = [h.day_change_cents for h in holdings if h.day_change_cents is not None]
     basis = sum(holding.basis_cents for holding in holdings)
@@ -137,9 +136,7 @@ def _view(
         nav_cents=nav,
         cash=cash,
         cash_ppm=cash_ppm,
-        holdings=tuple(
-            _weighed(holding, weight) for holding, weight in zip(holdings, weights, strict=True)
-        ),
+        holdings=tuple(holdings),
         invested_cents=invested,
         basis_cents=basis,
         gain_cents=invested - basis,
@@ -161,19 +158,20 @@ def _holdings(
     held: Mapping[int, int],
     target: Mapping[int, tuple[int, str]],
     priced: PriceBoard,
-) -> list[Holding]:
-    """Return targeted and held names, targets in their order first; weights are not known yet."""
+    cash: Cash,
+) -> tuple[list[Holding], int]:
+    """Return targeted and held names, targets in their order first, and the weight of the cash."""
     lots = views.lot_sums(session, account_id, priced.session.isoformat()) if held else {}
     names = views.names(session, ids)
-    unquoted = [i for i in held if SecurityId(i) not in priced.quotes]
-    old = views.last_closes(session, unquoted) if unquoted else {}
+    prices = _prices(session, ids, held, priced)
+    values = [
+        notional_cents(held.get(security, 0), price) if price is not None else 0
+        for security, (price, _) in zip(ids, prices, strict=True)
+    ]
+    *weights, cash_ppm = _weights(values, cash.total_cents)
     rows: list[Holding] = []
-    for security in ids:
-        quote = priced.quotes.get(SecurityId(security))
-        close, close_on = old.get(security, (None, ""))
-        price = quote.price_micros if quote is not None else close
+    for security, (price, as_of), value, weight in zip(ids, prices, values, weights, strict=True):
         nanos, lot = held.get(security, 0), lots.get(security, _NO_LOTS)
-        value = notional_cents(nanos, price) if price is not None else 0
         target_ppm, note = target.get(security, (0, ""))
         symbol, name = names.get(security, (f"#{security}", ""))
         rows.append(
@@ -183,11 +181,11 @@ def _holdings(
                 name=name,
                 nanos=nanos,
                 price_micros=price,
-                price_as_of=close_on,
+                price_as_of=as_of,
                 value_cents=value,
-                weight_ppm=0,
+                weight_ppm=weight,
                 target_ppm=target_ppm,
-                drift_ppm=0,
+                drift_ppm=weight - target_ppm,
                 basis_cents=lot.basis_cents,
                 gain_cents=value - lot.basis_cents,
                 day_change_cents=_day_change(
@@ -196,7 +194,21 @@ def _holdings(
                 note=note,
             )
         )
-    return rows
+    return rows, cash_ppm
+
+
+def _prices(
+    session: Session, ids: list[int], held: Mapping[int, int], priced: PriceBoard
+) -> list[tuple[int | None, str]]:
+    """Return each name's price, with the date of the old close that stands in for a quote."""
+    quotes = {int(security): quote.price_micros for security, quote in priced.quotes.items()}
+    unquoted = [security for security in held if security not in quotes]
+    old = views.last_closes(session, unquoted) if unquoted else {}
+    nothing: tuple[int | None, str] = (None, "")
+    return [
+        (quotes[security], "") if security in quotes else old.get(security, nothing)
+        for security in ids
+    ]
 
 
 def _day_change(nanos: int, value_cents: int, lot: LotSum, previous: int | None) -> int | None:
@@ -207,26 +219,6 @@ def _day_change(nanos: int, value_cents: int, lot: LotSum, previous: int | None)
     if previous is None:
         return None
     return value_cents - notional_cents(older, previous) - lot.new_basis_cents
-
-
-def _weighed(holding: Holding, weight_ppm: int) -> Holding:
-    # `dataclasses.replace` costs five times as much, and this is the busiest read there is.
-    return Holding(
-        holding.security_id,
-        holding.symbol,
-        holding.name,
-        holding.nanos,
-        holding.price_micros,
-        holding.price_as_of,
-        holding.value_cents,
-        weight_ppm,
-        holding.target_ppm,
-        weight_ppm - holding.target_ppm,
-        holding.basis_cents,
-        holding.gain_cents,
-        holding.day_change_cents,
-        holding.note,
-    )
 
 
 def _weights(values: list[int], cash_cents: int) -> list[int]:
