@@ -102,12 +102,14 @@ class CompanyIndex:
 
     by_symbol: Mapping[str, Company]
     by_name: Mapping[str, tuple[Company, ...]]
+    by_solid: Mapping[str, tuple[Company, ...]]
+    """Name without blanks: people write "JP Morgan Chase" and "Git Hub" as they like."""
 
     def find(self, text: str) -> Match:
         """The company or companies that the text may mean."""
         name = plain_name(text)
-        sure = dict.fromkeys(self.by_name.get(name, ()))
-        for symbol in (normal_symbol(text), aliases().get(name, "")):
+        sure = dict.fromkeys(self.by_solid.get(solid(name), ()))
+        for symbol in (normal_symbol(text), aliases().get(solid(name), "")):
             if symbol in self.by_symbol:
                 sure[self.by_symbol[symbol]] = None
         if sure:
@@ -132,7 +134,11 @@ def company_index(securities: Iterable[SecurityLike]) -> CompanyIndex:
         by_symbol.update(dict.fromkeys((normal_symbol(row.symbol) for row in rows), company))
         for name in {plain_name(row.name) for row in rows}:
             by_name[name] = (*by_name.get(name, ()), company)
-    return CompanyIndex(by_symbol, by_name)
+    by_solid: dict[str, tuple[Company, ...]] = {}
+    for name, companies in by_name.items():
+        before = by_solid.get(solid(name), ())
+        by_solid[solid(name)] = tuple(dict.fromkeys((*before, *companies)))
+    return CompanyIndex(by_symbol, by_name, by_solid)
 
 
 def plain_name(name: str) -> str:
@@ -149,13 +155,17 @@ def plain_name(name: str) -> str:
     return " ".join(words)
 
 
+def solid(plain: str) -> str:
+    """A plain name without its blanks."""
+    return plain.replace(" ", "")
+
+
 @cache
 def aliases() -> Mapping[str, str]:
-    """Plain name -> symbol, for names that differ from the listed one; read once."""
+    """Solid plain name -> symbol, for names that differ from the listed one; read once."""
     blob = files("onboarding").joinpath("data/company_aliases.toml").read_bytes()
-    return {
-        plain_name(name): symbol for name, symbol in tomllib.loads(blob.decode())["aliases"].items()
-    }
+    named = tomllib.loads(blob.decode())["aliases"]
+    return {solid(plain_name(name)): symbol for name, symbol in named.items()}
 
 
 def _company(rows: Sequence[SecurityLike]) -> Company:

@@ -11,7 +11,7 @@ import pytest
 
 from baskets.involvement import load_involvement
 from baskets.universe import load_universe
-from onboarding.companies import company_index, plain_name
+from onboarding.companies import aliases, company_index, plain_name
 from onboarding.questionnaire import load_questionnaire, parse_answers
 from onboarding.restrictions import (
     HeldChoice,
@@ -83,6 +83,33 @@ def test_a_symbol_or_a_whole_name_is_enough(text):
 
     assert match.sure
     assert match.security_ids == (6,)
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol"),
+    [
+        ("JP Morgan", "JPM"),
+        ("J.P. Morgan", "JPM"),
+        ("JP Morgan Chase & Co.", "JPM"),
+        ("AWS", "AMZN"),
+        ("Amazon Web Services, Inc.", "AMZN"),
+        ("GitHub", "MSFT"),
+        ("Git-Hub", "MSFT"),
+        ("Wal-Mart", "WMT"),
+        ("Fed Ex", "FDX"),
+    ],
+)
+def test_employers_are_known_however_their_name_is_spaced(text, symbol):
+    match = company_index(load_universe().securities).find(text)
+
+    assert match.sure
+    assert symbol in match.companies[0].symbols
+
+
+def test_every_alias_means_a_company_that_we_know():
+    index = company_index(load_universe().securities)
+
+    assert set(aliases().values()) <= set(index.by_symbol)
 
 
 def test_a_company_is_all_its_share_classes():
