@@ -10,7 +10,7 @@ from baskets.catalog import catalog
 from baskets.errors import BuildError
 from robo.core.errors import RestrictedError
 from robo.core.ids import AccountId
-from robo.store import accounts, chunks, universe
+from robo.store import accounts, chunks, people, universe
 
 
 def resolve(session: Session, customer_id: str, basket: Basket, at_micros: int) -> str:
@@ -38,7 +38,10 @@ def personal(session: Session, customer_id: str, basket: Basket) -> Basket:
     """
     barred = set(chunks.restrictions(session, [customer_id]).get(customer_id, {}))
     gone = universe.gone(session)
-    reasons = dict.fromkeys(gone, "it no longer trades")
+    reasons: dict[int, str] = {}
+    for row in people.restrictions(session, customer_id):
+        reasons.setdefault(row.security_id, row.reason.rstrip("."))
+    reasons |= dict.fromkeys(gone, "it no longer trades")
     try:
         return replace_names(basket, barred | gone, reasons)
     except BuildError as error:
