@@ -106,6 +106,11 @@ def latest_number(directory: Path) -> int:
     return max((_number(path) for path in _files(directory)), default=0)
 
 
+def files_until(directory: Path, number: int) -> list[Path]:
+    """Return the anchors up to a number, oldest first."""
+    return [path for path in _files(directory) if _number(path) <= number]
+
+
 def _write_draft(
     db: Database, keyring: Keyring, clock: Clock, directory: Path, draft: Path
 ) -> AnchorHeader | None:

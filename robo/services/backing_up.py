@@ -1,7 +1,8 @@
 """Backups: one archive with the books, the anchors and the embedded simulators, and their hashes.
 
-Order matters. Anchors are copied first and the broker's own file last, so that a restored database
-is never older than its anchors and never knows an execution that its broker does not.
+Order matters. After the database come the anchors that it counts, none younger: a restored database
+is never older than its anchors, and misses none that it knows of. The broker's own file comes last,
+so that the database never knows an execution that its broker does not.
 Keys are left out unless asked for: an archive without them cannot be read by a thief.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 from robo.core.clock import Clock, iso_instant, to_micros
 from robo.core.errors import ConflictError, InvalidInputError
+from robo.services import anchoring
 from robo.store import copying
 from robo.store.database import Database
 
@@ -73,8 +75,9 @@ def backup(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
         staged = Path(folder) / "content"
         staged.mkdir()
-        _copy_tree(places.anchors, staged / "anchors")
-        revision = copying.dump(db, staged / "books")
+        dumped = copying.dump(db, staged / "books")
+        counted = dumped.counters.get(anchoring.COUNTER, 0)
+        _copy(anchoring.files_until(places.anchors, counted), places.anchors, staged / "anchors")
         if with_keys:
             _copy_tree(places.keys, staged / "keys")
         _copy_state(places, staged / "state")
@@ -82,7 +85,7 @@ def backup(
             format=FORMAT,
             made_at=iso_instant(to_micros(clock.now())),
             dialect="sqlite" if db.is_sqlite else "postgresql",
-            revision=revision,
+            revision=dumped.revision,
             with_keys=with_keys,
             sha256={_inside(path, staged): _digest(path) for path in _all_files(staged)},
         )
@@ -192,9 +195,12 @@ def _copy_state(places: Places, target: Path) -> None:
 
 def _copy_tree(source: Path, target: Path) -> None:
     """Copy files with their permissions; nothing where there is no source."""
-    if not source.exists():
-        return
-    for path in _all_files(source):
+    if source.exists():
+        _copy(_all_files(source), source, target)
+
+
+def _copy(files: Sequence[Path], source: Path, target: Path) -> None:
+    for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copyfile(path, copy)

@@ -1,6 +1,7 @@
 """Copies of a whole database, made while it is in use, and put back into an empty one."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +15,24 @@ from robo.store.schema import metadata, require_current, upgrade
 _BLOCK: Final = 1 << 20
 _FILE: Final = "robo.db"
 _TABLES: Final = "tables.json"
+_COUNTERS: Final = "SELECT name, value FROM counter"
 
 
-def dump(db: Database, folder: Path) -> str:
-    """Write one snapshot of the database into a folder; return the schema's revision.
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """What a snapshot holds.
+
+    Attributes:
+        revision: Of its schema.
+        counters: Name -> value as in the snapshot.
+    """
+
+    revision: str
+    counters: dict[str, int]
+
+
+def dump(db: Database, folder: Path) -> Dumped:
+    """Write one snapshot of the database into a folder; return what it holds.
 
     SQLite: its online backup. PostgreSQL: one COPY file a table, and the list of columns.
 
@@ -33,9 +48,8 @@ def dump(db: Database, folder: Path) -> str:
         source = db.engine.url.database
         assert source is not None
         copy_sqlite(Path(source), folder / _FILE)
-    else:
-        _dump_tables(db, folder)
-    return revision
+        return Dumped(revision, _counters(folder / _FILE))
+    return Dumped(revision, _dump_tables(db, folder))
 
 
 def load(db: Database, folder: Path, revision: str) -> None:
@@ -77,11 +91,21 @@ def copy_sqlite(source: Path, target: Path) -> None:
         raise InvalidInputError(message, code="database_damaged")
 
 
-def _dump_tables(db: Database, folder: Path) -> None:
+def _counters(file: Path) -> dict[str, int]:
+    connection = sqlite_module().connect(str(file))
+    try:
+        return dict(connection.execute(_COUNTERS).fetchall())
+    finally:
+        connection.close()
+
+
+def _dump_tables(db: Database, folder: Path) -> dict[str, int]:
     tables = {
         table.name: [column.name for column in table.columns] for table in metadata().sorted_tables
     }
     with db.read() as session:
+        rows = session.connection().exec_driver_sql(_COUNTERS)
+        counters = {name: int(value) for name, value in rows}
         cursor = _cursor(session.connection())
         for name, columns in tables.items():
             sql = f'COPY "{name}" ({_listed(columns)}) TO STDOUT (FORMAT binary)'
@@ -89,6 +113,7 @@ def _dump_tables(db: Database, folder: Path) -> None:
                 for block in copy:
                     out.write(block)
     (folder / _TABLES).write_text(json.dumps(tables), encoding="utf-8")
+    return counters
 
 
 def _load_tables(db: Database, folder: Path) -> None:

@@ -16,7 +16,7 @@ from robo.runtime import load_keyring
 from robo.services import anchoring
 from robo.services.backing_up import Places, backup, restore
 from robo.services.verifying import verify
-from robo.store import chains
+from robo.store import chains, copying
 from robo.store.chains import Link
 from robo.store.database import Database
 from robo.store.firms import AUDIT
@@ -204,3 +204,30 @@ def test_a_backup_under_writes_is_one_moment(
 
     assert verify(empty_database, KEYS, restored.anchors) == []
     assert 100 <= counts(empty_database)["audit"] <= counts(home.db)["audit"]
+
+
+@pytest.mark.parametrize("when", ["before the snapshot", "after it"])
+def test_an_anchor_written_while_a_backup_is_made_does_not_spoil_it(
+    home: Home,
+    empty_database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
+    dump = copying.dump
+
+    def meanwhile(db: Database, folder: Path) -> copying.Dumped:
+        dumped = dump(db, folder) if when == "after it" else None
+        home.grow(5)
+        anchoring.anchor(db, KEYS, home.clock, home.places.anchors)
+        return dumped or dump(db, folder)
+
+    monkeypatch.setattr(copying, "dump", meanwhile)
+    restored = other_places(tmp_path)
+
+    backup(home.db, home.clock, home.places, tmp_path / "a.tar.gz")
+    restore(empty_database, restored, tmp_path / "a.tar.gz")
+
+    assert verify(empty_database, KEYS, restored.anchors) == []
+    assert anchoring.latest_number(home.places.anchors) == 2
+    assert anchoring.latest_number(restored.anchors) == (1 if when == "after it" else 2)
