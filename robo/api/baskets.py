@@ -166,7 +166,10 @@ class ScreenRequest(Schema):
         required=True,
         shortest=0,
         longest=4_000,
-        metadata={"description": "Statements separated by `;`.", "example": "exclude coal > 5%"},
+        metadata={
+            "description": "Statements separated by `;`.",
+            "example": "exclude thermal_coal.any >= 5%",
+        },
     )
 
 

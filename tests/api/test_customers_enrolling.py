@@ -248,6 +248,9 @@ def test_the_employer_in_the_basket_is_replaced_with_the_reason(world: World, ap
         f"WHERE s.account_id = '{opened['id']}' AND w.security_id = {apple}"
     )
     assert held == 0
+    explained = person.get(f"/v1/baskets/{basket_id}/explain?customer_id={person.id}").get_json()
+    for one in explained["replaced"]:
+        assert page["items"][0]["reason"].rstrip(".") in one["reason"]
 
 
 def test_own_restrictions_come_go_and_reach_open_accounts_at_once(world: World, app: Flask) -> None:

@@ -85,6 +85,10 @@ def require(session: Session, customer_id: str, step: Step, on: date) -> None:
     if missing:
         names = [each.value for each in missing]
         message = f"Before {step.value} comes: {', '.join(names)}."
+        if Step.AGREEMENTS in missing:
+            held = held_documents(papers.acceptances(session, customer_id))
+            wanted = [each.id for each in agreements.missing(held, on, kind=KIND, paper=True)]
+            message += f" Missing of /v1/customers/{customer_id}/agreements: {', '.join(wanted)}."
         raise OutOfOrderError(message, reasons=names)
 
 
