@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flask import Flask, Response, current_app, g, request
+from sqlmodel import Session
 
 from robo.api import auth
 from robo.api.state import close_reading, now_micros, runtime, state
@@ -121,24 +122,42 @@ def _replay(scope_key: bytes) -> Response | None:
     return reply
 
 
+def keep(session: Session, reply: Response) -> None:
+    """Store the reply that this request is about to give, in the transaction that makes it true.
+
+    One flush to disk instead of two. Should the request answer otherwise in the end, that answer
+    takes this one's place before it is sent.
+    """
+    if not g.get("store_reply", False):
+        return
+    g.kept_reply = _content(reply)
+    _put(session, *g.kept_reply)
+
+
 def _after(reply: Response) -> Response:
     if not g.pop("store_reply", False):
         return reply
     if reply.status_code >= 500 or reply.status_code in _PASSING:  # noqa: PLR2004 - HTTP's classes
         return reply
-    now = now_micros()
-    headers = {name: reply.headers[name] for name in _KEPT_HEADERS if name in reply.headers}
-    stored = replies.StoredReply(
-        g.request_sha256,
-        reply.status_code,
-        json.dumps(headers),
-        seal(runtime().keyring.wrap, reply.get_data(), _bound(g.scope_key)),
-    )
-    with runtime().db.write() as session:
-        replies.put(
-            session, g.scope_key, stored, now, now + runtime().policy.idempotency_hours * _HOUR
-        )
+    content = _content(reply)
+    if content != g.pop("kept_reply", None):
+        with runtime().db.write() as session:
+            _put(session, *content)
     return reply
+
+
+def _content(reply: Response) -> tuple[int, str, bytes]:
+    """Return what of a reply is stored: status, headers, body."""
+    headers = {name: reply.headers[name] for name in _KEPT_HEADERS if name in reply.headers}
+    return reply.status_code, json.dumps(headers), reply.get_data()
+
+
+def _put(session: Session, status: int, headers: str, body: bytes) -> None:
+    now = now_micros()
+    sealed = seal(runtime().keyring.wrap, body, _bound(g.scope_key))
+    stored = replies.StoredReply(g.request_sha256, status, headers, sealed)
+    until = now + runtime().policy.idempotency_hours * _HOUR
+    replies.put(session, g.scope_key, stored, now, until)
 
 
 def _release() -> None:

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from flask import Response, current_app
+from sqlmodel import Session
+
 from robo.api.auth import owned_account, requires, stepped_up
-from robo.api.idempotency import request_id
+from robo.api.idempotency import keep, request_id
 from robo.api.state import close_reading, reading, runtime
 from robo.api.wire import (
     Cents,
@@ -120,7 +123,7 @@ def create_deposit(body: dict[str, Any], account_id: str) -> Deposit:
     order = funding.DepositOrder(
         request_id("dep"), account_id, body["bank_link_id"], body["amount"]
     )
-    return funding.request_and_tell(r.db, r.bank, r.clock, r.policy, order)
+    return funding.request_and_tell(r.db, r.bank, r.clock, r.policy, order, _keep_reply)
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/deposits")
@@ -196,6 +199,12 @@ def cancel_withdrawal(account_id: str, withdrawal_id: str) -> Withdrawal:
     close_reading()
     r = runtime()
     return withdrawing.cancel(r.db, r.keyring, r.clock, AccountId(account_id), withdrawal_id)
+
+
+def _keep_reply(session: Session, deposit: Deposit) -> None:
+    """Store the reply to a deposit together with it; nearly always the bank changes nothing."""
+    body = current_app.json.dumps(DepositReply().dump(deposit))
+    keep(session, Response(body, status=201, mimetype="application/json"))
 
 
 def _withdraw(account_id: str, bank_link_id: str, cents: int | None) -> Withdrawal:

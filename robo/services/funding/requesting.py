@@ -1,5 +1,6 @@
 """Asking for deposits: the intention is written first, then the bank is told until it knows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
@@ -72,15 +73,29 @@ def request_deposit(
 
 
 def request_and_tell(
-    db: Database, bank: Bank, clock: Clock, policy: Policy, order: DepositOrder
+    db: Database,
+    bank: Bank,
+    clock: Clock,
+    policy: Policy,
+    order: DepositOrder,
+    beside: Callable[[Session, Deposit], None],
 ) -> Deposit:
     """Write a deposit down, tell the bank at once if it answers, return the deposit as it is then.
+
+    Args:
+        db: Owns the transactions.
+        bank: Called outside of them.
+        clock: Says when.
+        policy: Says how much.
+        order: What is asked for.
+        beside: Writes what shall be true together with the deposit.
 
     Raises:
         RoboError: As `request_deposit`.
     """
     with db.write() as session:
         deposit, link = _written(session, clock.now(), policy, order)
+        beside(session, deposit)
     if deposit.state != "requested":
         return deposit
     try:
