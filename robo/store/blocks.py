@@ -37,8 +37,11 @@ class BlockRow(SQLModel, table=True):
         ),
         check(
             "block_size",
-            "(notional_cents > 0 AND nanos IS NULL) OR (nanos > 0 AND notional_cents IS NULL)",
+            # A comparison with NULL is not false, and a check that is not false holds.
+            "(coalesce(notional_cents, 0) > 0 AND nanos IS NULL) OR "
+            "(coalesce(nanos, 0) > 0 AND notional_cents IS NULL)",
         ),
+        check("block_executed", "executed_nanos >= 0 AND executed_cents >= 0"),
         check("block_fill_cents", "notional_cents IS NULL OR executed_cents <= notional_cents"),
         check("block_fill_nanos", "nanos IS NULL OR executed_nanos <= nanos"),
         STRICT,

@@ -29,8 +29,9 @@ class OrderRow(SQLModel, table=True):
         one_of("orders_state", "state", *ORDER_STATES),
         check(
             "orders_size",
-            "(notional_cents > 0 AND nanos IS NULL AND side = 'buy') OR "
-            "(nanos > 0 AND notional_cents IS NULL AND side = 'sell')",
+            # A comparison with NULL is not false, and a check that is not false holds.
+            "(coalesce(notional_cents, 0) > 0 AND nanos IS NULL AND side = 'buy') OR "
+            "(coalesce(nanos, 0) > 0 AND notional_cents IS NULL AND side = 'sell')",
         ),
         check("orders_fill_buy", "side = 'sell' OR filled_cents <= notional_cents"),
         check("orders_fill_sell", "side = 'buy' OR filled_nanos <= nanos"),
