@@ -232,9 +232,7 @@ def test_a_stranger_who_asks_again_and_again_does_not_stop_the_owner(
     assert use_reset(person, reset_token(world, person)) == (200, "")
 
 
-def test_a_strangers_reset_writes_as_many_rows_and_seals_as_much(
-    world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_strangers_reset_writes_as_many_rows_and_seals_as_much(world: World, app: Flask) -> None:
     person, nobody = newcomer(app), Newcomer(app)
     written: list[str] = []
 

@@ -393,9 +393,7 @@ def test_an_edit_never_undoes_a_rejection_or_a_review(world: World, app: Flask) 
     assert events_of(world, person.id).count("identity.accepted") == 0
 
 
-def test_an_edit_of_an_accepted_profile_can_bring_it_back_to_review(
-    world: World, app: Flask
-) -> None:
+def test_an_edit_of_an_accepted_profile_can_bring_it_back_to_review(app: Flask) -> None:
     person, basket_id = investor_to_be(app)
     person.open(basket_id)
 
