@@ -5,7 +5,8 @@ from typing import Any
 from marshmallow import fields
 
 from baskets.basket import Candidate, Constituent
-from robo.api.auth import owned_customer, public, requires
+from robo.api import limits
+from robo.api.auth import caller, owned_customer, public, requires
 from robo.api.idempotency import exempt
 from robo.api.state import reading, runtime
 from robo.api.wire import (
@@ -29,6 +30,8 @@ from robo.services.previewing import Preview
 
 BLUEPRINT = blueprint("baskets", "Baskets and filters")
 _LONG = 4_000
+_FILTER_MAX = 1_000
+"""Each comparison is made for every security: this much text costs about half a second."""
 _AROUND = 1_000
 """What a sentence may say around a quoted word that is itself as long as a text may be."""
 
@@ -165,7 +168,7 @@ class ScreenRequest(Schema):
     filter = Text(
         required=True,
         shortest=0,
-        longest=4_000,
+        longest=_FILTER_MAX,
         metadata={
             "description": "Statements separated by `;`.",
             "example": "exclude thermal_coal.any >= 5%",
@@ -258,6 +261,7 @@ def explain_basket(query: dict[str, Any], basket_id: str) -> dict[str, Any]:
 @requires("baskets:read")
 def check_screen(body: dict[str, Any]) -> dict[str, Any]:
     """Check a filter: how many names pass, or the place where its text is wrong."""
+    limits.count_costly(caller().name)
     found = previewing.check_screen(body["filter"])
     error = found.error
     problem = error and {

@@ -22,6 +22,8 @@ _ENTRIES_MAX: Final = 100_000
 """More callers than this in a minute are an attack; those beyond share one count."""
 _STRANGERS_PER_MINUTE: Final = 300
 """Failed authentications of one address: nobody guesses 256 bits, but nobody needs to try."""
+_COSTLY_PART: Final = 40
+"""A costly request counts like so many usual ones."""
 _ADDRESS_FACTOR: Final = 20
 """One address may hold many callers (an office, a brokerage's server)."""
 
@@ -34,6 +36,7 @@ class Shield:
         self._most = {
             "address": per_minute * _ADDRESS_FACTOR,
             "caller": per_minute,
+            "costly": max(1, per_minute // _COSTLY_PART),
             "stranger": _STRANGERS_PER_MINUTE,
         }
         self._lock = threading.Lock()
@@ -45,6 +48,10 @@ class Shield:
         # Neither secrets nor long headers are kept: a hash stands in for the credential.
         who = hashlib.sha256(credential.encode("utf-8", "replace")).hexdigest()[:32]
         return self._count("address", address) or self._count("caller", who)
+
+    def hit_costly(self, caller: str) -> int:
+        """Count a costly request; return in how many seconds to come back, 0 if it may proceed."""
+        return self._count("costly", caller)
 
     def strangers(self, address: str) -> int:
         """Return in how many seconds an address may try another credential, 0 if now."""
@@ -88,6 +95,15 @@ def install(app: Flask, per_minute: int) -> None:
 def address() -> str:
     """Return the caller's network address, as far as our proxies are believed."""
     return request.remote_addr or "-"
+
+
+def count_costly(caller: str) -> None:
+    """Count a request that takes a good part of a second of work.
+
+    Raises:
+        RateLimitedError: If this caller asked for too many of them.
+    """
+    _refuse(_shield().hit_costly(caller))
 
 
 def check_strangers() -> None:
