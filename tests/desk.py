@@ -244,6 +244,7 @@ class ScriptedPrices:
 
     price_micros: int = 10_000_000
     published: list[CorporateAction] = field(default_factory=list)
+    halted: set[int] = field(default_factory=set)
     name: str = "SIM scripted"
     simulated: bool = True
 
@@ -251,7 +252,7 @@ class ScriptedPrices:
         self, security_ids: Sequence[SecurityId], at: datetime
     ) -> Mapping[SecurityId, Quote]:
         p = self.price_micros
-        return {s: Quote(s, p, p, p, at) for s in security_ids}
+        return {s: Quote(s, p, p, p, at, s in self.halted) for s in security_ids}
 
     def closes(self, on: date) -> Mapping[SecurityId, int]:
         assert on
