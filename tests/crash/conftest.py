@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,24 @@ class Laboratory:
 
 
 @pytest.fixture(scope="session")
-def laboratory() -> Iterator[Laboratory]:
-    server = Path(__file__).parent / "crash_server.py"
-    with subprocess.Popen(
-        [sys.executable, str(server)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Laboratory(process)
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(timeout=30)
+def open_laboratory() -> Iterator[Callable[..., Laboratory]]:
+    """Return a function that starts a laboratory; all are ended with the tests."""
+    with ExitStack() as stack:
+
+        def start(*given: str) -> Laboratory:
+            server = Path(__file__).parent / "crash_server.py"
+            process = subprocess.Popen(
+                [sys.executable, str(server), *given],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(process.communicate)  # closes its input, which ends it, and waits
+            return Laboratory(process)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def laboratory(open_laboratory: Callable[..., Laboratory]) -> Laboratory:
+    return open_laboratory()

@@ -14,7 +14,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 
 import crash_oracle as oracle
-from crash_lab import Lab, fork, killed, put_back
+from crash_lab import Lab, fork, killed
 from crash_points import POINTS
 from crash_stage import BAD_LINK, Stage
 
@@ -46,7 +46,7 @@ def many_kills(lab: Lab, seed: int) -> tuple[int, list[str]]:
     quiet = [n for n, scene in enumerate(lab.play) if scene.quiet]
     start = dice.choice([0, *(n + 1 for n in quiet[:-1])])
     end = next(n for n in quiet if n >= start)
-    put_back(lab.before[start], lab.state)
+    lab.restore(start)
     diary, deaths = Diary(), 0
     diary.write(start)
     for _ in range(dice.randint(2, 3)):
@@ -122,7 +122,7 @@ STEPS: Final = (
 def outage(lab: Lab, seed: int) -> tuple[int, list[str]]:
     """Play the days with the runner and up to three deaths; return deaths and wrongs."""
     dice = random.Random(seed)
-    put_back(lab.before[0], lab.state)
+    lab.restore(0)
     diary, deaths = Diary(), 0
     diary.write(0)
     for kill_at in [*(dice.randrange(100, 6_000) for _ in range(dice.randint(1, 3))), -1]:

@@ -138,20 +138,36 @@ class Lab:
         """Return the live state directory."""
         return self.folder / "state"
 
+    def save(self, number: int) -> None:
+        """Remember the present files as those before a scene."""
+        self.before.append(self.folder / f"before-{number}")
+        keep(self.state, self.before[-1])
+
+    def restore(self, number: int) -> None:
+        """Make everything what it was before a scene."""
+        put_back(self.before[number], self.state)
+
+    def dump(self) -> oracle.Dump:
+        """Return every row there is."""
+        return oracle.dump(self.state)
+
+    def wrongs(self) -> list[str]:
+        """Return what is wrong where nothing is on its way."""
+        return oracle.wrongs_of(self.state)
+
     def rehearse(self) -> None:
         """Play everything once, undisturbed; afterwards nothing is connected."""
         for number, scene in enumerate(self.play):
             self.stage.close()
-            self.before.append(self.folder / f"before-{number}")
-            keep(self.state, self.before[-1])
+            self.save(number)
             with POINTS.counting():
                 self.stage.play(scene)
             self.points.append(POINTS.seen)
             self.boundaries.append(POINTS.boundaries)
             self.stage.close()
-            self.after.append(oracle.dump(self.state))
+            self.after.append(self.dump())
             if scene.quiet:
-                wrong = oracle.wrongs_of(self.state)
+                wrong = self.wrongs()
                 assert not wrong, (scene, wrong)
         assert not self.stage.world.findings()
         self.stage.close()
@@ -179,9 +195,9 @@ class Lab:
 
     def judge(self, number: int) -> list[str]:
         """Return how the files differ from the undisturbed run after a scene, and what is wrong."""
-        wrong = oracle.differences(oracle.dump(self.state), self.after[number])
+        wrong = oracle.differences(self.dump(), self.after[number])
         if self.play[number].quiet:
-            wrong += oracle.wrongs_of(self.state)
+            wrong += self.wrongs()
         wrong += [str(finding) for finding in self.stage.world.findings()]
         self.stage.close()
         return wrong
@@ -233,10 +249,10 @@ class Lab:
             self.stage.close()
             found = [str(finding) for finding in self.stage.world.findings()]
             self.stage.close()
-            return seen, oracle.wrongs_of(self.state) + found
+            return seen, self.wrongs() + found
 
         if not again:
-            put_back(self.before[number], self.state)
+            self.restore(number)
         status, answer = fork(work)
         if killed(status):
             return None, []
@@ -244,7 +260,7 @@ class Lab:
 
     def explore(self, number: int, report: Report) -> None:
         """Kill a child at every point of a scene; see that each heir ends as if nothing was."""
-        put_back(self.before[number], self.state)
+        self.restore(number)
         mine, theirs = Pipe()
         pid = os.fork()
         if pid == 0:
@@ -343,7 +359,7 @@ def sessions() -> MarketCalendar:
 
 
 @contextmanager
-def open_lab(url: str = "") -> Iterator[Lab]:
+def open_lab(url: str = "", kind: Callable[[Stage, Path, list[Scene]], Lab] = Lab) -> Iterator[Lab]:
     """Yield a laboratory that has rehearsed, in memory where the system has such a directory.
 
     SIGKILL takes nothing from the page cache, so where the files lie changes the time only.
@@ -359,7 +375,7 @@ def open_lab(url: str = "") -> Iterator[Lab]:
         watch_transactions()
         take_short_turns()
         with make_stage(state, sessions(), props, url) as stage:
-            lab = Lab(stage, folder, scenes())
+            lab = kind(stage, folder, scenes())
             lab.rehearse()
             yield lab
 

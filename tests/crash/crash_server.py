@@ -12,6 +12,7 @@ from typing import Any, Final
 from crash_episodes import many_kills, outage
 from crash_lab import Lab, Report, open_lab, share
 from crash_mutants import MUTANTS
+from crash_postgres import open_postgres_lab
 
 
 def _points(lab: Lab, shard: int, shards: int) -> dict[str, Any]:
@@ -32,6 +33,20 @@ def _kills(lab: Lab, first: int, count: int) -> dict[str, Any]:
     return {"deaths": sum(n for n, _ in done), "faults": [w for _, ws in done for w in ws]}
 
 
+def _sample(lab: Lab, every: int, first: int) -> dict[str, Any]:
+    """Kill at every so many points of the play, each time from the beginning of its scene."""
+    faults, deaths, place = [], 0, 0
+    for number in range(len(lab.play)):
+        for point in range(len(lab.points[number])):
+            place += 1
+            if place % every == first:
+                lab.restore(number)
+                lab.die_at(number, point)
+                faults += [f"{lab.play[number].name} {point}: {w}" for w in lab.heir(number)]
+                deaths += 1
+    return {"deaths": deaths, "points": place, "faults": faults}
+
+
 def _outages(lab: Lab, first: int, count: int) -> dict[str, Any]:
     done = [outage(lab, seed) for seed in range(first, first + count)]
     return {"deaths": sum(n for n, _ in done), "faults": [w for _, ws in done for w in ws]}
@@ -46,14 +61,16 @@ def _mutant(lab: Lab, name: str, tries_max: int) -> dict[str, Any]:
 _COMMANDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "points": _points,
     "kills": _kills,
+    "sample": _sample,
     "outages": _outages,
     "mutant": _mutant,
 }
 
 
-def serve() -> None:
-    """Answer commands until the input ends."""
-    with open_lab() as lab:
+def serve(url: str = "") -> None:
+    """Answer commands until the input ends; on a server of PostgreSQL if its URL is given."""
+    opened = open_postgres_lab(url) if url else open_lab()
+    with opened as lab:
         for line in sys.stdin:
             command, *given = json.loads(line)
             try:
@@ -65,4 +82,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(*sys.argv[1:])
