@@ -1,6 +1,7 @@
 """The runner as a process: APScheduler wakes it, the database decides what it does."""
 
 import threading
+import time
 from datetime import UTC
 from typing import Final
 
@@ -38,7 +39,7 @@ def run(settings: Settings) -> int:
 
 
 def _run(runtime: Runtime, stopping: threading.Event) -> int:
-    runner = Runner(runtime, TIMETABLE, stopping=stopping)
+    runner = Runner(runtime, TIMETABLE, stopping=stopping, elapsed=time.monotonic)
     broken = threading.Event()
 
     def wake() -> None:

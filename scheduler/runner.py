@@ -33,6 +33,10 @@ RETRY: Final = timedelta(seconds=30)
 """Pause before a failed session's run is tried again."""
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """Pause where a session's run waits for another job or another process."""
+_JUMP_MAX: Final = timedelta(days=1)
+"""How far the clock may run ahead of the time that passed before we doubt it."""
+_BELIEVED_AFTER: Final = timedelta(seconds=60)
+"""A machine that slept, or whose clock was set, is believed when it has said so for that long."""
 _PAUSE_MAX: Final = timedelta(seconds=60)
 _DOUBLINGS_MAX: Final = 5
 
@@ -65,12 +69,18 @@ class Runner:
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     )
     stopping: threading.Event = field(default_factory=threading.Event)
+    elapsed: Callable[[], float] | None = None
+    """Seconds that really passed, to doubt a clock that jumps ahead; None believes it always."""
     _quiet_until: dict[str, datetime] = field(default_factory=dict)
     """Job -> the instant before which nothing of it can be due."""
     _clear_until: dict[str, datetime] = field(default_factory=dict)
     """Job of a session -> the instant up to which all that was due of it is known to have ended."""
     _failures: dict[str, int] = field(default_factory=dict)
     _seen: datetime | None = None
+    _seen_at: float = 0.0
+    """What `elapsed` said when we saw that instant."""
+    _doubted: tuple[datetime, float] | None = None
+    """The first of the readings that we doubt, and what `elapsed` said."""
     _holding: bool = False
 
     def tick(self) -> int:
@@ -80,6 +90,8 @@ class Runner:
             BrokenInvariantError: If a job found the books wrong: nothing more may run.
         """
         now = self._now()
+        if now is None:
+            return 0
         sessions = [
             (job, job.when)
             for job in self.timetable
@@ -90,7 +102,8 @@ class Runner:
         for job, when in sessions:
             self._quiet_until.pop(job.name, None)
             ran += self._run_sessions(job, when, now)
-        return ran + self._run_intervals(self._now(), None)
+        later = self._now()
+        return ran + (self._run_intervals(later, None) if later is not None else 0)
 
     def run(self, job: Job, slot: Slot, *, again: bool = False) -> bool:
         """Run one job for one slot by hand if it may be claimed; return whether it ran to its end.
@@ -284,14 +297,29 @@ class Runner:
             for name, slot, state in ended:
                 runs.finish(session, name, slot, lease, state)
 
-    def _now(self) -> datetime:
-        """Return the instant; a clock that went back makes us look at every job again."""
+    def _now(self) -> datetime | None:
+        """Return the instant, or None while a leap of the clock is doubted.
+
+        One wrong reading a year ahead would use up a year of sessions, and let every job of a few
+        seconds wait for a year. A clock that went back makes us look at every job again.
+        """
         now = self.runtime.clock.now()
+        passed = self.elapsed() if self.elapsed is not None else 0.0
+        if self.elapsed is not None and self._is_doubtful(now, passed):
+            return None
         if self._seen is not None and now < self._seen:
             self._quiet_until.clear()
             self._clear_until.clear()
-        self._seen = now
+        self._seen, self._seen_at, self._doubted = now, passed, None
         return now
+
+    def _is_doubtful(self, now: datetime, passed: float) -> bool:
+        if self._seen is None or _ahead(now, passed, self._seen, self._seen_at) <= _JUMP_MAX:
+            return False
+        if self._doubted is None or abs(_ahead(now, passed, *self._doubted)) > _JUMP_MAX:
+            self._doubted = now, passed
+            logs.event(LOG, "clock.jumped", instant=iso_instant(to_micros(now)))
+        return timedelta(seconds=passed - self._doubted[1]) < _BELIEVED_AFTER
 
     def _lease(self, now: datetime) -> Lease:
         return Lease(self.owner, to_micros(now), to_micros(now - LEASE), to_micros(now - RETRY))
@@ -312,3 +340,8 @@ class Runner:
                         runs.beat(session, self.owner, to_micros(self.runtime.clock.now()))
                 except Exception as error:  # noqa: BLE001 - the next beat may come through
                     logs.failure(LOG, "job.heartbeat_failed", error)
+
+
+def _ahead(now: datetime, passed: float, then: datetime, passed_then: float) -> timedelta:
+    """Return how much more the clock moved than time passed."""
+    return now - then - timedelta(seconds=passed - passed_then)

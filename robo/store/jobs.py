@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
+from robo.core.clock import iso_instant
 from robo.core.errors import ConfigError
 from robo.core.ids import child_id
 from robo.store.columns import STRICT, integer, one_of, text
@@ -34,6 +35,7 @@ class JobRunRow(SQLModel, table=True):
 
 EVERY: Final = "every"
 """The slot of a job that runs every few seconds: one row; `detail` holds the last instant."""
+_WRONG_AHEAD_MICROS: Final = 86_400_000_000
 
 
 class JobFailureRow(SQLModel, table=True):
@@ -158,7 +160,8 @@ def claim_every(
     """Return whether this process may run a job of every few seconds for an instant.
 
     An instant that is not after the last one is refused: it ran, or the clock went back. By hand
-    the last one may run `again`.
+    the last one may run `again`. A last one more than a day ahead came from a clock that was wrong:
+    it must not stop the job until that day.
     """
     return _claim(
         session,
@@ -168,6 +171,7 @@ def claim_every(
         "claimed_at = excluded.claimed_at, heartbeat_at = excluded.heartbeat_at, "
         "finished_at = NULL, detail = excluded.detail "
         "WHERE (job_run.detail < excluded.detail "
+        "OR job_run.detail > ? "
         "OR (? = 1 AND job_run.detail = excluded.detail)) "
         "AND (job_run.state <> 'running' OR job_run.heartbeat_at < ?)",
         (
@@ -177,6 +181,7 @@ def claim_every(
             lease.at,
             lease.at,
             instant,
+            iso_instant(lease.at + _WRONG_AHEAD_MICROS),
             int(again),
             lease.dead_before,
         ),
