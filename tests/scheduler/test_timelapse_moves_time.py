@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import funds
 import pytest
 from world import World, make_world
 
@@ -13,6 +14,7 @@ from robo.core.clock import from_micros, iso_instant, to_micros
 from robo.core.errors import ConfigError, ConflictError, InvalidInputError
 from robo.core.market_calendar import MarketCalendar
 from robo.runtime import SystemClock
+from robo.services import funding
 from robo.store import jobs
 from robo.store.database import connect
 from robo.store.schema import upgrade
@@ -102,6 +104,35 @@ def test_a_job_that_fails_ends_it_and_the_next_one_goes_on_from_there(
     assert len(world.balances(account).holdings_nanos) == 10
     assert slots(world, "mark-day")[-2:] == ["2026-03-02", "2026-03-03"]
     assert world.findings() == []
+
+
+def test_a_week_of_a_recurring_plan_is_one_deposit_and_the_same_week_again_is_nothing(
+    world: World, lapse: Timelapse
+) -> None:
+    account = funds.investor(world)
+    link = funds.link_of(world, account)
+    policy = world.runtime.policy
+    funding.create_plan(world.db, world.clock, policy, "pln_1", account, link, 25_00, "weekly", 2)
+
+    passed = lapse.pass_until(date(2026, 3, 8))
+    after = rows(world)
+    again = Timelapse(world.runtime, world.clock).pass_until(date(2026, 3, 8))
+
+    assert (passed.sessions, again.sessions) == (5, 0)
+    assert after["deposit"] == 1
+    assert after["orders"] >= 10
+    assert rows(world) == after
+    assert world.findings() == []
+
+
+def rows(world: World) -> dict[str, int]:
+    tables = ("deposit", "transfer", "orders", "fill", "lot", "event", "job_run")
+    with world.db.read() as session:
+        connection = session.connection()
+        return {
+            table: int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+            for table in tables
+        }
 
 
 def test_two_processes_cannot_move_the_clock_at_once(world: World, lapse: Timelapse) -> None:
