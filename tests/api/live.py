@@ -15,6 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from story import BANK_NUMBER, BASKET, PASSWORD, ROUTING, example
+
 from robo.config import environment
 
 _PORTS = (20_000, 30_000)
@@ -36,11 +38,23 @@ class Reply:
 
 
 @dataclass
+class Investor:
+    """Somebody who may deposit."""
+
+    email: str
+    token: str
+    customer_id: str
+    account_id: str
+    link_id: str
+
+
+@dataclass
 class Live:
     """A running server."""
 
     port: int
     log: Path
+    state: Path
 
     @property
     def url(self) -> str:
@@ -66,6 +80,37 @@ class Live:
         reply = self.send(method, path, body, token=token)
         assert 200 <= reply.status < 300, (method, path, reply)
         return reply.json() if reply.body else None
+
+    def log_in(self, email: str) -> Any:
+        return self.must("POST", "/v1/sessions", {"email": email, "password": PASSWORD})
+
+    def investor(self, email: str) -> "Investor":
+        """Sign up, enrol, open an account and link a bank."""
+        self.must("POST", "/v1/customers", {"email": email, "password": PASSWORD})
+        session = self.log_in(email)
+        token, customer = session["access_token"], session["customer_id"]
+
+        def must(method: str, path: str, body: Any = None) -> Any:
+            return self.must(method, path, body, token=token)
+
+        mine = f"/v1/customers/{customer}"
+        must("GET", f"{mine}/agreements/form_crs")
+        must("PUT", f"{mine}/profile", example("profile"))
+        must("POST", f"{mine}/answers", {"answers": example("answers")})
+        documents = must("GET", f"{mine}/agreements")["items"]
+        for one in documents:
+            must("GET", f"{mine}/agreements/{one['id']}")
+        signed = [
+            {"agreement_id": one["id"], "version": one["version"], "sha256": one["sha256"]}
+            for one in documents
+            if one["action"] == "accept"
+        ]
+        must("POST", f"{mine}/acceptances", {"acceptances": signed})
+        opening = {"customer_id": customer, "kind": "individual", "basket_id": BASKET}
+        account = must("POST", "/v1/accounts", opening)["id"]
+        numbers = {"routing_number": ROUTING, "account_number": BANK_NUMBER}
+        link = must("POST", f"{mine}/bank-links", numbers)["id"]
+        return Investor(email, token, customer, account, link)
 
     def raw(self, *parts: bytes, seconds: float = 10, shut: bool = True) -> bytes:
         """Send bytes as they are, and return everything that comes back until it is over.
@@ -114,7 +159,7 @@ def serving(folder: Path, **more: str) -> Iterator[Live]:
     with log.open("wb") as sink:
         process = subprocess.Popen((*robo, "web"), env=merged, stdout=sink, stderr=sink)
         try:
-            live = Live(int(settings["ROBO_PORT"]), log)
+            live = Live(int(settings["ROBO_PORT"]), log, folder / "state")
             _wait_for(live, process)
             yield live
         finally:

@@ -9,11 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 from live import Live, Reply, serving
-from story import BANK_NUMBER, BASKET, PASSWORD, ROUTING, example
 
 HEAD = b"Host: 127.0.0.1\r\nConnection: close\r\n"
 JSON = b"Content-Type: application/json\r\n"
@@ -122,37 +120,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def investor(live: Live) -> dict[str, str]:
-    """Sign up, enrol and link a bank, over HTTP; return ids and token."""
-    email = {"email": "socket@example.com", "password": PASSWORD}
-    live.must("POST", "/v1/customers", email)
-    session = live.must("POST", "/v1/sessions", email)
-    token, customer = session["access_token"], session["customer_id"]
-
-    def must(method: str, path: str, body: Any = None) -> Any:
-        return live.must(method, path, body, token=token)
-
-    mine = f"/v1/customers/{customer}"
-    must("GET", f"{mine}/agreements/form_crs")
-    must("PUT", f"{mine}/profile", example("profile"))
-    must("POST", f"{mine}/answers", {"answers": example("answers")})
-    documents = must("GET", f"{mine}/agreements")["items"]
-    for one in documents:
-        must("GET", f"{mine}/agreements/{one['id']}")
-    signed = [
-        {"agreement_id": one["id"], "version": one["version"], "sha256": one["sha256"]}
-        for one in documents
-        if one["action"] == "accept"
-    ]
-    must("POST", f"{mine}/acceptances", {"acceptances": signed})
-    opening = {"customer_id": customer, "kind": "individual", "basket_id": BASKET}
-    account = must("POST", "/v1/accounts", opening)["id"]
-    numbers = {"routing_number": ROUTING, "account_number": BANK_NUMBER}
-    link = must("POST", f"{mine}/bank-links", numbers)["id"]
-    return {"token": token, "account": account, "link": link}
-
-
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_server_answers_or_hangs_up(live: Live, name: str) -> None:
     got = live.raw(REQUESTS[name])
@@ -200,17 +167,18 @@ def test_half_requests_do_not_shut_others_out_for_long(live: Live) -> None:
 
 
 def test_one_key_sent_to_two_processes_at_once_has_one_effect(
-    live: Live, investor: dict[str, str]
+    live: Live,
 ) -> None:
-    path = f"/v1/accounts/{investor['account']}/deposits"
-    body = {"bank_link_id": investor["link"], "amount": "12.34"}
+    me = live.investor("socket@example.com")
+    path = f"/v1/accounts/{me.account_id}/deposits"
+    body = {"bank_link_id": me.link_id, "amount": "12.34"}
     replies: list[Reply] = []
     start = threading.Barrier(8)
 
     def ask() -> None:
         start.wait()
         for _ in range(200):
-            reply = live.send("POST", path, body, token=investor["token"], key="the-same-key")
+            reply = live.send("POST", path, body, token=me.token, key="the-same-key")
             if reply.status != 409:
                 replies.append(reply)
                 return
@@ -222,14 +190,12 @@ def test_one_key_sent_to_two_processes_at_once_has_one_effect(
         thread.start()
     for thread in threads:
         thread.join()
-    other = live.send(
-        "POST", path, {**body, "amount": "12.35"}, token=investor["token"], key="the-same-key"
-    )
+    other = live.send("POST", path, {**body, "amount": "12.35"}, token=me.token, key="the-same-key")
 
     assert [reply.status for reply in replies] == [201] * 8
     assert len({reply.body for reply in replies}) == 1
     assert (other.status, other.json()["code"]) == (409, "idempotency_mismatch")
-    listed = live.must("GET", path, token=investor["token"])["items"]
+    listed = live.must("GET", path, token=me.token)["items"]
     assert [one["amount"] for one in listed] == ["12.34"]
 
 
