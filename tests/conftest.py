@@ -1,7 +1,5 @@
 """Fixtures that every kind of test shares: a real calendar, a still clock, a plug-in context."""
 
-import contextlib
-import secrets
 import tempfile
 import warnings
 from collections import Counter
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import exchange_calendars
 import pytest
+from databases import fresh_postgres
 from hypothesis import settings
 
 from robo.core.clock import Clock, FixedClock
@@ -112,21 +111,6 @@ def postgres_url() -> Iterator[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             server.cleanup()
-
-
-@contextlib.contextmanager
-def fresh_postgres(url: str) -> Iterator[str]:
-    """Yield the URL of a new, empty database of a server; it is dropped afterwards."""
-    import psycopg
-
-    name = f"t_{secrets.token_hex(6)}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # our own name
-        try:
-            head, _, options = url.partition("?")
-            yield f"{head.rpartition('/')[0]}/{name}?{options}"
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

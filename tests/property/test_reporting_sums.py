@@ -1,5 +1,6 @@
 """Whatever is held and at whatever price: a portfolio's cents and ppm add up exactly."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from robo.core.money import PPM, notional_cents
 from robo.services.reporting.pricing import PriceBoard
-from robo.services.reporting.valuing import Cash, Holding, _day_change, _view
+from robo.services.reporting.valuing import Cash, Holding, _day_change, _view, _weights
 from robo.store.views import Flows, Following, LotSum
 
 ACCOUNT = Following("acc", "firm", "cus", "individual", "open", 1, None, "slv", "", "tgt", "v")
@@ -58,7 +59,12 @@ flows = st.builds(Flows, amounts, amounts, amounts, amounts, amounts)
 @settings(deadline=None)
 @given(st.lists(holdings(), max_size=30), cash(), flows)
 def test_everything_adds_up(held: list[Holding], money: Cash, moved: Flows) -> None:
-    view = _view(ACCOUNT, BOARD, held, money, moved)
+    *weights, cash_ppm = _weights([h.value_cents for h in held], money.total_cents)
+    held = [
+        replace(h, weight_ppm=weight, drift_ppm=weight - h.target_ppm)
+        for h, weight in zip(held, weights, strict=True)
+    ]
+    view = _view(ACCOUNT, BOARD, held, money, cash_ppm, moved)
 
     assert view.nav_cents == sum(h.value_cents for h in view.holdings) + view.cash.total_cents
     total = sum(h.weight_ppm for h in view.holdings) + view.cash_ppm

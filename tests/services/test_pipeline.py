@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import fresh_postgres
+from databases import fresh_postgres
 from world import World, make_world
 
 from robo.core.errors import ConflictError, InsufficientFundsError, RefusedError, RestrictedError
