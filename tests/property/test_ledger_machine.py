@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from robo.core.errors import InsufficientFundsError
 from robo.core.ids import AccountId, FirmId, SecurityId, child_id
 from robo.core.money import INT64_MAX
-from robo.ledger import recipes
+from robo.ledger import chart, recipes
 from robo.ledger.entries import Transfer, chain_of, fold
 from robo.store import chains, ledger
 from robo.store.database import Database
@@ -155,6 +155,18 @@ class LedgerMachine(RuleBasedStateMachine):
             for transfer in getattr(recipes, name)(self.accounts[place], cents, self.cause())
         ]
         self.post(made, FirmId("firm_a"))
+
+    @rule(place=places, over=st.integers(0, 1))
+    def all_there_is_or_one_more(self, place: int, over: int) -> None:
+        account = self.accounts[place]
+        cents = self.money[chart.cash(account), chart.USD] + over
+        if cents:
+            self.post(recipes.promise_withdrawal(account, cents, self.cause()), FirmId("firm_a"))
+        for security in (SecurityId(1), SecurityId(2)):
+            nanos = self.money[chart.holdings(account), chart.shares(security)] + over
+            if nanos:
+                out = recipes.shares_out(account, security, nanos, self.cause())
+                self.post(out, FirmId("firm_b"))
 
     @rule(data=st.data())
     def use_an_id_again(self, data: st.DataObject) -> None:

@@ -78,6 +78,11 @@ class DeskMachine(RuleBasedStateMachine):
         self.paid_in: dict[AccountId, int] = defaultdict(int)
         self.alive = [1, 2, 3, 4]
         self.steps = 0
+        for place, account in enumerate(self.accounts):
+            self.pay_in(place, 300_00 + place)
+            trades = [Trade(s, Reason.BUY_NEW_NAME, buy_cents=70_00 + s) for s in self.alive]
+            desk.plan({account: trades}, self.step())
+        self.fill_everything(9_870_000)
 
     def step(self) -> str:
         self.steps += 1
@@ -164,6 +169,26 @@ class DeskMachine(RuleBasedStateMachine):
                 order.notional_cents - order.filled_cents, price
             ):
                 made.fill_at(order.client_id, price)
+
+    @rule(price=PRICES)
+    def fill_everything(self, price: int) -> None:
+        """A good hour: all that is planned is sent, filled and booked."""
+        self.desk.broker.answers, self.desk.broker.vanish = [], 0
+        self.desk.send()
+        for order in self.working():
+            if order.nanos is not None or nanos_for_cents(order.notional_cents or 0, price):
+                self.desk.broker.fill_at(order.client_id, price)
+        self.desk.collect()
+
+    @rule(place=places, data=st.data(), part=st.integers(20, 100), price=PRICES)
+    def buy_at_once(self, place: int, data: st.DataObject, part: int, price: int) -> None:
+        self.buy(place, data, part, hold=data.draw(st.booleans()))
+        self.fill_everything(price)
+
+    @rule(place=places, data=st.data(), part=st.integers(1, 100), price=PRICES)
+    def sell_at_once(self, place: int, data: st.DataObject, part: int, price: int) -> None:
+        self.sell(place, data, part)
+        self.fill_everything(price)
 
     @rule(
         data=st.data(),

@@ -3,7 +3,7 @@
 import json
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from robo.core.money import (
@@ -64,6 +64,10 @@ big = st.integers(-(10**40), 10**40) | st.integers(-20, 20)
 roundings = st.sampled_from(["half_away", "down", "up"])
 
 
+@example(1, 2, "half_away")
+@example(-3, 2, "half_away")
+@example(5 * 10**29, 10**30, "half_away")
+@example(5 * 10**29 - 1, 10**30, "half_away")
 @given(big, st.integers(1, 10**30) | st.integers(1, 8), roundings)
 def test_a_ratio_is_rounded_as_fractions_say(top: int, bottom: int, rounding) -> None:
     assert round_ratio(top, bottom, rounding) == rounded(Fraction(top, bottom), rounding)
