@@ -8,6 +8,36 @@ Notation, the same in every module of the optimizer:
   `w` the benchmark, x = h - w, b >= 0 bought, s >= 0 sold by lot, t = b - sum(s), c cash.
 * `tau` is the tax of selling a lot, per dollar sold; `kappa` the cost per dollar traded.
 
+What a plan of one account must do, and what it costs. V = cash + shares at market, unrounded:
+
+* A lot is q = its worth / V, with g = 1 - basis / worth its gain per dollar. It can be sold
+  unless its name has `NEVER_SELL`, it is blocked, or g < 0 under `NEVER_SELL_AT_LOSS`.
+* h_i = h0_i + b_i - sum of its s, and h_i stays within [lower, upper] (no bound: [0, inf)), at
+  exactly 0 under `NEVER_OWN`; hard. Active bounds |h - w| <= cap give way: each is moved to the
+  nearest holding that rules, masks and hard bounds let the account reach.
+* c = c0 + sum (1 - kappa) s - sum (1 + kappa) b >= 0, hard; pi |c - c*| is paid.
+* A name is not bought while a lot of it with g < 0 is sold. Selling and buying one name at
+  once is for `REALISE` only, and only where no minimum trade and no theta is set.
+* A purchase is 0 or at least the minimum trade; what is sold of a name is 0, at least the
+  minimum, or all of it. theta is paid per name bought or sold, phi per name with h0 = 0 < h.
+* sum over names of b + s <= turnover cap; TE <= cap; rows; all hard (rows where priced: soft).
+* Gain budget: sum g s over all lots but those under `NEVER_OWN` (sales we do not choose) stays
+  within room = max(0, budget - year_short - year_long) / V. Hard, except with `REALISE`, where
+  each dollar beyond costs the long rate and what it was credited with.
+* Cost: lambda/2 TE^2 + sum tau s + sum kappa (b + s) - alpha'h + pi |c - c*| + theta, phi,
+  priced rows and budget; TE^2 = |X'(h - w)|^2 + sum d (h - w)^2.
+
+tau, per dollar sold (r the short or the long rate, back = recapture x long rate):
+
+* `HARVEST`, no netting: r g for g >= 0, plus (short - long) g where a short lot waits;
+  (r - back) g for g < 0. `NEUTRAL`: the same, 0 for g < 0. Lots under `NEVER_OWN` as `HARVEST`.
+* `REALISE`: -back g, for gains and losses alike.
+* `HARVEST` with netting: tau keeps the waiting and -back g, and r g gives way to the tax of the
+  year T(S, L) - T(S0, L0): S0, L0 what the year has, S, L with the plan's short and long gains.
+  T = short S + long L where both are gains; where one is a loss and S + L >= 0, the other's
+  rate times S + L; where S + L < 0, the loss saves the ordinary rate up to the limit, and carry
+  x long rate beyond it (never more than the ordinary rate). Other modes do not net.
+
 The border is exact: cents, nanoshares and micro-dollars come in and go out (HOUSE law 3);
 floats carry only dimensionless numbers in between. Nothing here knows a database, a clock or a
 tax table: rates, holding periods and masks are handed in.
@@ -162,7 +192,7 @@ class Accounts:
     lot_is_long: BoolArray
     """Shape (L,): held long enough for the long-term rate today."""
     lot_is_blocked: BoolArray
-    """Shape (L,): this lot may not be sold at a loss, or at all if it has no loss to bar."""
+    """Shape (L,): this lot may not be sold."""
     lot_wait: BoolArray
     """Shape (L,): turns long-term soon, so a gain waits: its tax counts the rate saved."""
     rule: ByteArray
@@ -203,7 +233,7 @@ class Solution:
     buy_cents: IntArray
     """Shape (T,): notional to buy, before costs; 0 for a sale."""
     sell_nanos: IntArray
-    """Shape (T,): shares to sell; 0 for a purchase."""
+    """Shape (T,): shares to sell; 0 for a purchase. Both only where `REALISE` sells and rebuys."""
     lot_sold_nanos: IntArray
     """Shape (L,), aligned with the problem's lots: how much of each to sell."""
     objective: FloatArray
