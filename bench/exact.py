@@ -7,7 +7,8 @@ tolerances are absolute:
 
     min r + tax + sum kappa (b + s) + pi (c+ + c-) + row prices + theta, phi counts - alpha'h
     s.t. r >= lambda/2 (|y|^2 + sum d x^2),  y = X'x,  x = h0 + b - sum s - w
-         b_i <= M zb_i,  sum s_i <= u_i zs_i,  zb_i + zs_i <= 1      (one direction a name)
+         b_i <= M zb_i,  sum s_i <= u_i zs_i,  zb_i + zs_i <= 1      (one direction a name,
+         or for who seeks gains: no purchase of what is sold at a loss)
          b_i >= m zb_i,  sum s_i >= min(m, h0_i) zs_i                (minimum trade or close)
 
 The tax of netting short against long is linear in each of five regions of (A, B); each region is
@@ -128,6 +129,7 @@ class Model:
         self.scip.hideOutput()
         self.scip.setParam("limits/time", seconds)
         self.scip.setParam("limits/gap", gap)
+        self.scip.setParam("numerics/feastol", 1e-8)
         self.scip.setParam("randomization/randomseedshift", 7)
         self.cost: list[Any] = []
         market = account.problem.market
@@ -149,20 +151,25 @@ class Model:
         self.bought, self.sale, self.holding = [], [], []
         self.buys, self.sells = [], []
         least = account.want("trade_min_cents") * SCALE
+        upper = account.want_row("upper_ppm")
         for i in self.names:
             lots = [lot for lot, name in enumerate(account.lot_name) if name == i]
             sale = pyscipopt.quicksum(self.sold[lot] for lot in lots)
             usable = sum(account.lot_worth[lot] * SCALE for lot in lots if account.lot_free[lot])
             held = account.held[i] * SCALE
+            most = total if upper is None else min(total, max(upper[i] * SCALE - held, 0.0))
             may_buy = not account.rule[i] & (Rule.NEVER_BUY | Rule.NEVER_OWN)
-            buy = self.scip.addVar(lb=0, ub=total if may_buy else 0.0)
+            buy = self.scip.addVar(lb=0, ub=most if may_buy else 0.0)
             is_buy = self.scip.addVar(vtype="B", ub=float(may_buy))
             closes = all(account.lot_free[lot] for lot in lots)
             may_sell = usable > 0 and (usable >= least or closes)
             is_sell = self.scip.addVar(vtype="B", ub=float(may_sell))
-            self.scip.addCons(buy <= total * is_buy)
+            self.scip.addCons(buy <= most * is_buy)
             self.scip.addCons(sale <= usable * is_sell)
-            self.scip.addCons(is_buy + is_sell <= 1)
+            if account.want("mode") == TaxMode.REALISE:
+                self._no_wash(lots, is_buy, usable)
+            else:
+                self.scip.addCons(is_buy + is_sell <= 1)
             if least > 0:
                 self.scip.addCons(buy >= least * is_buy)
                 self.scip.addCons(sale >= min(least, held) * is_sell)
@@ -171,6 +178,13 @@ class Model:
             self.buys.append(is_buy)
             self.sells.append(is_sell)
             self.holding.append(held + buy - sale)
+
+    def _no_wash(self, lots: list[int], is_buy: Any, usable: float) -> None:
+        """Let a gain be bought back, which a customer who seeks gains may, but never a loss."""
+        lossy = [lot for lot in lots if self.account.lot_gain[lot] < 0]
+        if lossy:
+            loss = pyscipopt.quicksum(self.sold[lot] for lot in lossy)
+            self.scip.addCons(loss <= usable * (1 - is_buy))
 
     def _bounds(self) -> None:
         account = self.account
@@ -190,6 +204,8 @@ class Model:
                     if name == i and not free
                 )
                 most = account.held[i] if account.rule[i] & Rule.NEVER_BUY else np.inf
+                least = least if lower is None else max(least, lower[i])
+                most = most if upper is None else min(most, upper[i])
                 low = min(max(benchmark[i] - width, 0, least), most)
                 high = min(max(benchmark[i] + width, least), most)
                 self.scip.addCons(self.holding[i] >= low * SCALE)
@@ -296,15 +312,20 @@ class Model:
                 lot_sold=nothing,
             )
         best = self.scip.getBestSol()
-        value = [self.scip.getSolVal(best, variable) / SCALE for variable in self.bought]
-        sold = [self.scip.getSolVal(best, variable) / SCALE for variable in self.sold]
+        # What a binary forbids is zero; SCIP leaves its tolerance times the bound.
+        buys = np.array([self.scip.getSolVal(best, variable) > 0.5 for variable in self.buys])
+        sells = np.array([self.scip.getSolVal(best, variable) > 0.5 for variable in self.sells])
+        value = np.array([self.scip.getSolVal(best, variable) for variable in self.bought])
+        sold = np.array([self.scip.getSolVal(best, variable) for variable in self.sold])
+        name = np.array(self.account.lot_name, dtype=np.int64)
+        barred = ~sells[name] | (buys[name] & (self.account.lot_gain < 0))
         return Exact(
             feasible=True,
             closed=status in {"optimal", "gaplimit"},
             objective=self.scip.getSolObjVal(best) / SCALE,
             bound=self.scip.getDualbound() / SCALE,
-            bought=np.array(value),
-            lot_sold=np.array(sold),
+            bought=np.where(buys, value, 0.0) / SCALE,
+            lot_sold=np.where(barred, 0.0, sold) / SCALE,
         )
 
 
@@ -360,6 +381,12 @@ def _waits(account: Account, lot: int) -> bool:
     return late and bool(account.lot_gain[lot] > 0)
 
 
+def _room(account: Account) -> float:
+    """Return what the gain budget leaves after the year so far, in basis points."""
+    year = account.want("year_short_cents") + account.want("year_long_cents")
+    return max(account.want("gain_budget_cents") - year, 0.0) * SCALE
+
+
 def _lot_by_lot(model: Model, mode: int) -> None:
     account = model.account
     short, long, back = _rates(account)
@@ -372,14 +399,14 @@ def _lot_by_lot(model: Model, mode: int) -> None:
         else:
             tau = rate * gain + _waits(account, lot) * max(short - long, 0.0) * gain
         model.cost.append(tau * model.sold[lot])
-    budget = account.want("gain_budget_cents") * SCALE
-    if budget < 0:
+    if account.want("gain_budget_cents") < 0:
         return
+    budget = _room(account)
     chosen = model.gain(lambda lot: not _forced(account, lot))
     if mode == TaxMode.REALISE:
         over = model.scip.addVar(lb=0)
         model.scip.addCons(over >= chosen - budget)
-        model.cost.append(short * over)
+        model.cost.append((long + back) * over)
     else:
         model.scip.addCons(chosen <= budget)
 
@@ -391,7 +418,7 @@ def _region(account: Account, number: int) -> Build:
     second = account.want("year_long_cents") * SCALE
     limit = account.want("ordinary_limit_cents") * SCALE
     ordinary = account.want("ordinary_rate_ppm")
-    later = account.want("carry_ppm") * long
+    later = min(account.want("carry_ppm") * long, ordinary)
 
     def build(model: Model) -> None:
         a = first + model.gain(lambda lot: not account.lot_long[lot])
@@ -419,9 +446,9 @@ def _region(account: Account, number: int) -> Build:
                 model.cost.append(-back * gain * model.sold[lot])
             elif _waits(account, lot):
                 model.cost.append(max(short - long, 0.0) * gain * model.sold[lot])
-        budget = account.want("gain_budget_cents") * SCALE
-        if budget >= 0:
-            model.scip.addCons(model.gain(lambda lot: not _forced(account, lot)) <= budget)
+        if account.want("gain_budget_cents") >= 0:
+            chosen = model.gain(lambda lot: not _forced(account, lot))
+            model.scip.addCons(chosen <= _room(account))
 
     return build
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from robo.portfolio import positions as positions_of
-from robo.portfolio.plans import ZERO, Outcome, chosen_gain, gain_budget, row_excess
+from robo.portfolio.plans import ZERO, Outcome, chosen_gain, gain_room, row_excess
 from robo.portfolio.positions import PPM, Positions
 from robo.portfolio.problem import HARD, FloatArray, IntArray, Problem, Rule, Solution, TaxMode
 
@@ -83,11 +83,11 @@ def _money(
     wants = problem.wants
     yield Breach.NEGATIVE_CASH, -state.cash
     if wants.turnover_max_ppm is not None:
-        used = np.abs(state.trade).sum(axis=1)
+        used = (state.bought + state.sold).sum(axis=1)
         yield Breach.TURNOVER, used - wants.turnover_max_ppm * PPM
     if wants.tracking_error_max_ppm is not None:
         yield Breach.TRACKING_ERROR, state.tracking_error - wants.tracking_error_max_ppm * PPM
-    over = chosen_gain(where, state.lot_sold) - gain_budget(problem, where)
+    over = chosen_gain(where, state.lot_sold) - gain_room(problem, where)
     hard = problem.taxes.mode != TaxMode.REALISE
     yield Breach.GAIN_BUDGET, np.where(hard, over, 0.0)
     if wants.rows is not None:
@@ -116,7 +116,9 @@ def _names(
     yield Breach.NEVER_BUY, np.where(where.has(Rule.NEVER_BUY), state.bought, 0.0)
     yield Breach.NEVER_OWN, np.where(where.has(Rule.NEVER_OWN), held, 0.0)
     yield Breach.BOUGHT_WHAT_IT_SOLD_AT_LOSS, np.minimum(lossy, state.bought)
-    yield Breach.BOUGHT_AND_SOLD, np.minimum(state.sold - lossy, state.bought)
+    both = np.minimum(state.sold - lossy, state.bought)
+    seeks = (problem.taxes.mode == TaxMode.REALISE)[:, None]  # a gain may be bought back
+    yield Breach.BOUGHT_AND_SOLD, np.where(seeks, 0.0, both)
     yield Breach.ACTIVE_CAP, np.maximum(held - high, low - held)
     if wants.upper_ppm is not None:
         yield Breach.UPPER, held - wants.upper_ppm * PPM
@@ -124,11 +126,10 @@ def _names(
         yield Breach.LOWER, wants.lower_ppm * PPM - held
     if wants.trade_min_cents is not None:
         least = (wants.trade_min_cents / _unit(where))[:, None]
-        moved = np.abs(state.trade)
-        idle = moved <= ZERO
-        closed = (state.trade < 0) & (held <= ZERO)
-        # To be mended a trade must be dropped or raised, whichever is less.
-        yield Breach.SMALL_TRADE, np.where(idle | closed, 0.0, np.minimum(least - moved, moved))
+        for moved, closes in ((state.bought, False), (state.sold, True)):
+            idle = (moved <= ZERO) | (closes & (held - state.bought <= ZERO))
+            # To be mended an order must be dropped or raised, whichever is less.
+            yield Breach.SMALL_TRADE, np.where(idle, 0.0, np.minimum(least - moved, moved))
 
 
 def _listed(
@@ -191,11 +192,12 @@ def _landed_trades(problem: Problem, solution: Solution, where: Positions) -> It
     least = np.zeros(name.size, dtype=object)
     if problem.wants.trade_min_cents is not None:
         least = problem.wants.trade_min_cents[trader].astype(object)
+    seeks = problem.taxes.mode[trader] == TaxMode.REALISE
     amount = buy.astype(object) * _MICROCENTS + _worth(problem, solution)
     closed = (sell > 0) & (left[trader, name] == 0)
     for breach, bad in (
         (Breach.NEGATIVE_BUY, (buy < 0) | (sell < 0)),
-        (Breach.BOUGHT_AND_SOLD, (buy > 0) & (sell > 0)),
+        (Breach.BOUGHT_AND_SOLD, (buy > 0) & (sell > 0) & ~seeks),
         (Breach.BOUGHT_WHAT_IT_SOLD_AT_LOSS, (buy > 0) & (lossy[trader, name] > 0)),
         (Breach.NEVER_BUY, (buy > 0) & no_buy),
         (Breach.SMALL_TRADE, (amount < least * _MICROCENTS) & ~closed),

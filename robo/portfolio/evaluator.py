@@ -9,9 +9,11 @@ and every term is shown before (no trade) and after. Where short and long gains 
 A and B the year's net short and long gain and n = A + B, the year's tax is
 
     n >= 0: rS A + rL B if both >= 0; rS n if B < 0; rL n if A < 0
-    n < 0:  -rO min(-n, limit) - carry rL max(-n - limit, 0)
+    n < 0:  -rO min(-n, limit) - min(carry rL, rO) max(-n - limit, 0)
 
-and the plan's tax is its change. Losses that are carried count at the long-term rate.
+and the plan's tax is its change. Losses that are carried count at the long-term rate. A
+customer who seeks gains earns what a higher basis saves later, and pays the long-term rate for
+gains beyond the budget.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from robo.portfolio.plans import (
     Plan,
     chosen_gain,
     continuous,
-    gain_budget,
+    gain_room,
     landed,
     outcome,
     row_excess,
@@ -70,7 +72,7 @@ class Terms:
     alpha: FloatArray
     """-alpha'h: an expected gain is negative."""
     trades: FloatArray
-    """theta for each name traded."""
+    """theta for each purchase and each sale."""
     lines: FloatArray
     """phi for each name newly held."""
 
@@ -92,7 +94,7 @@ class Evaluation:
     """Annual, shape (A,)."""
     tracking_error: FloatArray
     turnover: FloatArray
-    """sum |t|, shape (A,)."""
+    """Bought and sold, shape (A,)."""
     cash: FloatArray
     """c after the plan, shape (A,)."""
     net_gain: FloatArray
@@ -128,7 +130,7 @@ def evaluate(problem: Problem, plan: Plan, tolerance: ArrayLike = TOLERANCE) -> 
         after=_terms(problem, where, done),
         tracking_error_before=nothing.tracking_error,
         tracking_error=done.tracking_error,
-        turnover=np.abs(done.trade).sum(axis=1),
+        turnover=(done.bought + done.sold).sum(axis=1),
         cash=done.cash,
         net_gain=where.per_account(where.lot_gain * plan.lot_sold),
         violations=tuple(breaches.find(problem, where, done, tolerance)),
@@ -148,7 +150,7 @@ def cent_tolerance(problem: Problem, solution: Solution) -> FloatArray:
 def _terms(problem: Problem, where: Positions, state: Outcome) -> Terms:
     wants = problem.wants
     worth = where.value_cents > 0
-    traded = (np.abs(state.trade) > ZERO) | (state.sold > ZERO)
+    traded = (state.bought > ZERO).astype(np.float64) + (state.sold > ZERO)
     new = (where.held <= 0) & (state.holding > ZERO)
     alpha = np.zeros(worth.size)
     if wants.alpha is not None:
@@ -166,7 +168,7 @@ def _terms(problem: Problem, where: Positions, state: Outcome) -> Terms:
         wants.cash_price_ppm * PPM * idle,
         _row_charge(problem, state),
         alpha,
-        per_count(wants.trade_cost_ppm, traded.astype(np.float64)),
+        per_count(wants.trade_cost_ppm, traded),
         per_count(wants.new_line_ppm, new.astype(np.float64)),
     )
     return Terms(*(np.where(worth, part, 0.0) for part in parts))
@@ -183,8 +185,10 @@ def year_tax(problem: Problem, short: FloatArray, long: FloatArray) -> FloatArra
     both = short_rate * short + long_rate * long
     owed = np.where((short >= 0) & (long >= 0), both, rate * net)
     now = np.minimum(-net, limit)
-    later = taxes.carry_ppm * PPM * long_rate * np.maximum(-net - limit, 0.0)
-    return np.where(net >= 0, owed, -taxes.ordinary_rate_ppm * PPM * now - later)
+    ordinary = taxes.ordinary_rate_ppm * PPM
+    later = np.minimum(taxes.carry_ppm * PPM * long_rate, ordinary)
+    saved = ordinary * now + later * np.maximum(-net - limit, 0.0)
+    return np.where(net >= 0, owed, -saved)
 
 
 def _tax(problem: Problem, where: Positions, lot_sold: FloatArray) -> FloatArray:
@@ -192,8 +196,9 @@ def _tax(problem: Problem, where: Positions, lot_sold: FloatArray) -> FloatArray
     taxes = problem.taxes
     plain = where.per_account(positions_of.lot_taxes(problem, where) * lot_sold)
     seeks = taxes.mode == TaxMode.REALISE
-    over = np.maximum(chosen_gain(where, lot_sold) - gain_budget(problem, where), 0.0)
-    plain += np.where(seeks, taxes.short_rate_ppm * PPM * over, 0.0)
+    over = np.maximum(chosen_gain(where, lot_sold) - gain_room(problem, where), 0.0)
+    price = taxes.long_rate_ppm * PPM * (1 + taxes.recapture_ppm * PPM)
+    plain += np.where(seeks & (over > 0), price * over, 0.0)
     nets = taxes.netting & (taxes.mode == TaxMode.HARVEST)
     if not nets.any():
         return plain

@@ -81,11 +81,12 @@ def chosen_gain(where: Positions, lot_sold: FloatArray) -> FloatArray:
     return where.per_account(gain)
 
 
-def gain_budget(problem: Problem, where: Positions) -> FloatArray:
-    """Return the gain budget as a fraction, infinite where there is none."""
-    cents = problem.taxes.gain_budget_cents
+def gain_room(problem: Problem, where: Positions) -> FloatArray:
+    """Return what the gain budget leaves after the year so far, infinite where there is none."""
+    taxes = problem.taxes
+    left = taxes.gain_budget_cents - taxes.year_short_cents - taxes.year_long_cents
     unit = np.where(where.value_cents > 0, where.value_cents, 1.0)
-    return np.where(cents >= 0, cents / unit, np.inf)
+    return np.where(taxes.gain_budget_cents >= 0, np.maximum(left, 0) / unit, np.inf)
 
 
 def row_excess(problem: Problem, state: Outcome) -> FloatArray:

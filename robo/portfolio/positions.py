@@ -102,13 +102,18 @@ def reach(positions: Positions) -> tuple[FloatArray, FloatArray]:
 def active_bounds(problem: Problem, positions: Positions) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of |h - w| <= the active cap, eased to what is within reach.
 
-    A name that must go has no bound from the cap; one that cannot be bought or sold into the
-    band has to come as near to it as it can, that is, its bound is what it can reach.
+    A name that must go has no bound from the cap; one that rules, masks or its own least and
+    most keep out of the band has to come as near to it as it can.
     """
     least, most = reach(positions)
+    if problem.wants.lower_ppm is not None:
+        least = np.maximum(least, problem.wants.lower_ppm * PPM)
+    if problem.wants.upper_ppm is not None:
+        most = np.minimum(most, problem.wants.upper_ppm * PPM)
+    most = np.maximum(most, least)
     width = (problem.wants.active_max_ppm * PPM)[:, None]
-    low = np.clip(np.maximum(positions.benchmark - width, 0.0), least, np.maximum(most, least))
-    high = np.clip(positions.benchmark + width, least, np.maximum(most, least))
+    low = np.clip(np.maximum(positions.benchmark - width, 0.0), least, most)
+    high = np.clip(positions.benchmark + width, least, most)
     gone = positions.has(Rule.NEVER_OWN)
     return np.where(gone, 0.0, low), np.where(gone, np.inf, high)
 
