@@ -5,6 +5,7 @@ BasketsError
 ├── DataFileError        one of our own data files is wrong
 ├── ScreenError          a screen's text is wrong: line, column, what was found and expected
 ├── ImportFileError      a vendor's file cannot be read at all
+├── IndexFileError       a custom index's file is refused, with every fault found
 ├── RecipeError          a recipe is malformed
 └── BuildError           a well-formed recipe or a replacement cannot give an honest basket
 ```
@@ -49,6 +50,29 @@ class ImportFileError(BasketsError):
     """A vendor's file cannot be read at all."""
 
     code = "import_file"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFault:
+    """One thing wrong with a custom index's file; `line` is 0 where no line is at fault."""
+
+    line: int
+    code: str
+    detail: str
+
+
+class IndexFileError(BasketsError):
+    """A custom index's file is refused; the code is that of its first fault."""
+
+    code = "index_file"
+
+    def __init__(self, faults: tuple[IndexFault, ...]) -> None:
+        """Keep every fault that was found, the first of them in the sentence."""
+        first = faults[0]
+        place = f"line {first.line}: " if first.line else ""
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(f"{place}{first.detail}{more}", code=first.code)
+        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,14 +6,15 @@ from typing import Final, Literal
 
 from baskets.securities import Security, Universe
 
-Basis = Literal["imported", "estimate", "tier"]
+Basis = Literal["given", "imported", "estimate", "tier"]
 
 BASES: Final[dict[Basis, str]] = {
+    "given": "weights given in a file",
     "imported": "imported market capitalisations",
     "estimate": "size estimates from reported earnings and revenue, not market capitalisations",
     "tier": "the typical size of a size tier, because nothing is known of the company",
 }
-"""On what a size can rest, best first, in words."""
+"""On what a weight can rest, best first, in words."""
 
 
 @dataclass(frozen=True, slots=True)

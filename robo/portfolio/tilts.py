@@ -43,6 +43,8 @@ OUT_PPM: Final = -PPM
 ASK_PPM_MAX: Final = PPM
 _SUM_ERROR_MAX: Final = 1e-6
 _SPREAD_MIN: Final = 1e-12
+_LEAST: Final = 1e-300
+"""Less than this is nothing: its logarithm would have no digits."""
 _MARGIN: Final = 1e-7
 """The band is drawn a hair inside half a point, so that what lands in it is inside for certain."""
 _PERCENT_PPM: Final = 10_000
@@ -237,7 +239,10 @@ class _Batch:
         """Put the dials on the scale of their asks."""
         self.w, self.dials, self.ask, self.room = w, dials, ask, room
         self.scaled = _scale(w, dials)
-        self.goal = np.where(ask == NOT_ASKED, 0, ask) / PPM + self.scaled.offset
+        wish = np.where(ask == NOT_ASKED, 0, ask) / PPM
+        # Nothing to take less of is met; nothing to take more of, or to move, is not.
+        nothing = np.where(dials.kind == Dial.SHARE, np.maximum(wish, 0.0), wish)
+        self.goal = np.where(self.scaled.meant, wish + self.scaled.offset, nothing)
 
     def solve(
         self, asked: BoolArray, chosen: IntArray | None = None
@@ -342,6 +347,7 @@ def _checked(
     rows = {len(part) for part in (w, ask, out, most)} - {1}
     require("base", len(rows) <= 1, "and the other arguments have different numbers of accounts")
     shape = (max(rows, default=1), names)
+    w = np.where(w < _LEAST, 0.0, w)
     w = w / w.sum(axis=1, keepdims=True)
     room = np.where(out | (w == 0), 0.0, np.minimum(most / PPM, 1.0))
     return (
