@@ -112,8 +112,8 @@ def active_bounds(problem: Problem, positions: Positions) -> tuple[FloatArray, F
         most = np.minimum(most, problem.wants.upper_ppm * PPM)
     most = np.maximum(most, least)
     width = (problem.wants.active_max_ppm * PPM)[:, None]
-    low = np.clip(np.maximum(positions.benchmark - width, 0.0), least, most)
-    high = np.clip(positions.benchmark + width, least, most)
+    low = np.minimum(np.maximum(positions.benchmark - width, 0.0), most)
+    high = np.maximum(positions.benchmark + width, least)
     gone = positions.has(Rule.NEVER_OWN)
     return np.where(gone, 0.0, low), np.where(gone, np.inf, high)
 
