@@ -212,7 +212,7 @@ def _of_given(
         detail = f"the weights sum to {float(total):.6g} {unit}, not to the whole"
         faults.append(IndexFault(0, "index_weight_sum", detail))
     if faults:
-        raise IndexFileError(tuple(faults[:FAULTS_MAX]))
+        raise IndexFileError(tuple(sorted(faults, key=lambda row: row.line)[:FAULTS_MAX]))
     order = sorted(given, key=lambda row: (-row.weight, universe.by_symbol[row.symbol].id))
     parts = shares_ppm([row.weight for row in order])
     if not min(parts):
