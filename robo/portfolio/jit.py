@@ -23,12 +23,22 @@ _OPTIONS: Final[dict[str, Any]] = {
 """No threads of its own (a web process forks and has its own), no re-ordered floats, and no
 check for division by zero: kernels divide by constants and by numbers they have checked."""
 
+_SUMS: Final[dict[str, Any]] = {**_OPTIONS, "fastmath": {"reassoc", "contract"}}
+"""Sums may be split over the lanes of a vector, products fused into them. The split is chosen
+when the code is compiled, not while it runs: the same binary gives the same bytes for the same
+input, whatever else runs. Infinities and NaN keep their meaning."""
+
 _loaded: "list[Kernel[..., object]]" = []
 
 
 def inline(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function that kernels may call; it is compiled into each of them."""
     return cast("Callable[P, R]", numba.njit(**_OPTIONS)(function))
+
+
+def inline_sums(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that kernels may call, with sums over vectors; see `_SUMS`."""
+    return cast("Callable[P, R]", numba.njit(**_SUMS)(function))
 
 
 class Kernel(Generic[P, R]):
@@ -90,6 +100,12 @@ def _compile(function: Callable[P, R], signature: str) -> Callable[P, R]:
 INT: Final = "int64"
 IN1: Final = "Array(int64, 1, 'C', True)"
 IN2: Final = "Array(int64, 2, 'C', True)"
+IN1_BOOLS: Final = "Array(bool, 1, 'C', True)"
+IN2_UBYTES: Final = "Array(uint8, 2, 'C', True)"
+IN1_FLOATS: Final = "Array(float64, 1, 'C', True)"
+IN2_FLOATS: Final = "Array(float64, 2, 'C', True)"
+OUT1_FLOATS: Final = "Array(float64, 1, 'C', False)"
+OUT2_FLOATS: Final = "Array(float64, 2, 'C', False)"
 IN2_BYTES: Final = "Array(int8, 2, 'C', True)"
 OUT1: Final = "Array(int64, 1, 'C', False)"
 OUT2: Final = "Array(int64, 2, 'C', False)"

@@ -30,8 +30,8 @@ What a plan of one account must do, and what it costs. V = cash + shares at mark
 tau, per dollar sold (r the short or the long rate, back = recapture x long rate):
 
 * `HARVEST`, no netting: r g for g >= 0, plus (short - long) g where a short lot waits;
-  (r - back) g for g < 0. `NEUTRAL`: the same, 0 for g < 0. Lots under `NEVER_OWN` as `HARVEST`.
-* `REALISE`: -back g, for gains and losses alike.
+  (r - back) g for g < 0. `NEUTRAL`: the same, 0 for g < 0.
+* `REALISE`: -back g, for gains and losses alike; lots under `NEVER_OWN` as with `HARVEST`.
 * `HARVEST` with netting: tau keeps the waiting and -back g, and r g gives way to the tax of the
   year T(S, L) - T(S0, L0): S0, L0 what the year has, S, L with the plan's short and long gains.
   T = short S + long L where both are gains; where one is a loss and S + L >= 0, the other's

@@ -17,6 +17,7 @@ ROOMS = ("robo", "baskets", "onboarding", "broker_adapters", "scheduler")
 LINES_MAX = 400
 LONG = {
     "robo/portfolio/kernels.py": "numerical kernels, compiled together and read together",
+    "robo/portfolio/dual_kernels.py": "the optimizer's kernel, one cached compilation unit",
     "robo/store/migrations/versions/0001_initial.py": "generated from the tables",
 }
 """Modules that may be long, at most five, each with its reason."""

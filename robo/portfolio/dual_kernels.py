@@ -1,0 +1,1393 @@
+"""The compiled heart of the optimizer: one account after another, the dual of docs/optimizer.md.
+
+Notation as in `problem`, and: `z` = (X, G, 1, 0...) a row per name, `u` all prices: nu of the
+factors, eta of the rows, mu of cash, then up to four prices of what selling does (turnover, gain
+budget, two of netting). p = z'u - alpha is what a dollar more of a name costs beyond its own
+risk. Each name has branches (hold, buy, sell), each convex in h; `force` picks one, 0 leaves all.
+
+One file on purpose: the compiler's cache notices a change of the file a kernel stands in, and of
+no other. `optimizer` owns shapes, units and errors. Nothing is allocated per account.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from robo.portfolio.jit import (
+    IN1,
+    IN1_BOOLS,
+    IN1_FLOATS,
+    IN2_FLOATS,
+    IN2_UBYTES,
+    OUT1,
+    OUT1_FLOATS,
+    OUT2_FLOATS,
+    inline,
+    inline_sums,
+    kernel,
+)
+from robo.portfolio.problem import BoolArray, ByteArray, FloatArray, IntArray
+
+# Columns of an account's numbers; amounts in cents, the rest fractions.
+LAMBDA: Final = 0
+CASH_TARGET: Final = 1
+CASH_PRICE: Final = 2
+CAP: Final = 3
+RATE_SHORT: Final = 4
+RATE_LONG: Final = 5
+RATE_ORDINARY: Final = 6
+YEAR_SHORT: Final = 7
+YEAR_LONG: Final = 8
+LIMIT: Final = 9
+CARRY: Final = 10
+BUDGET: Final = 11
+BACK: Final = 12
+MODE: Final = 13
+NETTING: Final = 14
+TURNOVER: Final = 15
+TE_MAX: Final = 16
+TRADE_MIN: Final = 17
+THETA: Final = 18
+PHI: Final = 19
+COLUMNS: Final = 20
+
+# Rule bits and modes of `problem`, frozen because compiled code is cached; a test compares.
+NEVER_BUY: Final = 1
+NEVER_SELL: Final = 2
+NEVER_SELL_AT_LOSS: Final = 4
+NEVER_OWN: Final = 8
+HARVEST: Final = 0
+NEUTRAL: Final = 1
+REALISE: Final = 2
+
+DYNAMIC: Final = 4
+"""Prices of what selling does: turnover, gain budget, two of netting."""
+HOLD: Final = 1
+BUY: Final = 2
+SELL: Final = 4
+INF: Final = np.inf
+LENGTH_MIN: Final = 1e-6
+"""A step shortened this far is as good as none."""
+NO_GAIN: Final = 1e-16
+"""Promised gains below this are rounding."""
+SLACK: Final = 1e-12
+"""Differences of fractions of an account below this are rounding."""
+
+
+# Columns of what a solve tells about itself.
+STAT_SWEEPS: Final = 0
+STAT_REGRET: Final = 1
+STAT_FINISH: Final = 2
+STAT_BROKEN: Final = 3
+STAT_GAP: Final = 4
+STAT_TRADES: Final = 5
+
+
+class Book(NamedTuple):
+    """Room for one account; i a name that can change, l a lot, j a price."""
+
+    name: IntArray
+    branches: IntArray
+    """0: one convex function of h; else the branches there are."""
+    force: IntArray
+    rebuys: IntArray
+    """1 where a name that is sold may be bought back."""
+    first: IntArray
+    last: IntArray
+    w: FloatArray
+    held: FloatArray
+    low: FloatArray
+    high: FloatArray
+    buy_low: FloatArray
+    sell_high: FloatArray
+    d: FloatArray
+    kappa: FloatArray
+    alpha: FloatArray
+    fixed_buy: FloatArray
+    fixed_sell: FloatArray
+    curve: FloatArray
+    """lambda d, and 1 / (lambda d) beside it."""
+    ease: FloatArray
+    h: FloatArray
+    b: FloatArray
+    s: FloatArray
+    omega: FloatArray
+    """How much h moves per unit of p; and what the Hessian has of it."""
+    applied: FloatArray
+    part: FloatArray
+    """(N, 3) share of each branch, and the shares it is held close to."""
+    near: FloatArray
+    tilt: FloatArray
+    """(N, 4): how the four dynamic prices move a name, in units of p."""
+    regret: FloatArray
+    q: FloatArray
+    tau: FloatArray
+    tau_own: FloatArray
+    gain_short: FloatArray
+    gain_long: FloatArray
+    gain_chosen: FloatArray
+    first_net: FloatArray
+    second_net: FloatArray
+    sold: FloatArray
+    order: IntArray
+    lot: IntArray
+    u: FloatArray
+    trial: FloatArray
+    slope: FloatArray
+    """Gradient without the prices' own terms."""
+    grad: FloatArray
+    step: FloatArray
+    best: FloatArray
+    base: FloatArray
+    """z'x of names that cannot change."""
+    hessian: FloatArray
+    factor: FloatArray
+    kink: FloatArray
+    left: FloatArray
+    right: FloatArray
+    at_kink: FloatArray
+    floor: FloatArray
+    ceiling: FloatArray
+    pinned: IntArray
+    changed: IntArray
+    change: FloatArray
+    scalar: FloatArray
+
+
+# Entries of `Book.scalar`.
+CONSTANT: Final = 0
+CASH: Final = 1
+WORTH: Final = 2
+REPORT: Final = 3
+TE_REST: Final = 4
+SCALARS: Final = 8
+
+
+@inline
+def _room(names: int, lots: int, size: int) -> Book:
+    """Return room for accounts of so many names and lots, and prices."""
+    return Book(
+        np.zeros(names, np.int64),
+        np.zeros(names, np.int64),
+        np.zeros(names, np.int64),
+        np.zeros(names, np.int64),
+        np.zeros(names, np.int64),
+        np.zeros(names, np.int64),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros(names),
+        np.zeros((names, 3)),
+        np.zeros((names, 3)),
+        np.zeros((names, DYNAMIC)),
+        np.zeros(names),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots),
+        np.zeros(lots, np.int64),
+        np.zeros(lots, np.int64),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros((size, size)),
+        np.zeros((size, size)),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size, np.int64),
+        np.zeros(names, np.int64),
+        np.zeros(names),
+        np.zeros(SCALARS),
+    )
+
+
+@inline
+def _tax_per_dollar(
+    gain: float,
+    is_long: bool,  # noqa: FBT001 - kernels take no keywords
+    waits: bool,  # noqa: FBT001
+    forced: bool,  # noqa: FBT001
+    account: FloatArray,
+) -> float:
+    """Return tau of a lot, without what netting decides."""
+    mode, back = account[MODE], account[BACK]
+    if mode == REALISE and not forced:
+        return float(-back * gain)
+    nets = mode == HARVEST and account[NETTING] > 0
+    rate = 0.0
+    if not nets:
+        rate = account[RATE_LONG] if is_long else account[RATE_SHORT]
+    if gain < 0.0:
+        return 0.0 if mode == NEUTRAL else (rate - back) * gain
+    if waits and not is_long:
+        rate += max(account[RATE_SHORT] - account[RATE_LONG], 0.0)
+    return rate * gain
+
+
+@inline
+def _sort_lots(book: Book, first: int, last: int) -> None:
+    """Order a name's lots by tax per dollar; equals stay as they were."""
+    tau, order = book.tau, book.order
+    for j in range(first + 1, last):
+        lot = order[j]
+        key = tau[lot]
+        k = j - 1
+        while k >= first and tau[order[k]] > key:
+            order[k + 1] = order[k]
+            k -= 1
+        order[k + 1] = lot
+
+
+@inline
+def _value(
+    a: int,
+    cash_cents: IntArray,
+    holding_indptr: IntArray,
+    holding_name: IntArray,
+    lot_indptr: IntArray,
+    lot_nanos: IntArray,
+    unit: FloatArray,
+) -> float:
+    """Return cash and shares at market, in cents."""
+    total = float(cash_cents[a])
+    for j in range(holding_indptr[a], holding_indptr[a + 1]):
+        price = unit[holding_name[j]]
+        nanos = 0
+        for lot in range(lot_indptr[j], lot_indptr[j + 1]):
+            nanos += lot_nanos[lot]
+        total += nanos * price
+    return total
+
+
+@inline
+def _load(
+    book: Book,
+    a: int,
+    worth: float,
+    account: FloatArray,
+    z: FloatArray,
+    d: FloatArray,
+    unit: FloatArray,
+    kappa: FloatArray,
+    holding_indptr: IntArray,
+    holding_name: IntArray,
+    lot_indptr: IntArray,
+    lot_nanos: IntArray,
+    lot_basis: IntArray,
+    lot_day: IntArray,
+    lot_is_long: BoolArray,
+    lot_is_blocked: BoolArray,
+    lot_wait: BoolArray,
+    rule: ByteArray,
+    w: FloatArray,
+    alpha: FloatArray,
+    lower: IntArray,
+    upper: IntArray,
+    cash_cents: IntArray,
+    out_h: FloatArray,
+) -> int:
+    """Lay out what the account can change; return how many names, or -1 where it cannot."""
+    n, lots = 0, 0
+    held_at, held_end = holding_indptr[a], holding_indptr[a + 1]
+    cap, mode = account[CAP], account[MODE]
+    theta, phi, least = account[THETA], account[PHI], account[TRADE_MIN] / worth
+    credits_losses = mode != NEUTRAL or account[BUDGET] >= 0.0
+    lam = account[LAMBDA]
+    size = z.shape[1]
+    constant, report, te_rest = 0.0, 0.0, 0.0
+    book.base[:] = 0.0
+    inverse = 1.0 / worth
+    for i in range(w.size):
+        bits = rule[i]
+        start, end = 0, 0
+        if held_at < held_end and holding_name[held_at] == i:
+            start, end = lot_indptr[held_at], lot_indptr[held_at + 1]
+            held_at += 1
+        held, sellable = 0.0, 0.0
+        first, at_loss = lots, False
+        forced = (bits & NEVER_OWN) != 0
+        if end > start:
+            stuck = (bits & NEVER_SELL) != 0
+            price = unit[i]
+            for lot in range(start, end):
+                cents = lot_nanos[lot] * price
+                q = cents * inverse
+                held += q
+                if stuck or lot_is_blocked[lot]:
+                    continue
+                gain = 1.0 - lot_basis[lot] / cents
+                if gain < 0.0:
+                    if (bits & NEVER_SELL_AT_LOSS) != 0:
+                        continue
+                    at_loss = True
+                is_long = lot_is_long[lot]
+                tau = _tax_per_dollar(gain, is_long, lot_wait[lot], forced, account)
+                sellable += q
+                book.q[lots] = q
+                book.tau[lots] = tau
+                book.tau_own[lots] = tau
+                book.gain_short[lots] = 0.0 if is_long else gain
+                book.gain_long[lots] = gain if is_long else 0.0
+                book.gain_chosen[lots] = 0.0 if forced else gain
+                book.lot[lots] = lot
+                k = lots - 1
+                while k >= first and (
+                    book.tau[book.order[k]] > tau
+                    or (
+                        book.tau[book.order[k]] == tau
+                        and lot_day[book.lot[book.order[k]]] > lot_day[lot]
+                    )
+                ):
+                    book.order[k + 1] = book.order[k]
+                    k -= 1
+                book.order[k + 1] = lots
+                lots += 1
+        all_sellable = lots - first == end - start
+        reach_low = 0.0 if all_sellable else max(held - sellable, 0.0)
+        reach_high = held if (bits & (NEVER_BUY | NEVER_OWN)) != 0 else INF
+        low = lower[i] * 1e-6 if lower.size > 0 else 0.0
+        high = upper[i] * 1e-6 if upper.size > 0 else INF
+        if forced:
+            high = 0.0
+        low, high = max(low, reach_low), min(high, reach_high)
+        if low > high + SLACK:
+            return -1
+        low = min(low, high)
+        high, low = min(max(w[i] + cap, low), high), min(max(w[i] - cap, low), high)
+        out_h[i] = held
+        tilt = alpha[i] if alpha.size > 0 else 0.0
+        report -= tilt * w[i]
+        can_buy, can_sell = high > held, low < held
+        if not can_buy and not can_sell:
+            lots = first
+            x = held - w[i]
+            te_rest += d[i] * x * x
+            constant -= tilt * x
+            for k in range(size):
+                book.base[k] += z[i, k] * x
+            continue
+        branches = 0
+        book.buy_low[n] = max(held, low)
+        book.sell_high[n] = min(held, high)
+        fixed_buy = theta + (phi if held == 0.0 else 0.0)
+        if least > 0.0 or theta > 0.0 or (fixed_buy > 0.0 and can_buy and low <= held):
+            if low <= held <= high:
+                branches |= HOLD
+            if can_buy and high - held >= least:
+                branches |= BUY
+                book.buy_low[n] = max(held + least, low)
+            if can_sell and held - low >= least:
+                branches |= SELL
+                book.sell_high[n] = min(held - least, high)
+            elif can_sell and low == 0.0 and held < least:
+                branches |= SELL
+                book.sell_high[n] = 0.0
+            if branches == 0:
+                return -1
+        elif at_loss and credits_losses and can_buy and can_sell:
+            branches = BUY | SELL if low <= held <= high else 0
+        book.name[n] = i
+        book.branches[n] = branches
+        book.first[n] = first
+        book.last[n] = lots
+        book.w[n] = w[i]
+        book.held[n] = held
+        book.low[n] = low
+        book.high[n] = high
+        book.d[n] = d[i]
+        book.kappa[n] = kappa[i]
+        book.alpha[n] = tilt
+        book.fixed_buy[n] = fixed_buy
+        book.fixed_sell[n] = theta
+        book.force[n] = 0
+        book.rebuys[n] = 1 if reach_high == INF else 0
+        n += 1
+    book.scalar[CONSTANT] = constant + 0.5 * lam * te_rest
+    book.scalar[TE_REST] = te_rest
+    book.scalar[REPORT] = report
+    book.scalar[WORTH] = worth
+    book.scalar[CASH] = cash_cents[a] * inverse
+    return n
+
+
+@inline
+def _reprice(book: Book, n: int, u: FloatArray, at: int) -> None:
+    """Write tau at the prices of gains, and order each name's lots by it."""
+    budget, first_net, second_net = u[at + 1], u[at + 2], u[at + 3]
+    for i in range(n):
+        first, last = book.first[i], book.last[i]
+        for lot in range(first, last):
+            book.tau[lot] = (
+                book.tau_own[lot]
+                + budget * book.gain_chosen[lot]
+                + first_net * book.first_net[lot]
+                + second_net * book.second_net[lot]
+            )
+        _sort_lots(book, first, last)
+
+
+@inline
+def _project(book: Book, i: int, v: tuple[float, float, float], t: float) -> None:
+    """Write the shares of the branches: the nearest to `near` less v / t in the simplex."""
+    c0 = book.near[i, 0] - v[0] / t
+    c1 = book.near[i, 1] - v[1] / t
+    c2 = book.near[i, 2] - v[2] / t
+    # Sort three numbers downwards, then the usual threshold.
+    a, b, c = c0, c1, c2
+    if a < b:
+        a, b = b, a
+    if b < c:
+        b, c = c, b
+    if a < b:
+        a, b = b, a
+    level = a - 1.0
+    if b > level:
+        level = 0.5 * (a + b - 1.0)
+        if c > level:
+            level = (a + b + c - 1.0) / 3.0
+    book.part[i, 0] = max(c0 - level, 0.0)
+    book.part[i, 1] = max(c1 - level, 0.0)
+    book.part[i, 2] = max(c2 - level, 0.0)
+
+
+@inline_sums
+def _sweep(
+    book: Book,
+    n: int,
+    z: FloatArray,
+    u: FloatArray,
+    shape: tuple[int, int, int],
+    t: float,
+    washes: bool,  # noqa: FBT001
+) -> tuple[float, float]:
+    """Solve every name at prices u; write h, weights and the gradient without own terms.
+
+    Args:
+        book: The account.
+        n: How many names it can change.
+        z: (N, size) rows of exposures, rows and a one for cash.
+        u: Prices.
+        shape: Columns of z; where cash stands; how many dynamic prices follow the columns.
+        t: How softly equal branches are mixed.
+        washes: Gains may be sold and bought back.
+
+    Returns:
+        The sum over names of the mixed minimum, and of the minimum: the hard dual's.
+    """
+    size, at_cash, dynamic = shape
+    mu = u[at_cash]
+    omega_price = u[size] if dynamic > 0 else 0.0
+    slope = book.slope
+    for k in range(size + dynamic):
+        slope[k] = 0.0
+    spent = 0.0
+    turned, chosen, net1, net2 = 0.0, 0.0, 0.0, 0.0
+    soft, hard = 0.0, 0.0
+    if dynamic > 0:
+        _reprice(book, n, u, size)
+    for i in range(n):
+        row = z[book.name[i]]
+        p = 0.0
+        for k in range(size):
+            p += row[k] * u[k]
+        p -= book.alpha[i] + mu  # the one of cash is for the Hessian only
+        w, held, kappa = book.w[i], book.held[i], book.kappa[i]
+        curve, ease = book.curve[i], book.ease[i]
+        low, high = book.low[i], book.high[i]
+        beta = kappa + mu * (1.0 + kappa) + omega_price
+        sigma = mu * (1.0 - kappa) - kappa - omega_price
+        first, last = book.first[i], book.last[i]
+        start = w - p * ease
+        want = start - beta * ease
+        origin, washed, wash_gain, wash1, wash2, wash_chosen = held, 0.0, 0.0, 0.0, 0.0, 0.0
+        if washes and book.rebuys[i] == 1:
+            for j in range(first, last):
+                lot = book.order[j]
+                if book.tau[lot] + beta - sigma >= 0.0:
+                    break
+                if book.gain_short[lot] + book.gain_long[lot] > 0.0:
+                    q = book.q[lot]
+                    washed += q
+                    wash_gain += q * (book.tau[lot] - sigma + beta)
+                    wash_chosen += q * book.gain_chosen[lot]
+                    wash1 += q * book.first_net[lot]
+                    wash2 += q * book.second_net[lot]
+            origin = held - washed
+        branches, force = book.branches[i], book.force[i]
+        if branches == 0:
+            active = BUY if high > origin and (want > origin or low >= origin) else SELL
+        elif force != 0:
+            active = force
+        else:
+            active = branches
+        v_hold, v_buy, v_sell = INF, INF, INF
+        h_buy, h_sell, cut, bought = held, held, 0.0, 0.0
+        free_buy, free_sell = 0.0, 0.0
+        cut_chosen, cut1, cut2 = 0.0, 0.0, 0.0
+        at_chosen, at1, at2 = 0.0, 0.0, 0.0
+        if (active & BUY) != 0:
+            least = book.buy_low[i]
+            if washed > 0.0:
+                least = max(origin, low)
+            h_buy = want
+            if h_buy <= least:
+                h_buy = least
+            elif h_buy >= high:
+                h_buy = high
+            else:
+                free_buy = 1.0
+            bought = h_buy - origin
+            x = h_buy - w
+            v_buy = (0.5 * curve * x + p) * x + beta * (h_buy - held) + wash_gain
+            if branches != 0:
+                v_buy += book.fixed_buy[i]
+        if (active & SELL) != 0:
+            most = book.sell_high[i]
+            top, cost = held, 0.0
+            h_sell = held
+            lead = start - sigma * ease
+            for j in range(first, last):
+                lot = book.order[j]
+                tau = book.tau[lot]
+                bottom = top - book.q[lot]
+                if j == last - 1 or bottom < low:
+                    bottom = low
+                if bottom > most:
+                    h_sell = bottom
+                else:
+                    h_sell = lead + tau * ease
+                    edge = min(top, most)
+                    if h_sell >= edge:
+                        h_sell = edge
+                    elif h_sell <= bottom:
+                        h_sell = bottom
+                    else:
+                        free_sell = 1.0
+                sold = top - h_sell
+                cost += tau * sold
+                if dynamic > 0:
+                    cut_chosen += sold * book.gain_chosen[lot]
+                    cut1 += sold * book.first_net[lot]
+                    cut2 += sold * book.second_net[lot]
+                    at_chosen = book.gain_chosen[lot]
+                    at1 = book.first_net[lot]
+                    at2 = book.second_net[lot]
+                if h_sell > bottom or bottom <= low:
+                    break
+                top = bottom
+            cut = held - h_sell
+            x = h_sell - w
+            v_sell = (0.5 * curve * x + p) * x + cost - sigma * cut
+            if branches != 0:
+                v_sell += book.fixed_sell[i]
+        if branches == 0 or force != 0:
+            if active == BUY:
+                h, value, weight = h_buy, v_buy, free_buy * ease
+                b, s = bought, washed
+                spent += (1.0 + kappa) * b - (1.0 - kappa) * s
+            elif active == SELL:
+                h, value, weight = h_sell, v_sell, free_sell * ease
+                b, s = 0.0, cut
+                spent -= (1.0 - kappa) * s
+            else:
+                x = held - w
+                h, value, weight = held, (0.5 * curve * x + p) * x, 0.0
+                b, s = 0.0, 0.0
+            soft += value
+            hard += value
+            if dynamic > 0:
+                turned += b + s
+                if active == BUY:
+                    chosen += wash_chosen
+                    net1 += wash1
+                    net2 += wash2
+                    book.tilt[i, 0] = 1.0
+                    book.tilt[i, 1] = 0.0
+                    book.tilt[i, 2] = 0.0
+                    book.tilt[i, 3] = 0.0
+                elif active == SELL:
+                    chosen += cut_chosen
+                    net1 += cut1
+                    net2 += cut2
+                    book.tilt[i, 0] = -1.0
+                    book.tilt[i, 1] = -at_chosen
+                    book.tilt[i, 2] = -at1
+                    book.tilt[i, 3] = -at2
+        else:
+            if (active & HOLD) != 0:
+                x = held - w
+                v_hold = (0.5 * curve * x + p) * x
+            least_v = min(v_hold, v_buy, v_sell)
+            _project(book, i, (v_hold - least_v, v_buy - least_v, v_sell - least_v), t)
+            p0, p1, p2 = book.part[i, 0], book.part[i, 1], book.part[i, 2]
+            h = p0 * held + p1 * h_buy + p2 * h_sell
+            b, s = p1 * bought, p1 * washed + p2 * cut
+            loss = 0.0
+            weight = (p1 * free_buy + p2 * free_sell) * ease
+            count = 0.0
+            for k in range(3):
+                if book.part[i, k] > 0.0:
+                    count += 1.0
+                    loss += book.part[i, k] * (
+                        (v_hold if k == 0 else (v_buy if k == 1 else v_sell)) - least_v
+                    )
+            book.regret[i] = loss
+            pull = 0.0
+            for k in range(3):
+                away = book.part[i, k] - book.near[i, k]
+                pull += away * away
+            soft += least_v + loss + 0.5 * t * pull
+            hard += least_v
+            spent += (1.0 + kappa) * b - (1.0 - kappa) * s
+            spread, mean = 0.0, 0.0
+            if count > 1.0:
+                on0 = 1.0 if p0 > 0.0 else 0.0
+                on1 = 1.0 if p1 > 0.0 else 0.0
+                on2 = 1.0 if p2 > 0.0 else 0.0
+                mean = (on0 * held + on1 * h_buy + on2 * h_sell) / count
+                spread = (
+                    on0 * (held - mean) ** 2
+                    + on1 * (h_buy - mean) ** 2
+                    + on2 * (h_sell - mean) ** 2
+                ) / t
+            if dynamic > 0:
+                turned += b + s
+                chosen += p1 * wash_chosen + p2 * cut_chosen
+                net1 += p1 * wash1 + p2 * cut1
+                net2 += p1 * wash2 + p2 * cut2
+                f1, f2 = p1 * free_buy * ease, p2 * free_sell * ease
+                t0, t1, t2, t3 = f1 - f2, -f2 * at_chosen, -f2 * at1, -f2 * at2
+                if count > 1.0:
+                    lead_buy = on1 * (h_buy - mean) / t
+                    lead_sell = on2 * (h_sell - mean) / t
+                    t0 += lead_buy * (bought + washed) + lead_sell * cut
+                    t1 += lead_buy * wash_chosen + lead_sell * cut_chosen
+                    t2 += lead_buy * wash1 + lead_sell * cut1
+                    t3 += lead_buy * wash2 + lead_sell * cut2
+                total = weight + spread
+                scale = 1.0 / total if total > 0.0 else 0.0
+                book.tilt[i, 0] = t0 * scale
+                book.tilt[i, 1] = t1 * scale
+                book.tilt[i, 2] = t2 * scale
+                book.tilt[i, 3] = t3 * scale
+            weight += spread
+        book.h[i] = h
+        book.b[i] = b
+        book.s[i] = s
+        book.omega[i] = weight
+        x = h - w
+        for k in range(size):
+            slope[k] += row[k] * x
+    slope[at_cash] = spent
+    if dynamic > 0:
+        slope[size] = turned
+        slope[size + 1] = chosen
+        slope[size + 2] = net1
+        slope[size + 3] = net2
+    return soft, hard
+
+
+@inline
+def _own_terms(book: Book, u: FloatArray, kdim: int, end: int, lam: float) -> float:
+    """Return what the prices themselves add to the dual, the factors' and the others'."""
+    total = book.scalar[CONSTANT]
+    square = 0.0
+    for k in range(kdim):
+        square += u[k] * u[k]
+    total -= square / (2.0 * lam)
+    for k in range(end):
+        total += u[k] * book.base[k]
+    for j in range(kdim, end):
+        kink = book.kink[j]
+        side = book.left[j] if u[j] < kink else book.right[j]
+        total += book.at_kink[j] + side * (u[j] - kink)
+    return float(total)
+
+
+@inline
+def _gradient(book: Book, u: FloatArray, kdim: int, end: int, lam: float) -> float:
+    """Write the gradient, pin prices that cannot improve; return the largest broken condition.
+
+    A price at its floor, ceiling or kink stays there while neither direction is better.
+    """
+    worst = 0.0
+    for k in range(kdim):
+        book.grad[k] = book.slope[k] + book.base[k] - u[k] / lam
+        book.pinned[k] = 0
+    for j in range(kdim, end):
+        slope = book.slope[j] + book.base[j]
+        kink = book.kink[j]
+        up = slope + (book.left[j] if u[j] < kink else book.right[j])
+        down = slope + (book.right[j] if u[j] > kink else book.left[j])
+        pinned = 0
+        if u[j] >= book.ceiling[j]:
+            up = 0.0
+        if u[j] <= book.floor[j]:
+            down = 0.0
+        if up > 0.0:
+            grad = up
+        elif down < 0.0:
+            grad = down
+        else:
+            grad, pinned = 0.0, 1
+        book.grad[j] = grad
+        book.pinned[j] = pinned
+        worst = max(worst, abs(grad))
+    return worst
+
+
+@inline_sums
+def _update(book: Book, n: int, z: FloatArray, size: int, tolerance: float) -> None:
+    """Bring the Hessian up to date with the weights that have changed, four names at a time."""
+    count = 0
+    for i in range(n):
+        change = book.omega[i] - book.applied[i]
+        if abs(change) > tolerance * (book.omega[i] + book.applied[i]):
+            book.changed[count] = i
+            book.change[count] = change
+            book.applied[i] = book.omega[i]
+            count += 1
+    hessian = book.hessian
+    at = 0
+    while at + 4 <= count:
+        z0 = z[book.name[book.changed[at]]]
+        z1 = z[book.name[book.changed[at + 1]]]
+        z2 = z[book.name[book.changed[at + 2]]]
+        z3 = z[book.name[book.changed[at + 3]]]
+        c0, c1 = book.change[at], book.change[at + 1]
+        c2, c3 = book.change[at + 2], book.change[at + 3]
+        for r in range(size):
+            f0, f1, f2, f3 = c0 * z0[r], c1 * z1[r], c2 * z2[r], c3 * z3[r]
+            line = hessian[r]
+            for k in range((r // 8 + 1) * 8):
+                line[k] += f0 * z0[k] + f1 * z1[k] + f2 * z2[k] + f3 * z3[k]
+        at += 4
+    while at < count:
+        z0 = z[book.name[book.changed[at]]]
+        c0 = book.change[at]
+        for r in range(size):
+            f0 = c0 * z0[r]
+            line = hessian[r]
+            for k in range((r // 8 + 1) * 8):
+                line[k] += f0 * z0[k]
+        at += 1
+
+
+@inline_sums
+def _direction(
+    book: Book, n: int, z: FloatArray, shape: tuple[int, int, int], kdim: int, lam: float
+) -> float:
+    """Write the Newton step; return how much it promises, twice."""
+    size, _, dynamic = shape
+    end = size + dynamic
+    factor = book.factor
+    for r in range(size):
+        for k in range(r + 1):
+            factor[r, k] = book.hessian[r, k]
+        factor[r, r] += 1.0 / lam if r < kdim else 1e-10
+    if dynamic > 0:
+        for r in range(size, end):
+            for k in range(r + 1):
+                factor[r, k] = 0.0
+            factor[r, r] = 1e-10
+        for i in range(n):
+            weight = book.omega[i]
+            if weight > 0.0:
+                row = z[book.name[i]]
+                for t in range(dynamic):
+                    tilt = weight * book.tilt[i, t]
+                    if tilt != 0.0:
+                        line = factor[size + t]
+                        for k in range(size):
+                            line[k] += tilt * row[k]
+                        for k in range(t + 1):
+                            line[size + k] += tilt * book.tilt[i, k]
+    for j in range(kdim, end):
+        if book.pinned[j] == 1:
+            for k in range(j):
+                factor[j, k] = 0.0
+            for r in range(j + 1, end):
+                factor[r, j] = 0.0
+            factor[j, j] = 1.0
+    # Cholesky by rows, in place, then two triangular solves.
+    step = book.step
+    for r in range(end):
+        line = factor[r]
+        for k in range(r):
+            other = factor[k]
+            total = line[k]
+            for m in range(k):
+                total -= line[m] * other[m]
+            line[k] = total * other[k]
+        total = line[r]
+        for m in range(r):
+            total -= line[m] * line[m]
+        line[r] = 1.0 / np.sqrt(max(total, 1e-14))
+    for r in range(end):
+        total = book.grad[r]
+        line = factor[r]
+        for k in range(r):
+            total -= line[k] * step[k]
+        step[r] = total * line[r]
+    for r in range(end - 1, -1, -1):
+        line = factor[r]
+        step[r] *= line[r]
+        value = step[r]
+        for k in range(r):
+            step[k] -= line[k] * value
+    promise = 0.0
+    for k in range(end):
+        promise += step[k] * book.grad[k]
+    return promise
+
+
+@inline
+def _move(book: Book, kdim: int, end: int, length: float) -> None:
+    """Write the trial prices: a step, stopped at floors, ceilings and kinks."""
+    for k in range(kdim):
+        book.trial[k] = book.u[k] + length * book.step[k]
+    for j in range(kdim, end):
+        here = book.u[j]
+        there = here + length * book.step[j]
+        kink = book.kink[j]
+        if (here < kink < there) or (there < kink < here):
+            there = kink
+        if here == kink and (there - kink) * book.grad[j] < 0.0:
+            there = kink
+        book.trial[j] = min(max(there, book.floor[j]), book.ceiling[j])
+
+
+@inline
+def _ascend(
+    book: Book,
+    n: int,
+    z: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    lam: float,
+    t: float,
+    washes: bool,  # noqa: FBT001
+    rounds: int,
+    tolerance: float,
+    strict: float,
+) -> tuple[float, float, int]:
+    """Raise the dual from book.u until the promise is below the tolerance.
+
+    Returns:
+        The mixed and the hard value at the end, and how many sweeps it took; negative where the
+        rounds were not enough.
+    """
+    size, _, dynamic = shape
+    end = size + dynamic
+    soft, hard = _sweep(book, n, z, book.u, shape, t, washes)
+    own = _own_terms(book, book.u, kdim, end, lam)
+    soft += own
+    hard += own
+    sweeps = 1
+    for _ in range(rounds):
+        worst = _gradient(book, book.u, kdim, end, lam)
+        _update(book, n, z, size, 0.02)
+        promise = _direction(book, n, z, shape, kdim, lam)
+        if promise <= tolerance and worst <= strict:
+            return soft, hard, sweeps
+        for j in range(kdim, end):
+            most = 0.25 + abs(book.u[j])
+            book.step[j] = min(max(book.step[j], -most), most)
+        length = 1.0
+        while True:
+            _move(book, kdim, end, length)
+            new_soft, new_hard = _sweep(book, n, z, book.trial, shape, t, washes)
+            own = _own_terms(book, book.trial, kdim, end, lam)
+            new_soft += own
+            new_hard += own
+            sweeps += 1
+            first, last = 0.0, 0.0
+            for k in range(end):
+                move = book.trial[k] - book.u[k]
+                first += book.grad[k] * move
+                own_slope = -book.trial[k] / lam
+                if k >= kdim:
+                    own_slope = book.left[k] if book.trial[k] <= book.kink[k] else book.right[k]
+                    if book.trial[k] == book.kink[k] and move < 0.0:
+                        own_slope = book.right[k]
+                last += (book.slope[k] + book.base[k] + own_slope) * move
+            if new_soft >= soft + 1e-4 * first or last >= 0.0 or length < LENGTH_MIN:
+                break
+            if first - new_soft + soft <= NO_GAIN:
+                break
+            length *= min(max(first / (first - last), 0.1), 0.7)
+        soft, hard = new_soft, new_hard
+        for k in range(end):
+            book.u[k] = book.trial[k]
+    return soft, hard, -sweeps
+
+
+@inline
+def _set_price(
+    book: Book,
+    j: int,
+    slopes: tuple[float, float],
+    kink: float,
+    at_kink: float,
+    span: tuple[float, float],
+) -> None:
+    """Describe a price: its own concave term, one kink, and the range it is kept in."""
+    book.left[j], book.right[j] = slopes
+    book.kink[j] = kink
+    book.at_kink[j] = at_kink
+    book.floor[j], book.ceiling[j] = span
+
+
+@inline
+def _year_tax(account: FloatArray, worth: float, short: float, long: float) -> float:
+    """Return the tax of a year's net short and long gains, all fractions of the account."""
+    total = short + long
+    if total < 0.0:
+        limit = account[LIMIT] / worth
+        carry = min(account[CARRY] * account[RATE_LONG], account[RATE_ORDINARY])
+        loss = -total
+        return float(-account[RATE_ORDINARY] * min(loss, limit) - carry * max(loss - limit, 0.0))
+    if short < 0.0:
+        return float(account[RATE_LONG] * total)
+    if long < 0.0:
+        return float(account[RATE_SHORT] * total)
+    return float(account[RATE_SHORT] * short + account[RATE_LONG] * long)
+
+
+@inline
+def _set_prices(
+    book: Book,
+    account: FloatArray,
+    z: FloatArray,
+    w: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    row_low: FloatArray,
+    row_high: FloatArray,
+    row_price: FloatArray,
+) -> None:
+    """Describe the prices of rows, cash, turnover and the gain budget."""
+    size, at_cash, dynamic = shape
+    worth = book.scalar[WORTH]
+    none = (0.0, 0.0)
+    for j in range(kdim, size + dynamic):
+        _set_price(book, j, none, 0.0, 0.0, none)
+    for r in range(at_cash - kdim):
+        j = kdim + r
+        offset = 0.0
+        for i in range(w.size):
+            offset += z[i, j] * w[i]
+        low, high, price = row_low[r] - offset, row_high[r] - offset, row_price[r]
+        floor, ceiling = -price, price
+        left, right = -low, -high
+        if low == -INF:
+            left, floor = -high, 0.0
+        if high == INF:
+            right, ceiling = -low, 0.0
+        if low == -INF and high == INF:
+            left, right = 0.0, 0.0
+        _set_price(book, j, (left, right), 0.0, 0.0, (floor, ceiling))
+    pi, target = account[CASH_PRICE], account[CASH_TARGET]
+    _set_price(book, at_cash, (target, 0.0), pi, pi * target, (-pi, INF))
+    book.base[at_cash] = -book.scalar[CASH]
+    if dynamic > 0:
+        if account[TURNOVER] < INF:
+            limit = -account[TURNOVER]
+            _set_price(book, size, (limit, limit), 0.0, 0.0, (0.0, INF))
+        if account[BUDGET] >= 0.0:
+            room = -_budget_room(account, worth)
+            most = account[RATE_LONG] + account[BACK] if account[MODE] == REALISE else INF
+            _set_price(book, size + 1, (room, room), 0.0, 0.0, (0.0, most))
+
+
+@inline
+def _budget_room(account: FloatArray, worth: float) -> float:
+    """Return how much net gain may still be realised, fraction of the account."""
+    year = account[YEAR_SHORT] + account[YEAR_LONG]
+    return float(max(0.0, account[BUDGET] - year) / worth)
+
+
+@inline
+def _sell_lots(book: Book, n: int) -> None:
+    """Write how much of each lot goes, in the order of tax; bought-back lots are gains."""
+    for i in range(n):
+        left = book.s[i]
+        rebought = book.b[i] > 0.0
+        first, last = book.first[i], book.last[i]
+        for j in range(first, last):
+            lot = book.order[j]
+            book.sold[lot] = 0.0
+            if rebought and book.gain_short[lot] + book.gain_long[lot] <= 0.0:
+                continue
+            q = book.q[lot]
+            if left >= q - SLACK * 1e-3:
+                book.sold[lot] = q
+                left -= q
+            elif left > 0.0:
+                book.sold[lot] = left
+                left = 0.0
+
+
+@inline
+def _plan_cost(
+    book: Book, n: int, z: FloatArray, account: FloatArray, shape: tuple[int, int, int], kdim: int
+) -> tuple[float, float]:
+    """Return what the plan in h, b and s costs, and its worst broken limit."""
+    _, at_cash, _ = shape
+    lam, worth = account[LAMBDA], book.scalar[WORTH]
+    square, own, cost = 0.0, 0.0, 0.0
+    cash = book.scalar[CASH]
+    turned = 0.0
+    for k in range(at_cash):
+        book.trial[k] = book.base[k]
+    for i in range(n):
+        row = z[book.name[i]]
+        x = book.h[i] - book.w[i]
+        for k in range(at_cash):
+            book.trial[k] += row[k] * x
+        own += book.d[i] * x * x
+        b, s, kappa = book.b[i], book.s[i], book.kappa[i]
+        cost += kappa * (b + s) - book.alpha[i] * x
+        if b > 0.0:
+            cost += book.fixed_buy[i]
+        if s > 0.0:
+            cost += book.fixed_sell[i]
+        cash += (1.0 - kappa) * s - (1.0 + kappa) * b
+        turned += b + s
+    for k in range(kdim):
+        square += book.trial[k] * book.trial[k]
+    te_square = square + own + book.scalar[TE_REST]
+    cost += 0.5 * lam * (square + own) + book.scalar[CONSTANT] + book.scalar[REPORT]
+    broken = max(-cash, 0.0)
+    cost += account[CASH_PRICE] * abs(cash - account[CASH_TARGET])
+    for j in range(kdim, at_cash):
+        over = 0.0
+        if book.floor[j] < 0.0:
+            over = max(over, -book.left[j] - book.trial[j])
+        if book.ceiling[j] > 0.0:
+            over = max(over, book.trial[j] + book.right[j])
+        price = max(book.ceiling[j], -book.floor[j])
+        if price < INF:
+            cost += price * over
+        else:
+            broken = max(broken, over)
+    _sell_lots(book, n)
+    short, long, chosen = 0.0, 0.0, 0.0
+    for i in range(n):
+        for lot in range(book.first[i], book.last[i]):
+            sold = book.sold[lot]
+            if sold > 0.0:
+                cost += book.tau_own[lot] * sold
+                short += book.gain_short[lot] * sold
+                long += book.gain_long[lot] * sold
+                chosen += book.gain_chosen[lot] * sold
+    if account[NETTING] > 0.0 and account[MODE] == HARVEST:
+        year_short, year_long = account[YEAR_SHORT] / worth, account[YEAR_LONG] / worth
+        cost += _year_tax(account, worth, year_short + short, year_long + long)
+        cost -= _year_tax(account, worth, year_short, year_long)
+    if account[BUDGET] >= 0.0:
+        over = max(0.0, chosen - _budget_room(account, worth))
+        if account[MODE] == REALISE:
+            cost += (account[RATE_LONG] + account[BACK]) * over
+        else:
+            broken = max(broken, over)
+    if account[TURNOVER] < INF:
+        broken = max(broken, turned - account[TURNOVER])
+    if account[TE_MAX] < INF:
+        broken = max(broken, np.sqrt(te_square) - account[TE_MAX])
+    return cost, broken
+
+
+@inline
+def _keep(book: Book, n: int, lots: int, out_h: FloatArray, out_sold: FloatArray) -> None:
+    """Write the plan down as the account's best so far."""
+    for i in range(n):
+        out_h[book.name[i]] = book.h[i]
+    for lot in range(lots):
+        out_sold[book.lot[lot]] = book.sold[lot]
+
+
+@inline
+def _prepare(
+    book: Book,
+    n: int,
+    z: FloatArray,
+    whole: FloatArray,
+    inverse_d: FloatArray,
+    size: int,
+    lam: float,
+) -> float:
+    """Set each name's curvature and the Hessian; return the softness that fits the account.
+
+    With most names free it is cheaper to start from everybody's Hessian and take names out.
+    """
+    mean = 0.0
+    for i in range(n):
+        curve = lam * book.d[i]
+        book.curve[i] = curve
+        book.ease[i] = 1.0 / curve
+        mean += curve
+    if 2 * n > inverse_d.size:
+        for r in range(size):
+            for k in range(size):
+                book.hessian[r, k] = whole[r, k] / lam
+        at = 0
+        for row in range(inverse_d.size):
+            if at < n and book.name[at] == row:
+                book.applied[at] = book.ease[at]
+                at += 1
+            else:
+                # A name that cannot change is none of ours: take it out.
+                take = inverse_d[row] / lam
+                for r in range(size):
+                    f = take * z[row, r]
+                    for k in range(size):
+                        book.hessian[r, k] -= f * z[row, k]
+    else:
+        for r in range(size):
+            for k in range(size):
+                book.hessian[r, k] = 0.0
+        for i in range(n):
+            book.applied[i] = 0.0
+    return mean / (max(n, 1) * max(n, 1) * max(n, 1))
+
+
+@inline
+def _hold_all(
+    a: int,
+    worth: float,
+    unit: FloatArray,
+    holding_indptr: IntArray,
+    holding_name: IntArray,
+    lot_indptr: IntArray,
+    lot_nanos: IntArray,
+    h: FloatArray,
+) -> None:
+    """Write the plan of an account that does nothing."""
+    h[:] = 0.0
+    for j in range(holding_indptr[a], holding_indptr[a + 1]):
+        for lot in range(lot_indptr[j], lot_indptr[j + 1]):
+            h[holding_name[j]] += lot_nanos[lot] * unit[holding_name[j]] / worth
+
+
+@inline
+def _fix(book: Book, n: int) -> None:
+    """Force every name into the branch with the largest share."""
+    for i in range(n):
+        if book.branches[i] != 0 and book.force[i] == 0:
+            best = 0
+            for k in range(1, 3):
+                if book.part[i, k] > book.part[i, best]:
+                    best = k
+            book.force[i] = 1 << best
+
+
+@kernel(
+    IN2_FLOATS,
+    IN1_FLOATS,
+    IN1_FLOATS,
+    IN1_FLOATS,
+    IN1_FLOATS,
+    IN2_FLOATS,
+    IN1,
+    IN1,
+    IN1,
+    IN1,
+    IN1,
+    IN1,
+    IN1,
+    IN1,
+    IN1_BOOLS,
+    IN1_BOOLS,
+    IN1_BOOLS,
+    IN2_UBYTES,
+    IN2_FLOATS,
+    IN2_FLOATS,
+    "Array(int64, 2, 'C', True)",
+    "Array(int64, 2, 'C', True)",
+    IN2_FLOATS,
+    IN2_FLOATS,
+    IN1_FLOATS,
+    IN2_FLOATS,
+    IN2_FLOATS,
+    IN1_FLOATS,
+    OUT2_FLOATS,
+    OUT1_FLOATS,
+    OUT1_FLOATS,
+    OUT1_FLOATS,
+    OUT1,
+    OUT2_FLOATS,
+    OUT2_FLOATS,
+)
+def solve_rows(
+    z: FloatArray,
+    d: FloatArray,
+    inverse_d: FloatArray,
+    unit: FloatArray,
+    kappa: FloatArray,
+    whole: FloatArray,
+    dims: IntArray,
+    cash_cents: IntArray,
+    holding_indptr: IntArray,
+    holding_name: IntArray,
+    lot_indptr: IntArray,
+    lot_nanos: IntArray,
+    lot_basis: IntArray,
+    lot_day: IntArray,
+    lot_is_long: BoolArray,
+    lot_is_blocked: BoolArray,
+    lot_wait: BoolArray,
+    rule: ByteArray,
+    w: FloatArray,
+    alpha: FloatArray,
+    lower: IntArray,
+    upper: IntArray,
+    row_low: FloatArray,
+    row_high: FloatArray,
+    row_price: FloatArray,
+    accounts: FloatArray,
+    warm: FloatArray,
+    knobs: FloatArray,
+    out_h: FloatArray,
+    out_sold: FloatArray,
+    objective: FloatArray,
+    bound: FloatArray,
+    status: IntArray,
+    duals: FloatArray,
+    stats: FloatArray,
+) -> int:
+    """Solve each account; see `optimizer` for shapes."""
+    count = cash_cents.size
+    kdim, at_cash, dynamic = dims[0], dims[1], dims[2]
+    names, size = z.shape
+    shape = (size, at_cash, dynamic)
+    end = size + dynamic
+    most_lots = 0
+    for a in range(count):
+        most_lots = max(
+            most_lots, lot_indptr[holding_indptr[a + 1]] - lot_indptr[holding_indptr[a]]
+        )
+    book = _room(names, most_lots + 1, end)
+    for a in range(count):
+        account = accounts[a]
+        h = out_h[a]
+        washes = account[MODE] == REALISE and account[TRADE_MIN] <= 0.0 and account[THETA] <= 0.0
+        lam = account[LAMBDA]
+        worth = _value(a, cash_cents, holding_indptr, holding_name, lot_indptr, lot_nanos, unit)
+        status[a] = 0
+        objective[a] = 0.0
+        bound[a] = 0.0
+        if worth <= 0.0:
+            continue
+        benchmark = w[0 if w.shape[0] == 1 else a]
+        n = _load(
+            book,
+            a,
+            worth,
+            account,
+            z,
+            d,
+            unit,
+            kappa,
+            holding_indptr,
+            holding_name,
+            lot_indptr,
+            lot_nanos,
+            lot_basis,
+            lot_day,
+            lot_is_long,
+            lot_is_blocked,
+            lot_wait,
+            rule[0 if rule.shape[0] == 1 else a],
+            benchmark,
+            alpha[0 if alpha.shape[0] == 1 else a],
+            lower[0 if lower.shape[0] == 1 else a],
+            upper[0 if upper.shape[0] == 1 else a],
+            cash_cents,
+            h,
+        )
+        if n < 0:
+            status[a] = 1
+            _hold_all(a, worth, unit, holding_indptr, holding_name, lot_indptr, lot_nanos, h)
+            continue
+        _set_prices(
+            book,
+            account,
+            z,
+            benchmark,
+            shape,
+            kdim,
+            row_low[0 if row_low.shape[0] == 1 else a],
+            row_high[0 if row_high.shape[0] == 1 else a],
+            row_price,
+        )
+        lots = book.last[n - 1] if n > 0 else 0
+        t = _prepare(book, n, z, whole, inverse_d, size, lam) * knobs[0]
+        for j in range(end):
+            book.u[j] = warm[a, j] if warm.shape[0] > 0 else 0.0
+        for i in range(n):
+            share = book.branches[i]
+            pieces = (share & 1) + ((share >> 1) & 1) + ((share >> 2) & 1)
+            for k in range(3):
+                book.near[i, k] = ((share >> k) & 1) / max(pieces, 1)
+        best_bound = -INF
+        sweeps = 0
+        worst_regret = 0.0
+        for _ in range(int(knobs[1])):
+            _, hard, used = _ascend(
+                book, n, z, shape, kdim, lam, t, washes, int(knobs[2]), knobs[3], knobs[4]
+            )
+            sweeps += abs(used)
+            best_bound = max(best_bound, hard)
+            worst_regret = 0.0
+            for i in range(n):
+                if book.branches[i] != 0:
+                    worst_regret += book.regret[i]
+                    for k in range(3):
+                        book.near[i, k] = book.part[i, k]
+            if worst_regret <= knobs[5]:
+                break
+        stats[a, 0] = sweeps
+        stats[a, 1] = worst_regret
+        for j in range(end):
+            duals[a, j] = book.u[j]
+        _fix(book, n)
+        _, hard, used = _ascend(book, n, z, shape, kdim, lam, t, washes, 40, knobs[6], 1e-11)
+        stats[a, 2] = used
+        cost, broken = _plan_cost(book, n, z, account, shape, kdim)
+        stats[a, 3] = broken
+        stats[a, 4] = cost - (hard + book.scalar[REPORT])
+        objective[a] = cost
+        bound[a] = best_bound + book.scalar[REPORT]
+        _keep(book, n, lots, h, out_sold)
+        for i in range(n):
+            if book.b[i] > 0.0 or book.s[i] > 0.0:
+                stats[a, STAT_TRADES] += 1.0
+    return 0

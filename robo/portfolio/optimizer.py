@@ -1,0 +1,105 @@
+"""What each account should trade: tax lot by tax lot, tax-aware, with a certificate.
+
+The mathematics is in docs/optimizer.md, in the notation of `problem`. In short: accounts share
+X, so each account's problem collapses to a dual in as many prices as there are factors, rows
+and caps; every name answers those prices by itself, exactly, also where its cost is not convex.
+Any prices give a lower bound on every allowed plan; the best plan found is measured against it.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from robo.portfolio import dual_kernels as dual
+from robo.portfolio.landing import land
+from robo.portfolio.packing import Packed, pack
+from robo.portfolio.problem import Duals, FloatArray, Problem, Solution
+
+KNOBS: Final = (0.1, 3, 40, 1e-9, 1e-7, 1e-7, 1e-12)
+"""Softness; rounds of it; Newton steps a round; promise, gradient and regret that end them;
+promise that ends the last."""
+STATS: Final = 8
+
+
+def solve(problem: Problem, warm: Duals | None = None) -> Solution:
+    """Return what each account should trade, and a bound that no allowed plan beats.
+
+    The same problem gives the same bytes, whatever else runs and however accounts are batched.
+
+    Args:
+        problem: Accounts that share a market; see `problem` for shapes and units.
+        warm: The duals of an earlier day of the same accounts, in the same order.
+
+    Raises:
+        ValueError: If an argument is malformed; the message names it.
+    """
+    packed = pack(problem)
+    accounts = packed.accounts
+    count, names = accounts.cash_cents.size, packed.d.size
+    start = np.zeros((0, packed.prices)) if warm is None else _checked_warm(packed, warm)
+    h, lot_sold = np.zeros((count, names)), np.zeros(accounts.lot_nanos.size)
+    objective, bound = np.zeros(count), np.zeros(count)
+    status = np.zeros(count, dtype=np.int64)
+    duals, stats = np.zeros((count, packed.prices)), np.zeros((count, STATS))
+    dual.solve_rows(
+        packed.z,
+        packed.d,
+        packed.inverse_d,
+        packed.unit,
+        packed.kappa,
+        packed.whole,
+        packed.dims,
+        accounts.cash_cents,
+        accounts.holding_indptr,
+        accounts.holding_name,
+        accounts.lot_indptr,
+        accounts.lot_nanos,
+        accounts.lot_basis_cents,
+        accounts.lot_acquired_day,
+        accounts.lot_is_long,
+        accounts.lot_is_blocked,
+        accounts.lot_wait,
+        packed.rule,
+        packed.benchmark,
+        packed.alpha,
+        packed.lower,
+        packed.upper,
+        packed.row_low,
+        packed.row_high,
+        packed.row_price,
+        packed.columns,
+        start,
+        np.array(KNOBS, dtype=np.float64),
+        h,
+        lot_sold,
+        objective,
+        bound,
+        status,
+        duals,
+        stats,
+    )
+    most = int(stats[:, dual.STAT_TRADES].sum())
+    indptr, name, buy, sell, sold = land(packed, h, lot_sold, status, most)
+    return Solution(
+        trade_indptr=indptr,
+        trade_name=name,
+        buy_cents=buy,
+        sell_nanos=sell,
+        lot_sold_nanos=sold,
+        objective=objective,
+        bound=bound,
+        status=status,
+        duals=Duals(duals),
+        holding=h,
+        lot_sold=lot_sold,
+    )
+
+
+def _checked_warm(packed: Packed, warm: Duals) -> FloatArray:
+    """Return the starting prices; duals of another shape of problem are refused."""
+    value = np.ascontiguousarray(warm.value, dtype=np.float64)
+    expected = (packed.accounts.cash_cents.size, packed.prices)
+    if value.shape != expected or not np.isfinite(value).all():
+        message = f"warm must be finite with shape {expected}, not {value.shape}"
+        raise ValueError(message)
+    return value
