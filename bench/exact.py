@@ -8,7 +8,7 @@ tolerances are absolute:
     min r + tax + sum kappa (b + s) + pi (c+ + c-) + row prices + theta, phi counts - alpha'h
     s.t. r >= lambda/2 (|y|^2 + sum d x^2),  y = X'x,  x = h0 + b - sum s - w
          b_i <= M zb_i,  sum s_i <= u_i zs_i,  zb_i + zs_i <= 1      (one direction a name,
-         or for who seeks gains: no purchase of what is sold at a loss)
+         or for who seeks gains, m = theta = 0: no purchase of what is sold at a loss)
          b_i >= m zb_i,  sum s_i >= min(m, h0_i) zs_i                (minimum trade or close)
 
 The tax of netting short against long is linear in each of five regions of (A, B); each region is
@@ -166,7 +166,7 @@ class Model:
             is_sell = self.scip.addVar(vtype="B", ub=float(may_sell))
             self.scip.addCons(buy <= most * is_buy)
             self.scip.addCons(sale <= usable * is_sell)
-            if account.want("mode") == TaxMode.REALISE:
+            if self._may_rebuy():
                 self._no_wash(lots, is_buy, usable)
             else:
                 self.scip.addCons(is_buy + is_sell <= 1)
@@ -178,6 +178,10 @@ class Model:
             self.buys.append(is_buy)
             self.sells.append(is_sell)
             self.holding.append(held + buy - sale)
+
+    def _may_rebuy(self) -> bool:
+        fixed = self.account.want("trade_min_cents") + self.account.want("trade_cost_ppm")
+        return self.account.want("mode") == TaxMode.REALISE and fixed <= 0
 
     def _no_wash(self, lots: list[int], is_buy: Any, usable: float) -> None:
         """Let a gain be bought back, which a customer who seeks gains may, but never a loss."""

@@ -117,7 +117,7 @@ def _names(
     yield Breach.NEVER_OWN, np.where(where.has(Rule.NEVER_OWN), held, 0.0)
     yield Breach.BOUGHT_WHAT_IT_SOLD_AT_LOSS, np.minimum(lossy, state.bought)
     both = np.minimum(state.sold - lossy, state.bought)
-    seeks = (problem.taxes.mode == TaxMode.REALISE)[:, None]  # a gain may be bought back
+    seeks = positions_of.may_rebuy(problem)[:, None]
     yield Breach.BOUGHT_AND_SOLD, np.where(seeks, 0.0, both)
     yield Breach.ACTIVE_CAP, np.maximum(held - high, low - held)
     if wants.upper_ppm is not None:
@@ -192,7 +192,7 @@ def _landed_trades(problem: Problem, solution: Solution, where: Positions) -> It
     least = np.zeros(name.size, dtype=object)
     if problem.wants.trade_min_cents is not None:
         least = problem.wants.trade_min_cents[trader].astype(object)
-    seeks = problem.taxes.mode[trader] == TaxMode.REALISE
+    seeks = positions_of.may_rebuy(problem)[trader]
     amount = buy.astype(object) * _MICROCENTS + _worth(problem, solution)
     closed = (sell > 0) & (left[trader, name] == 0)
     for breach, bad in (

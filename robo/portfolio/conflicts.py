@@ -134,7 +134,6 @@ class _Ground:
     active_low: FloatArray
     active_high: FloatArray
     row_weight: FloatArray
-    seeks: bool
     wishes: tuple[Wish, ...]
 
     @classmethod
@@ -158,7 +157,6 @@ class _Ground:
             active_low=low[account],
             active_high=high[account],
             row_weight=np.zeros((0, where.held.shape[1])) if rows is None else rows.weight,
-            seeks=bool(problem.taxes.mode[account] == TaxMode.REALISE),
             wishes=tuple(_listed(problem, where, account, mine)),
         )
 
@@ -257,14 +255,13 @@ class _Test:
             short = np.minimum(least - sold, sold)
             size = np.maximum(size, np.where(sold >= ground.held - _SEEN, 0.0, short))
             size = np.maximum(size, np.minimum(least - point.bought, point.bought))
-            if not ground.seeks:
-                size = np.maximum(size, np.minimum(sold, point.bought))
+            size = np.maximum(size, np.minimum(sold, point.bought))
         size[limits.settled] = 0.0
         worst = int(np.argmax(size)) if names else 0
         return worst if names and size[worst] > _SEEN else -1
 
     def _branches(self, limits: Limits, name: int, least: float) -> list[Limits]:
-        """Return the ways a name can go: hold, sell, buy, and buy what is sold at a gain."""
+        """Return the ways a name can go: hold, buy or sell."""
         ground = self.ground
         mine = ground.lot_name == name
         settled = limits.settled.copy()
@@ -276,15 +273,11 @@ class _Test:
         sell = limits.sale_low.copy()
         sell[name] = min(least, held)
         base = replace(limits, settled=settled)
-        ways = [
+        return [
             replace(base, buy_high=no_buy, lot_high=idle),
             replace(base, buy_low=buy, lot_high=idle),
             replace(base, buy_high=no_buy, sale_low=sell),
         ]
-        if ground.seeks:
-            gains = np.where(mine & (ground.lot_gain < 0), 0.0, limits.lot_high)
-            ways.append(replace(base, buy_low=buy, sale_low=sell, lot_high=gains))
-        return ways
 
 
 def _phases(ground: _Ground) -> Phases:

@@ -118,6 +118,19 @@ def active_bounds(problem: Problem, positions: Positions) -> tuple[FloatArray, F
     return np.where(gone, 0.0, low), np.where(gone, np.inf, high)
 
 
+def may_rebuy(problem: Problem) -> BoolArray:
+    """Return which accounts may buy back a gain they sell, shape (A,).
+
+    Those that seek gains, where no minimum trade and no cost per trade is set.
+    """
+    wants = problem.wants
+    free = np.asarray(problem.taxes.mode == TaxMode.REALISE)
+    for price in (wants.trade_min_cents, wants.trade_cost_ppm):
+        if price is not None:
+            free = free & (price <= 0)
+    return free
+
+
 def lot_rates(problem: Problem, positions: Positions) -> FloatArray:
     """Return the tax rate of each lot's gain today, shape (L,)."""
     taxes, owner = problem.taxes, positions.lot_account

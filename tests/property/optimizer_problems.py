@@ -57,7 +57,7 @@ def _market(rng: np.random.Generator, names: int) -> Market:
 
 def _account(rng: np.random.Generator, market: Market, corner: str) -> dict[str, Any]:
     names = market.price_micros.size
-    exponent = {"huge": 12.0, "tiny": 2.2}.get(corner, float(rng.uniform(5, 8.5)))
+    exponent = {"huge": 10.9, "tiny": 2.2}.get(corner, float(rng.uniform(5, 8.5)))
     value = 10**exponent  # cents
     weight = rng.dirichlet(np.full(names, 1.5))
     part = np.where(rng.random(names) < 0.8, weight * np.exp(rng.normal(0, 0.5, names)), 0.0)
