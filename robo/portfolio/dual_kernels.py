@@ -66,6 +66,12 @@ HOLD: Final = 1
 BUY: Final = 2
 SELL: Final = 4
 INF: Final = np.inf
+DEPTH: Final = 64
+"""Names that the search settles one below the other, at most."""
+HOPELESS: Final = 1e4
+"""A bound this high, in accounts, is that of a problem without any allowed plan."""
+BROKEN_MAX: Final = 1e-10
+"""A plan that breaks a limit by more is no plan."""
 LENGTH_MIN: Final = 1e-6
 """A step shortened this far is as good as none."""
 NO_GAIN: Final = 1e-16
@@ -76,11 +82,32 @@ SLACK: Final = 1e-12
 
 # Columns of what a solve tells about itself.
 STAT_SWEEPS: Final = 0
-STAT_REGRET: Final = 1
-STAT_FINISH: Final = 2
-STAT_BROKEN: Final = 3
-STAT_GAP: Final = 4
-STAT_TRADES: Final = 5
+STAT_NODES: Final = 1
+STAT_FAILED: Final = 2
+STAT_TRADES: Final = 3
+STATS: Final = 4
+
+# Entries of `knobs`.
+SOFTNESS: Final = 0
+"""How softly equal branches are mixed, in units of lambda d / n^2."""
+ROUNDS: Final = 1
+"""How often the mixed shares are re-centred, at most."""
+STEPS: Final = 2
+"""Newton steps a round, at most."""
+PROMISE: Final = 3
+"""A Newton step that promises less ends a round; the gradient of the prices of rows and caps
+must be below the next."""
+GRADIENT: Final = 4
+REGRET: Final = 5
+"""Mixed shares that cost less than this need no further round."""
+LAST_PROMISE: Final = 6
+"""As `PROMISE`, for a plan whose branches are chosen."""
+NODES: Final = 7
+"""Nodes of the search, at most."""
+GAP: Final = 8
+"""The search ends when the gap is below this share of the objective plus the next."""
+GAP_ABSOLUTE: Final = 9
+KNOBS: Final = 10
 
 
 class Book(NamedTuple):
@@ -120,6 +147,8 @@ class Book(NamedTuple):
     tilt: FloatArray
     """(N, 4): how the four dynamic prices move a name, in units of p."""
     regret: FloatArray
+    apart: FloatArray
+    """What mixing costs more than its best branch; how far the mixed branches lie apart."""
     q: FloatArray
     tau: FloatArray
     tau_own: FloatArray
@@ -152,6 +181,14 @@ class Book(NamedTuple):
     changed: IntArray
     change: FloatArray
     scalar: FloatArray
+    decided: IntArray
+    """The branch that the search has settled for a name; 0 for none."""
+    open_name: IntArray
+    """By depth of the search: the name settled there, its branches still to try, the prices and
+    the bound from which they start."""
+    open_branches: IntArray
+    open_u: FloatArray
+    open_bound: FloatArray
 
 
 # Entries of `Book.scalar`.
@@ -160,6 +197,7 @@ CASH: Final = 1
 WORTH: Final = 2
 REPORT: Final = 3
 TE_REST: Final = 4
+FLAT: Final = 5
 SCALARS: Final = 8
 
 
@@ -195,6 +233,7 @@ def _room(names: int, lots: int, size: int) -> Book:
         np.zeros((names, 3)),
         np.zeros((names, DYNAMIC)),
         np.zeros(names),
+        np.zeros(names),
         np.zeros(lots),
         np.zeros(lots),
         np.zeros(lots),
@@ -225,6 +264,11 @@ def _room(names: int, lots: int, size: int) -> Book:
         np.zeros(names, np.int64),
         np.zeros(names),
         np.zeros(SCALARS),
+        np.zeros(names, np.int64),
+        np.zeros(DEPTH, np.int64),
+        np.zeros(DEPTH, np.int64),
+        np.zeros((DEPTH, size)),
+        np.zeros(DEPTH),
     )
 
 
@@ -319,7 +363,6 @@ def _load(
     cap, mode = account[CAP], account[MODE]
     theta, phi, least = account[THETA], account[PHI], account[TRADE_MIN] / worth
     credits_losses = mode != NEUTRAL or account[BUDGET] >= 0.0
-    lam = account[LAMBDA]
     size = z.shape[1]
     constant, report, te_rest = 0.0, 0.0, 0.0
     book.base[:] = 0.0
@@ -429,7 +472,7 @@ def _load(
         book.force[n] = 0
         book.rebuys[n] = 1 if reach_high == INF else 0
         n += 1
-    book.scalar[CONSTANT] = constant + 0.5 * lam * te_rest
+    book.scalar[FLAT] = constant
     book.scalar[TE_REST] = te_rest
     book.scalar[REPORT] = report
     book.scalar[WORTH] = worth
@@ -667,6 +710,7 @@ def _sweep(
             hard += least_v
             spent += (1.0 + kappa) * b - (1.0 - kappa) * s
             spread, mean = 0.0, 0.0
+            book.apart[i] = 0.0
             if count > 1.0:
                 on0 = 1.0 if p0 > 0.0 else 0.0
                 on1 = 1.0 if p1 > 0.0 else 0.0
@@ -677,6 +721,7 @@ def _sweep(
                     + on1 * (h_buy - mean) ** 2
                     + on2 * (h_sell - mean) ** 2
                 ) / t
+                book.apart[i] = np.sqrt(spread * t)
             if dynamic > 0:
                 turned += b + s
                 chosen += p1 * wash_chosen + p2 * cut_chosen
@@ -897,8 +942,11 @@ def _ascend(
     rounds: int,
     tolerance: float,
     strict: float,
+    cutoff: float,
 ) -> tuple[float, float, int]:
     """Raise the dual from book.u until the promise is below the tolerance.
+
+    Stops as soon as the hard value reaches the cutoff: nothing below it is left to find.
 
     Returns:
         The mixed and the hard value at the end, and how many sweeps it took; negative where the
@@ -912,6 +960,8 @@ def _ascend(
     hard += own
     sweeps = 1
     for _ in range(rounds):
+        if hard >= cutoff:
+            return soft, hard, sweeps
         worst = _gradient(book, book.u, kdim, end, lam)
         _update(book, n, z, size, 0.02)
         promise = _direction(book, n, z, shape, kdim, lam)
@@ -1084,7 +1134,7 @@ def _plan_cost(
     for k in range(kdim):
         square += book.trial[k] * book.trial[k]
     te_square = square + own + book.scalar[TE_REST]
-    cost += 0.5 * lam * (square + own) + book.scalar[CONSTANT] + book.scalar[REPORT]
+    cost += 0.5 * lam * te_square + book.scalar[FLAT] + book.scalar[REPORT]
     broken = max(-cash, 0.0)
     cost += account[CASH_PRICE] * abs(cash - account[CASH_TARGET])
     for j in range(kdim, at_cash):
@@ -1201,12 +1251,231 @@ def _hold_all(
 def _fix(book: Book, n: int) -> None:
     """Force every name into the branch with the largest share."""
     for i in range(n):
-        if book.branches[i] != 0 and book.force[i] == 0:
+        if book.branches[i] != 0 and book.decided[i] == 0:
             best = 0
             for k in range(1, 3):
                 if book.part[i, k] > book.part[i, best]:
                     best = k
             book.force[i] = 1 << best
+
+
+@inline
+def _tracking_square(book: Book, n: int, kdim: int) -> float:
+    """Return TE^2 of the mixed holdings of the last sweep."""
+    total = book.scalar[TE_REST]
+    for k in range(kdim):
+        y = book.slope[k] + book.base[k]
+        total += y * y
+    for i in range(n):
+        x = book.h[i] - book.w[i]
+        total += book.d[i] * x * x
+    return total
+
+
+@inline
+def _set_lambda(
+    book: Book,
+    n: int,
+    market: tuple[FloatArray, FloatArray, FloatArray],
+    lam: float,
+    true_lam: float,
+) -> float:
+    """Make lambda the risk aversion of the dual; return the softness that fits it."""
+    z, whole, inverse_d = market
+    book.scalar[CONSTANT] = book.scalar[FLAT] + 0.5 * lam * book.scalar[TE_REST]
+    return _prepare(book, n, z, whole, inverse_d, z.shape[1], lam) * (true_lam / lam)
+
+
+@inline
+def _relax(
+    book: Book,
+    n: int,
+    z: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    lam: float,
+    t: float,
+    washes: bool,  # noqa: FBT001
+    knobs: FloatArray,
+    cutoff: float,
+) -> tuple[float, int]:
+    """Raise the dual with equal branches mixed; return the best bound seen, and the sweeps."""
+    best, sweeps = -INF, 0
+    for _ in range(int(knobs[ROUNDS])):
+        _, hard, used = _ascend(
+            book,
+            n,
+            z,
+            shape,
+            kdim,
+            lam,
+            t,
+            washes,
+            int(knobs[STEPS]),
+            knobs[PROMISE],
+            knobs[GRADIENT],
+            cutoff,
+        )
+        sweeps += abs(used)
+        best = max(best, hard)
+        regret = 0.0
+        for i in range(n):
+            if book.branches[i] != 0 and book.force[i] == 0:
+                regret += book.regret[i]
+                book.near[i, 0] = book.part[i, 0]
+                book.near[i, 1] = book.part[i, 1]
+                book.near[i, 2] = book.part[i, 2]
+        if regret <= knobs[REGRET] or best >= cutoff:
+            break
+    return best, sweeps
+
+
+@inline
+def _most_torn(book: Book, n: int) -> int:
+    """Return the undecided name whose mixed branches lie furthest apart, or -1."""
+    found, most = -1, 1e-12
+    for i in range(n):
+        if book.branches[i] != 0 and book.decided[i] == 0:
+            top = max(book.part[i, 0], book.part[i, 1], book.part[i, 2])
+            score = (1.0 - top) * book.apart[i] * np.sqrt(book.curve[i])
+            if score > most:
+                found, most = i, score
+    return found
+
+
+@inline
+def _finish(
+    book: Book,
+    n: int,
+    market: tuple[FloatArray, FloatArray, FloatArray],
+    account: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    level: tuple[float, float],
+    washes: bool,  # noqa: FBT001
+    knobs: FloatArray,
+    cutoff: float,
+) -> tuple[float, float, int]:
+    """Solve with the branches chosen; return what the plan costs, breaks, and the sweeps.
+
+    With a TE cap lambda is raised until the plan keeps it, and left so.
+    """
+    z = market[0]
+    lam, t = level
+    _, hard, used = _ascend(
+        book, n, z, shape, kdim, lam, t, washes, 40, knobs[LAST_PROMISE], 1e-11, cutoff
+    )
+    sweeps = abs(used)
+    if hard >= cutoff:
+        return INF, INF, sweeps
+    cost, broken = _plan_cost(book, n, z, account, shape, kdim)
+    return cost, broken, sweeps
+
+
+@inline
+def _search(
+    book: Book,
+    n: int,
+    lots: int,
+    market: tuple[FloatArray, FloatArray, FloatArray],
+    account: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    washes: bool,  # noqa: FBT001
+    knobs: FloatArray,
+    best: float,
+    out_h: FloatArray,
+    out_sold: FloatArray,
+    stats: FloatArray,
+    duals: FloatArray,
+) -> tuple[float, float]:
+    """Branch and bound over the names whose branches are torn; return the best cost and a bound.
+
+    The bound is no higher than `best` where the search is complete up to the gap asked for.
+    """
+    z = market[0]
+    size, _, dynamic = shape
+    end = size + dynamic
+    lam = account[LAMBDA]
+    t = _set_lambda(book, n, market, lam, lam) * knobs[SOFTNESS]
+    for i in range(n):
+        book.decided[i] = 0
+    depth, nodes, proved = 0, 0, INF
+    node_bound = -INF
+    report = book.scalar[REPORT]
+    while True:
+        gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
+        cutoff = min(best - gap, HOPELESS) - report
+        for i in range(n):
+            book.force[i] = book.decided[i]
+        hard, sweeps = _relax(book, n, z, shape, kdim, lam, t, washes, knobs, cutoff)
+        hard = max(hard, node_bound)
+        nodes += 1
+        stats[STAT_SWEEPS] += sweeps
+        if nodes == 1:
+            for j in range(end):
+                duals[j] = book.u[j]
+        torn = -1
+        if hard < cutoff:
+            torn = _most_torn(book, n)
+            if torn >= 0 and depth < DEPTH:
+                for j in range(end):
+                    book.open_u[depth, j] = book.u[j]
+            _fix(book, n)
+            preferred = book.force[torn] if torn >= 0 else 0
+            cost, broken, sweeps = _finish(
+                book,
+                n,
+                market,
+                account,
+                shape,
+                kdim,
+                (lam, t),
+                washes,
+                knobs,
+                min(best, HOPELESS) - report,
+            )
+            stats[STAT_SWEEPS] += sweeps
+            if broken <= BROKEN_MAX and cost < best:
+                best = cost
+                _keep(book, n, lots, out_h, out_sold)
+                gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE]
+                cutoff = min(best - gap, HOPELESS) - report
+        if hard < cutoff and torn >= 0 and depth < DEPTH:
+            book.open_name[depth] = torn
+            book.open_branches[depth] = book.branches[torn] + 8 * preferred
+            book.open_bound[depth] = hard
+            depth += 1
+        else:
+            proved = min(proved, hard)
+        # The next branch to try: of the deepest open name that can still improve on the best.
+        while depth > 0:
+            at = depth - 1
+            left = book.open_branches[at] & 7
+            if left != 0 and book.open_bound[at] >= cutoff:
+                proved = min(proved, book.open_bound[at])
+                left = 0
+            if left != 0 and nodes >= knobs[NODES]:
+                proved = min(proved, book.open_bound[at])
+                left = 0
+            if left != 0:
+                break
+            book.decided[book.open_name[at]] = 0
+            depth -= 1
+        if depth == 0:
+            break
+        at = depth - 1
+        take = book.open_branches[at] >> 3
+        left = book.open_branches[at] & 7
+        if take == 0:
+            take = left & -left
+        book.open_branches[at] = left & ~take
+        book.decided[book.open_name[at]] = take
+        node_bound = book.open_bound[at]
+        for j in range(end):
+            book.u[j] = book.open_u[at, j]
+    stats[STAT_NODES] += nodes
+    return best, min(proved + report, best)
 
 
 @kernel(
@@ -1299,7 +1568,6 @@ def solve_rows(
         account = accounts[a]
         h = out_h[a]
         washes = account[MODE] == REALISE and account[TRADE_MIN] <= 0.0 and account[THETA] <= 0.0
-        lam = account[LAMBDA]
         worth = _value(a, cash_cents, holding_indptr, holding_name, lot_indptr, lot_nanos, unit)
         status[a] = 0
         objective[a] = 0.0
@@ -1349,7 +1617,6 @@ def solve_rows(
             row_price,
         )
         lots = book.last[n - 1] if n > 0 else 0
-        t = _prepare(book, n, z, whole, inverse_d, size, lam) * knobs[0]
         for j in range(end):
             book.u[j] = warm[a, j] if warm.shape[0] > 0 else 0.0
         for i in range(n):
@@ -1357,37 +1624,28 @@ def solve_rows(
             pieces = (share & 1) + ((share >> 1) & 1) + ((share >> 2) & 1)
             for k in range(3):
                 book.near[i, k] = ((share >> k) & 1) / max(pieces, 1)
-        best_bound = -INF
-        sweeps = 0
-        worst_regret = 0.0
-        for _ in range(int(knobs[1])):
-            _, hard, used = _ascend(
-                book, n, z, shape, kdim, lam, t, washes, int(knobs[2]), knobs[3], knobs[4]
-            )
-            sweeps += abs(used)
-            best_bound = max(best_bound, hard)
-            worst_regret = 0.0
-            for i in range(n):
-                if book.branches[i] != 0:
-                    worst_regret += book.regret[i]
-                    for k in range(3):
-                        book.near[i, k] = book.part[i, k]
-            if worst_regret <= knobs[5]:
-                break
-        stats[a, 0] = sweeps
-        stats[a, 1] = worst_regret
-        for j in range(end):
-            duals[a, j] = book.u[j]
-        _fix(book, n)
-        _, hard, used = _ascend(book, n, z, shape, kdim, lam, t, washes, 40, knobs[6], 1e-11)
-        stats[a, 2] = used
-        cost, broken = _plan_cost(book, n, z, account, shape, kdim)
-        stats[a, 3] = broken
-        stats[a, 4] = cost - (hard + book.scalar[REPORT])
-        objective[a] = cost
-        bound[a] = best_bound + book.scalar[REPORT]
-        _keep(book, n, lots, h, out_sold)
-        for i in range(n):
-            if book.b[i] > 0.0 or book.s[i] > 0.0:
-                stats[a, STAT_TRADES] += 1.0
+        market = (z, whole, inverse_d)
+        objective[a], bound[a] = _search(
+            book,
+            n,
+            lots,
+            market,
+            account,
+            shape,
+            kdim,
+            washes,
+            knobs,
+            INF,
+            h,
+            out_sold,
+            stats[a],
+            duals[a],
+        )
+        if objective[a] >= INF:
+            status[a] = 1
+            objective[a] = 0.0
+            stats[a, STAT_FAILED] = 1.0
+            _hold_all(a, worth, unit, holding_indptr, holding_name, lot_indptr, lot_nanos, h)
+            continue
+        stats[a, STAT_TRADES] = n
     return 0

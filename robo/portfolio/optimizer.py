@@ -15,10 +15,9 @@ from robo.portfolio.landing import land
 from robo.portfolio.packing import Packed, pack
 from robo.portfolio.problem import Duals, FloatArray, Problem, Solution
 
-KNOBS: Final = (0.1, 3, 40, 1e-9, 1e-7, 1e-7, 1e-12)
+KNOBS: Final = (0.1, 3, 40, 1e-9, 1e-7, 1e-7, 1e-12, 30, 4e-4, 1e-9)
 """Softness; rounds of it; Newton steps a round; promise, gradient and regret that end them;
 promise that ends the last."""
-STATS: Final = 8
 
 
 def solve(problem: Problem, warm: Duals | None = None) -> Solution:
@@ -40,7 +39,7 @@ def solve(problem: Problem, warm: Duals | None = None) -> Solution:
     h, lot_sold = np.zeros((count, names)), np.zeros(accounts.lot_nanos.size)
     objective, bound = np.zeros(count), np.zeros(count)
     status = np.zeros(count, dtype=np.int64)
-    duals, stats = np.zeros((count, packed.prices)), np.zeros((count, STATS))
+    duals, stats = np.zeros((count, packed.prices)), np.zeros((count, dual.STATS))
     dual.solve_rows(
         packed.z,
         packed.d,
