@@ -187,7 +187,8 @@ def _draw_accounts(count: int, world: World, rng: np.random.Generator) -> tuple[
     fresh = recent[account, name] & (rng.random(account.size) < 0.5)
     week[lot_indptr[1:][fresh] - 1] = WEEKS - 2  # the purchase that blocks is a lot as well
     relative = world.path[week, lot_name]
-    basis = np.floor(_cents(lot_nanos, price[lot_name]) * relative).astype(np.int64)
+    worth = _cents(lot_nanos, price[lot_name])
+    basis = np.floor(worth * relative).astype(np.int64)
     excluded = rule[account, name] & Rule.NEVER_OWN > 0
     barred = (recent[account, name] & ~excluded)[lot_holding]
     age = (WEEKS - 1 - week) * 7
@@ -200,7 +201,7 @@ def _draw_accounts(count: int, world: World, rng: np.random.Generator) -> tuple[
         lot_basis_cents=basis,
         lot_acquired_day=(TODAY - age).astype(np.int64),
         lot_is_long=age > LONG_DAYS,
-        lot_is_blocked=barred & (relative > 1),
+        lot_is_blocked=barred & (basis > worth),
         lot_wait=np.zeros(age.size, dtype=np.bool_),
         rule=rule,
     )
