@@ -45,6 +45,7 @@ def _run(runtime: Runtime, stopping: threading.Event) -> int:
     def wake() -> None:
         try:
             runner.tick()
+            runtime.db.tidy()  # what the web server wrote meanwhile
         except BrokenInvariantError:
             broken.set()
             stopping.set()

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from functools import lru_cache
 from typing import Final, NewType
 
 FirmId = NewType("FirmId", str)
@@ -38,12 +39,18 @@ def child_id(prefix: str, *parts: str | int) -> str:
         parts: What caused it, outermost first, at least one. Lengths are hashed too, so that
             ("ab", "c") and ("a", "bc") differ.
     """
-    words = [prefix, *map(str, parts)]
-    whole = hashlib.sha256("".join([f"{len(word)}:{word}" for word in words]).encode()).hexdigest()
-    body = words[1].rpartition("_")[2]
+    words = [str(part) for part in parts]
+    spelt = "".join([f"{len(word)}:{word}" for word in words])
+    whole = hashlib.sha256(f"{len(prefix)}:{prefix}{spelt}".encode()).hexdigest()
+    return f"{prefix}_{_shared_digits(words[0])}{whole[: _BODY_LENGTH - _SHARED]}"
+
+
+@lru_cache(maxsize=8_192)  # a batch makes many children of one cause, one after the other
+def _shared_digits(cause: str) -> str:
+    body = cause.rpartition("_")[2]
     if len(body) != _BODY_LENGTH or not _DIGITS.issuperset(body):  # a broker's id may be anything
-        body = hashlib.sha256(words[1].encode()).hexdigest()
-    return f"{prefix}_{body[:_SHARED]}{whole[: _BODY_LENGTH - _SHARED]}"
+        body = hashlib.sha256(cause.encode()).hexdigest()
+    return body[:_SHARED]
 
 
 def new_id(prefix: str) -> str:

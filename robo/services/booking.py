@@ -47,11 +47,9 @@ class _Share:
     execution: blocks.BookedExecution
     part: blocks.Part
     firm_id: FirmId
-
-    @property
-    def fill_id(self) -> str:
-        """Return the one id that this order's part of this execution can have."""
-        return child_id("fil", self.execution.id, self.order.id)
+    fill_id: str
+    """The one id that this order's part of this execution can have. It begins like the order's,
+    which begins like the account's: what a turn writes then lies together on a few pages."""
 
 
 def book(
@@ -144,8 +142,9 @@ def _missing_of(
         block = blocks.get(session, block_id)
         assert block is not None
         members = orders.of_block(session, block_id)
-        done = [blocks.fills_of(session, execution.id) for execution in mine]
+        done = [blocks.fills_of(session, block_id, execution.id) for execution in mine]
     unit = 1 if block.side == "buy" else 0
+    firm_id = FirmId(block.firm_id)
     hashes = splitting.order_hashes([order.id for order in members])
     still_open = [
         order.open_units + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
@@ -160,7 +159,7 @@ def _missing_of(
             for left, part in zip(still_open, parts, strict=True)
         ]
         missing += [
-            _Share(order, execution, part, FirmId(block.firm_id))
+            _Share(order, execution, part, firm_id, child_id("fil", order.id, execution.id))
             for order, part in zip(members, parts, strict=True)
             if (part.nanos or part.cents) and order.id not in fills
         ]

@@ -5,8 +5,10 @@ one, a short one grows it. An item that the business refuses is split out until 
 is one that fails for a reason of its own, where the caller says who is then to blame.
 """
 
+import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -19,15 +21,27 @@ from robo.services.isolating import Blame
 from robo.store.database import Database
 
 T = TypeVar("T")
-_FIRST: Final = 64
+_FIRST: Final = 16
 _MOST: Final = 20_000
-_AIM: Final = 0.7
+_AIM: Final = 0.6
 """Part of the limit aimed at: a commit's disk flush varies more than the work before it."""
 _LEAST: Final = 0.1
 """Part of the limit that writing may take however slow the disk: a turn that flushes for most of it
 and writes next to nothing would hold up the batch, and others more often."""
 _MEMORY: Final = 0.3
 """How much the last commit counts in what the next one is expected to cost."""
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Put off the search for garbage: with a night in memory it takes longer than a turn may."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(slots=True)
@@ -74,13 +88,14 @@ class Turns:
     def _one(self, part: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
         self.db.give_way()
         began = written = time.perf_counter()
-        with self.db.write() as session:
+        with _no_collection(), self.db.write() as session:
             session.connection()  # waiting for the turn is not holding it
             began = time.perf_counter()
             write(session, part)
             session.flush()
             written = time.perf_counter()
         self._learn((written - began) * 1000, (time.perf_counter() - written) * 1000, len(part))
+        self.db.tidy()
 
     def _learn(self, write_ms: float, commit_ms: float, count: int) -> None:
         """Fit the next turn into the limit: a commit costs the same however much it writes."""

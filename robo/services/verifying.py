@@ -94,11 +94,11 @@ def _of_executions(column: str) -> _Rule:
     """Return the rule that a booked execution is the sum of its fills, and an open one no less."""
     return _Rule(
         f"execution_{column}_differ",
-        f"SELECT e.id, e.{column}, coalesce(sum(f.{column}), 0) FROM execution AS e "  # noqa: S608 - our own words
+        f"SELECT e.id, e.{column}, coalesce(f.booked, 0) FROM execution AS e "  # noqa: S608 - our own words
         "LEFT JOIN booking AS b ON b.execution_id = e.id "
-        "LEFT JOIN fill AS f ON f.execution_id = e.id "
-        f"GROUP BY e.id, e.{column}, b.state HAVING coalesce(sum(f.{column}), 0) > e.{column} "
-        f"OR (b.state = 'done' AND coalesce(sum(f.{column}), 0) <> e.{column})",
+        f"LEFT JOIN (SELECT execution_id, sum({column}) AS booked FROM fill GROUP BY execution_id) "
+        f"AS f ON f.execution_id = e.id WHERE coalesce(f.booked, 0) > e.{column} "
+        f"OR (b.state = 'done' AND coalesce(f.booked, 0) <> e.{column})",
     )
 
 

@@ -12,7 +12,7 @@ from robo.store.chains import Link
 from robo.store.columns import STRICT, check, integer, one_of, text
 from robo.store.database import bulk, insert_many, select_in
 from robo.store.fills import EXECUTIONS, FILLS, BookingRow, ExecutionRow, FillRow
-from robo.store.orders import OrderRow
+from robo.store.orders import OrderRow, in_state
 
 
 class BlockRow(SQLModel, table=True):
@@ -118,7 +118,7 @@ def unwritten(session: Session) -> list[BlockSum]:
             func.sum(_ORDER.c.nanos),
         )
         .outerjoin(_BLOCK, _BLOCK.c.id == _ORDER.c.block_id)
-        .where(_ORDER.c.state == "sending", _BLOCK.c.id.is_(None))
+        .where(in_state("sending"), _BLOCK.c.id.is_(None))
         .group_by(_ORDER.c.block_id, _ORDER.c.firm_id, _ORDER.c.security_id, _ORDER.c.side)
         .order_by(_ORDER.c.side.desc(), _ORDER.c.security_id)
     )
@@ -323,10 +323,12 @@ def many(session: Session, block_ids: Sequence[str]) -> dict[str, Block]:
     return {row[0]: Block(*row) for row in rows}
 
 
-def fills_of(session: Session, execution_id: str) -> dict[str, tuple[int, int]]:
-    """Return order id -> (nanos, cents) that this execution has been booked to already."""
-    statement = select(_FILL.c.order_id, _FILL.c.nanos, _FILL.c.cents).where(
-        _FILL.c.execution_id == execution_id
+def fills_of(session: Session, block_id: str, execution_id: str) -> dict[str, tuple[int, int]]:
+    """Return order id -> (nanos, cents) that a block's execution has been booked to already."""
+    statement = (
+        select(_FILL.c.order_id, _FILL.c.nanos, _FILL.c.cents)
+        .join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
+        .where(_ORDER.c.block_id == block_id, _FILL.c.execution_id == execution_id)
     )
     return {row[0]: (row[1], row[2]) for row in session.connection().execute(statement)}
 

@@ -7,9 +7,10 @@ PostgreSQL: a writing transaction first takes one advisory lock; batches, not pa
 make a ledger fast.
 """
 
+import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,11 @@ _GIVE_WAY_SECONDS: Final = 0.25
 """A batch gets on however many come: a fifth of the time at the very least."""
 _ADVISORY_KEY: Final = 0x0B0
 _IN_CHUNK: Final = 5_000
+_LOG_FRAMES: Final = 4_000
+"""A write-ahead log of 16 MB is copied back: pages written often are then copied once."""
+_INDEX_WRITTEN: Final = 16
+_INDEX_COPIED: Final = 96
+"""Where the log's index counts pages written and copied (SQLite, "WAL-mode File Format", 2)."""
 
 
 class DatabaseBusyError(RoboError):
@@ -41,10 +47,11 @@ class DatabaseBusyError(RoboError):
 class Database:
     """Hands out transactions; knows which of the two databases it speaks to."""
 
-    def __init__(self, engine: Engine, room: WaitingRoom) -> None:
-        """Wrap an engine made by `connect`, and where its writers wait."""
+    def __init__(self, engine: Engine, room: WaitingRoom, log: Path | None = None) -> None:
+        """Wrap an engine made by `connect`, where its writers wait, and its log's index."""
         self.engine = engine
         self._room = room
+        self._log = log
         self._write_engine = engine.execution_options(robo_write=True)
 
     @property
@@ -73,6 +80,18 @@ class Database:
         if self.is_sqlite:
             self._room.let_go_first(_GIVE_WAY_SECONDS)
 
+    def tidy(self) -> None:
+        """Copy a grown write-ahead log back into the database while nobody has to wait for it.
+
+        Holds no lock that a writer needs. Does nothing on PostgreSQL, or while the log is short.
+        """
+        if self._log is None or _frames_to_copy(self._log) < _LOG_FRAMES:
+            return
+        with closing(self.engine.raw_connection()) as connection:
+            # Called through `Any`: SQLAlchemy's protocol of raw connections is narrower.
+            raw: Any = connection.driver_connection
+            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -91,8 +110,11 @@ def connect(url: str, *, flush: bool = True) -> Database:
     """
     if url.startswith("sqlite"):
         name = make_url(url).database or ":memory:"
-        room = WaitingRoom(None if name == ":memory:" else Path(f"{name}-waiting"))
-        return Database(_sqlite_engine(url, room, flush=flush), room)
+        if name == ":memory:":
+            room = WaitingRoom(None)
+            return Database(_sqlite_engine(url, room, flush=flush), room)
+        room = WaitingRoom(Path(f"{name}-waiting"))
+        return Database(_sqlite_engine(url, room, flush=flush), room, Path(f"{name}-shm"))
     if url.startswith("postgresql"):
         plain = url.replace("postgresql://", "postgresql+psycopg://", 1)
         engine = create_engine(plain, pool_size=8, max_overflow=8, pool_pre_ping=True)
@@ -100,6 +122,23 @@ def connect(url: str, *, flush: bool = True) -> Database:
         return Database(engine, WaitingRoom(None))
     message = "ROBO_DATABASE_URL must start with sqlite: or postgresql:"
     raise ConfigError(message)
+
+
+def _frames_to_copy(index: Path) -> int:
+    """Return how many pages of the log are not in the database yet.
+
+    The file's size is no measure: a log is begun again from the front and never shortened.
+    """
+    try:
+        with index.open("rb") as file:
+            head = file.read(_INDEX_COPIED + 4)
+    except OSError:
+        return 0
+    if len(head) < _INDEX_COPIED + 4:
+        return 0
+    (written,) = struct.unpack_from("=I", head, _INDEX_WRITTEN)
+    (copied,) = struct.unpack_from("=I", head, _INDEX_COPIED)
+    return int(written) - int(copied)
 
 
 def sqlite_module() -> Any:
@@ -141,8 +180,9 @@ def _sqlite_engine(url: str, room: WaitingRoom, *, flush: bool) -> Engine:
             "temp_store=MEMORY",
             "cache_size=-65536",
             "mmap_size=268435456",
-            # Copying the log back costs time in some commit; 16 MB of it at once instead of 4.
-            "wal_autocheckpoint=4000",
+            # Copying the log back costs its commit tens of milliseconds: `tidy` does it outside of
+            # transactions, and a commit only where nobody ever tidies.
+            "wal_autocheckpoint=32000",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 

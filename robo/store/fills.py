@@ -78,7 +78,8 @@ class FillRow(SQLModel, table=True):
     __tablename__ = "fill"
     __table_args__ = chained(
         "fill",
-        UniqueConstraint("execution_id", "order_id", name="uq_fill_once"),
+        # The order first: an account's fills then lie together, and a night writes fewer pages.
+        UniqueConstraint("order_id", "execution_id", name="uq_fill_once"),
         check("fill_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0"),
     )
     id: str = text(key=True)

@@ -439,5 +439,5 @@ def test_the_id_of_a_fill_follows_from_execution_and_order(desk: Desk) -> None:
     desk.collect()
 
     (order,) = desk.column("SELECT id FROM orders")
-    assert desk.column("SELECT id FROM fill") == [child_id("fil", told.id, str(order))]
+    assert desk.column("SELECT id FROM fill") == [child_id("fil", str(order), told.id)]
     assert desk.column("SELECT opened_by FROM lot") == desk.column("SELECT id FROM fill")

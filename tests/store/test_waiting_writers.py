@@ -12,7 +12,7 @@ import pytest
 from robo.core.policy import Policy
 from robo.services.turns import Turns
 from robo.store import waiting
-from robo.store.database import Database, connect
+from robo.store.database import Database, _frames_to_copy, connect
 from robo.store.waiting import WaitingRoom
 
 WAITS = """
@@ -164,3 +164,25 @@ def test_a_batch_does_not_begin_a_turn_while_somebody_waits(
 
     assert begun.wait(5)
     batch.join()
+
+
+def test_a_grown_log_is_copied_back_beside_a_writer_and_by_no_commit(
+    database: Database, tmp_path: Path
+) -> None:
+    index = tmp_path / "robo.db-shm"
+    with database.write() as session:
+        many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+        session.connection().exec_driver_sql(
+            f"{many} INSERT INTO note SELECT hex(randomblob(2000)) FROM n"
+        )
+    grown = _frames_to_copy(index)
+
+    with database.write() as session:
+        session.connection().exec_driver_sql("INSERT INTO note VALUES ('uncommitted')")
+        database.tidy()
+        left = _frames_to_copy(index)
+
+    assert grown > 4_000, "a commit copied its own log back"
+    assert left == 0
+    with database.read() as session:
+        assert session.connection().exec_driver_sql("SELECT count(*) FROM note").scalar() == 5_001
