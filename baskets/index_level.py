@@ -9,8 +9,9 @@ that close and the next opening (actions, reviews) is applied to the closes, whi
 divisor becomes D' = V' / level. The level before and after is therefore the same number, not
 nearly the same; and because D' starts from the published integer, fractions never grow long.
 
-Two levels are carried: price return, and total return, where ordinary dividends lower its divisor
-only (reinvested in the whole index at the close before the ex-date, without tax).
+Two levels are carried: price return, and total return, which adds the ordinary dividends of the
+session to the value of its close and reinvests them there in the whole index, without tax:
+(V + dividends) / D, and then D' = V / level.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +33,7 @@ class ActionKind(StrEnum):
     """What can happen to a member between two sessions."""
 
     CASH_DIVIDEND = "cash_dividend"
-    """Ordinary: the price level falls with the price, the total return level does not."""
+    """Ordinary: only the total return level takes it up."""
     SPECIAL_DIVIDEND = "special_dividend"
     """Both divisors take it up."""
     SPLIT = "split"
@@ -108,6 +109,7 @@ class IndexState:
     """Total return."""
     divisor: Fraction
     total_divisor: Fraction
+    """Differs from `divisor` by all dividends reinvested so far."""
     ordinary: Fraction = Fraction(0)
     """Ordinary dividends, in 1e-15 dollars, gone ex since the close of `on`."""
     stale: tuple[int, ...] = ()
@@ -152,7 +154,7 @@ def closed(state: IndexState, on: date, closes: Mapping[int, int]) -> IndexState
 
     Raises:
         BuildError: If the session is not later (code `session_order`), a price is negative or not
-            whole (code `price_malformed`), or nothing is worth anything (code `index_worthless`).
+            whole (code `price_malformed`), or the level rounds to zero (code `index_worthless`).
     """
     if on <= state.on:
         message = f"{state.index_id}: {on} is not after {state.on}"
@@ -164,15 +166,18 @@ def closed(state: IndexState, on: date, closes: Mapping[int, int]) -> IndexState
         for number, line in state.lines.items()
     }
     value = _value(lines)
-    if not value:
-        message = f"{state.index_id}: all prices are zero on {on}"
+    level = round(value / state.divisor)
+    total = round((value + state.ordinary) / state.total_divisor)
+    if not level or not total:
+        message = f"{state.index_id}: nothing is worth anything on {on}"
         raise BuildError(message, code="index_worthless")
     return replace(
         state,
         on=on,
         lines=lines,
-        level_nanos=round(value / state.divisor),
-        total_nanos=round(value / state.total_divisor),
+        level_nanos=level,
+        total_nanos=total,
+        total_divisor=value / total if state.ordinary else state.total_divisor,
         ordinary=Fraction(0),
         stale=tuple(number for number in lines if number not in closes),
     )
@@ -219,7 +224,7 @@ def reconstituted(state: IndexState, index: Index, closes: Mapping[int, int]) ->
         message = f"{index.id} changes at the close of {index.effective_on}, before what follows"
         raise BuildError(message, code="session_order")
     held = {number: line.price_micros for number, line in state.lines.items()}
-    return _carried(state, _bought(index, {**closes, **held}), state.ordinary)
+    return _carried(state, _bought(index, {**closes, **held}), Fraction(0))
 
 
 def _carried(state: IndexState, lines: dict[int, Line], ordinary: Fraction) -> IndexState:
@@ -233,7 +238,7 @@ def _carried(state: IndexState, lines: dict[int, Line], ordinary: Fraction) -> I
         state,
         lines={number: lines[number] for number in sorted(lines)},
         divisor=value / state.level_nanos,
-        total_divisor=(value - ordinary) / state.total_nanos,
+        total_divisor=value / state.total_nanos,
         ordinary=ordinary,
     )
 

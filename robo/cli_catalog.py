@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from baskets import cli_text, index_text
-from baskets.errors import BasketsError
+from baskets.errors import BasketsError, IndexFileError
 from baskets.index import Index
+from baskets.index_custom import BYTES_MAX
 from baskets.index_rules import load_rulebook
 from baskets.universe import load_universe
 from robo.config import Settings
@@ -59,7 +60,8 @@ def _index(args: argparse.Namespace) -> Index:
     as_of: date = args.as_of or load_universe().as_of
     if args.file is not None:
         try:
-            content = args.file.read_bytes()
+            with args.file.open("rb") as file:
+                content = file.read(BYTES_MAX + 1)
         except OSError as error:
             message = f"{args.file} cannot be read: {error.strerror}"
             raise InvalidInputError(message, code="file_unreadable") from error
@@ -93,6 +95,9 @@ def _printed(lines: Any) -> Any:
                 print(line)
         except BasketsError as error:
             print(f"robo: {error.detail}", file=sys.stderr)
+            for fault in error.faults[1:] if isinstance(error, IndexFileError) else ():
+                place = f"line {fault.line}: " if fault.line else ""
+                print(f"{place}{fault.detail} ({fault.code})", file=sys.stderr)
             return 2
         return 0
 

@@ -1,6 +1,8 @@
 """Tilts on random indexes: sums, bounds, landing, order, and refusals that a linear programme
 confirms."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -300,3 +302,40 @@ def test_a_thousand_accounts_with_a_dozen_asks_never_end_without_an_answer():
     assert (done.outcome != Outcome.UNSETTLED).all()
     assert (done.outcome == Outcome.LANDED).mean() > 0.5
     assert (done.outcome == Outcome.CONFLICT).any()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_forty_thousand_wishes_are_answered_as_a_linear_programme_would():
+    rng = np.random.default_rng(7)
+    count = dict.fromkeys(Outcome, 0)
+    spent, between = 0.0, 0
+    for _ in range(400):
+        names = int(rng.integers(20, 200))
+        base, dials = market(rng, names)
+        ask, excluded, cap = wishes(rng, 100, names, int(rng.integers(1, 14)))
+        start = time.process_time()
+        done = tilt(base, dials, ask, excluded=excluded, upper_ppm=cap)
+        spent += time.process_time() - start
+        for a in range(100):
+            width = slack(base, dials, ask[a], excluded[a], cap[a])
+            between += borderline(width)
+            count[Outcome(done.outcome[a])] += 1
+            landed = done.outcome[a] == Outcome.LANDED
+            assert borderline(width) or landed == is_possible(width), (names, a, width)
+
+    print(f"{count}, {between} borderline, {spent / 40_000 * 1e6:.0f} us of CPU an account")
+    assert count[Outcome.UNSETTLED] == 0
+
+
+@pytest.mark.soak
+def test_the_time_of_a_thousand_accounts_on_five_hundred_names():
+    rng = np.random.default_rng(11)
+    base, dials = market(rng, 500)
+    for asks in (1, 3, 5, 10):
+        ask, excluded, cap = wishes(rng, 1000, 500, asks)
+        start = time.process_time()
+        done = tilt(base, dials, ask, excluded=excluded, upper_ppm=cap)
+        spent = time.process_time() - start
+        print(f"up to {asks} asks: {spent:.3f} s, {(done.outcome == 0).sum()} landed")
+        assert spent < 10
