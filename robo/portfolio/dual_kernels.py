@@ -68,8 +68,14 @@ SELL: Final = 4
 INF: Final = np.inf
 DEPTH: Final = 64
 """Names that the search settles one below the other, at most."""
-HOPELESS: Final = 1e4
-"""A bound this high, in accounts, is that of a problem without any allowed plan."""
+WASH_SOFTNESS: Final = 2e-5
+"""A gain is sold and bought back by degrees over this range of worth per dollar, so that the
+last lot within a budget goes in part."""
+TE_SHY: Final = 1e-6
+"""Plans stay this share below a TE cap, where a search by lambda can find them."""
+TE_NEAR: Final = 1e-3
+"""Bounds need lambda only roughly."""
+TE_TRIES: Final = 30
 BROKEN_MAX: Final = 1e-10
 """A plan that breaks a limit by more is no plan."""
 LENGTH_MIN: Final = 1e-6
@@ -198,7 +204,13 @@ WORTH: Final = 2
 REPORT: Final = 3
 TE_REST: Final = 4
 FLAT: Final = 5
-SCALARS: Final = 8
+BEND: Final = 6
+"""How much the budget's price moves the gains that are sold and bought back."""
+SHIFT: Final = 7
+"""What the dual has besides: the year's tax before, and the price of the TE cap."""
+HOPE: Final = 8
+"""More than any allowed plan can cost."""
+SCALARS: Final = 10
 
 
 @inline
@@ -553,6 +565,7 @@ def _sweep(
     spent = 0.0
     turned, chosen, net1, net2 = 0.0, 0.0, 0.0, 0.0
     soft, hard = 0.0, 0.0
+    excess, bend = 0.0, 0.0
     if dynamic > 0:
         _reprice(book, n, u, size)
     for i in range(n):
@@ -576,12 +589,17 @@ def _sweep(
                 if book.tau[lot] + beta - sigma >= 0.0:
                     break
                 if book.gain_short[lot] + book.gain_long[lot] > 0.0:
-                    q = book.q[lot]
+                    worth = sigma - beta - book.tau[lot]
+                    share = min(worth / WASH_SOFTNESS, 1.0)
+                    q = book.q[lot] * share
                     washed += q
-                    wash_gain += q * (book.tau[lot] - sigma + beta)
+                    wash_gain += q * (0.5 * WASH_SOFTNESS * share - worth)
                     wash_chosen += q * book.gain_chosen[lot]
                     wash1 += q * book.first_net[lot]
                     wash2 += q * book.second_net[lot]
+                    excess += 0.5 * WASH_SOFTNESS * book.q[lot]
+                    if share < 1.0:
+                        bend += book.q[lot] * book.gain_chosen[lot] ** 2 / WASH_SOFTNESS
             origin = held - washed
         branches, force = book.branches[i], book.force[i]
         if branches == 0:
@@ -756,7 +774,8 @@ def _sweep(
         slope[size + 1] = chosen
         slope[size + 2] = net1
         slope[size + 3] = net2
-    return soft, hard
+    book.scalar[BEND] = bend
+    return soft, hard - excess
 
 
 @inline
@@ -874,6 +893,7 @@ def _direction(
                             line[k] += tilt * row[k]
                         for k in range(t + 1):
                             line[size + k] += tilt * book.tilt[i, k]
+        factor[size + 1, size + 1] += book.scalar[BEND]
     for j in range(kdim, end):
         if book.pinned[j] == 1:
             for k in range(j):
@@ -1078,6 +1098,62 @@ def _set_prices(
 
 
 @inline
+def _set_regime(
+    book: Book, lots: int, account: FloatArray, shape: tuple[int, int, int], regime: int
+) -> bool:
+    """Describe the prices of netting where the year ends in a regime; False if it cannot.
+
+    Regimes, S and L the year's net short and long gains: 1 both gains; 2 short loss and net
+    gain; 3 long loss and net gain; 4 net loss. Within one the tax is convex, its subgradients
+    are the range of the prices, and its borders are priced where they would help.
+    """
+    size = shape[0]
+    worth = book.scalar[WORTH]
+    year_short, year_long = account[YEAR_SHORT] / worth, account[YEAR_LONG] / worth
+    book.scalar[SHIFT] = 0.0
+    none = (0.0, 0.0)
+    _set_price(book, size + 2, none, 0.0, 0.0, none)
+    _set_price(book, size + 3, none, 0.0, 0.0, none)
+    for lot in range(lots):
+        book.first_net[lot] = 0.0
+        book.second_net[lot] = 0.0
+    if regime == 0:
+        return True
+    low_short, high_short = year_short, year_short
+    low_long, high_long = year_long, year_long
+    for lot in range(lots):
+        short, long = book.gain_short[lot], book.gain_long[lot]
+        low_short += min(short, 0.0) * book.q[lot]
+        high_short += max(short, 0.0) * book.q[lot]
+        low_long += min(long, 0.0) * book.q[lot]
+        high_long += max(long, 0.0) * book.q[lot]
+        book.first_net[lot] = short if regime == 1 else short + long
+        if regime == 1 or regime == 3:  # noqa: PLR1714, PLR2004 - numbers, faster than a set
+            book.second_net[lot] = long
+        elif regime == 2:  # noqa: PLR2004
+            book.second_net[lot] = short
+    year = year_short + year_long
+    book.scalar[SHIFT] = -_year_tax(account, worth, year_short, year_long)
+    rate_short, rate_long = account[RATE_SHORT], account[RATE_LONG]
+    if regime == 1:
+        _set_price(book, size + 2, (year_short, year_short), 0.0, 0.0, (0.0, rate_short))
+        _set_price(book, size + 3, (year_long, year_long), 0.0, 0.0, (0.0, rate_long))
+        return high_short >= 0.0 and high_long >= 0.0
+    if regime == 2:  # noqa: PLR2004
+        _set_price(book, size + 2, (year, year), 0.0, 0.0, (0.0, rate_long))
+        _set_price(book, size + 3, (year_short, year_short), 0.0, 0.0, (0.0, INF))
+        return low_short <= 0.0 and high_short + high_long >= 0.0
+    if regime == 3:  # noqa: PLR2004
+        _set_price(book, size + 2, (year, year), 0.0, 0.0, (0.0, rate_short))
+        _set_price(book, size + 3, (year_long, year_long), 0.0, 0.0, (0.0, INF))
+        return low_long <= 0.0 and high_short + high_long >= 0.0
+    limit, ordinary = account[LIMIT] / worth, account[RATE_ORDINARY]
+    carry = min(account[CARRY] * rate_long, ordinary)
+    _set_price(book, size + 2, (year + limit, year), ordinary, ordinary * year, (carry, INF))
+    return low_short + low_long <= 0.0
+
+
+@inline
 def _budget_room(account: FloatArray, worth: float) -> float:
     """Return how much net gain may still be realised, fraction of the account."""
     year = account[YEAR_SHORT] + account[YEAR_LONG]
@@ -1279,10 +1355,15 @@ def _set_lambda(
     market: tuple[FloatArray, FloatArray, FloatArray],
     lam: float,
     true_lam: float,
+    te_max: float,
 ) -> float:
     """Make lambda the risk aversion of the dual; return the softness that fits it."""
     z, whole, inverse_d = market
-    book.scalar[CONSTANT] = book.scalar[FLAT] + 0.5 * lam * book.scalar[TE_REST]
+    book.scalar[CONSTANT] = (
+        book.scalar[FLAT] + book.scalar[SHIFT] + 0.5 * lam * book.scalar[TE_REST]
+    )
+    if lam > true_lam:
+        book.scalar[CONSTANT] -= 0.5 * (lam - true_lam) * te_max * te_max
     return _prepare(book, n, z, whole, inverse_d, z.shape[1], lam) * (true_lam / lam)
 
 
@@ -1344,6 +1425,48 @@ def _most_torn(book: Book, n: int) -> int:
 
 
 @inline
+def _pay(book: Book, n: int) -> None:
+    """Cut what is bought, everywhere in the same proportion, until cash is not negative."""
+    cash, room = book.scalar[CASH], 0.0
+    for i in range(n):
+        kappa = book.kappa[i]
+        cash += (1.0 - kappa) * book.s[i] - (1.0 + kappa) * book.b[i]
+        if book.b[i] > 0.0:
+            room += (1.0 + kappa) * max(book.h[i] - max(book.low[i], book.buy_low[i]), 0.0)
+    if cash >= 0.0 or room <= 0.0:
+        return
+    share = min(-cash / room, 1.0)
+    for i in range(n):
+        if book.b[i] > 0.0:
+            cut = share * max(book.h[i] - max(book.low[i], book.buy_low[i]), 0.0)
+            book.h[i] -= cut
+            book.b[i] = max(book.b[i] - cut, 0.0)
+
+
+@inline
+def _next_lambda(
+    lam: float, te: float, goal: float, low: tuple[float, float], high: tuple[float, float]
+) -> float:
+    """Return where TE might meet the goal: between what was too little and too much.
+
+    Args:
+        lam: The last lambda.
+        te: Its TE.
+        goal: The TE wanted.
+        low: A lambda that is too small, and its TE; 0 where none is known.
+        high: One that is large enough; infinite where none is known.
+    """
+    if high[0] == INF:
+        return lam * min(max((te / goal) ** 2, 1.02), 1e4)
+    if low[0] == 0.0:
+        return 0.5 * lam
+    x0, x1 = np.log(low[0]), np.log(high[0])
+    y0, y1 = np.log(low[1] / goal), np.log(high[1] / goal)
+    share = y0 / (y0 - y1) if y0 > y1 else 0.5
+    return float(np.exp(x0 + min(max(share, 0.02), 0.98) * (x1 - x0)))
+
+
+@inline
 def _finish(
     book: Book,
     n: int,
@@ -1358,18 +1481,75 @@ def _finish(
 ) -> tuple[float, float, int]:
     """Solve with the branches chosen; return what the plan costs, breaks, and the sweeps.
 
-    With a TE cap lambda is raised until the plan keeps it, and left so.
+    With a TE cap, lambda is moved until the plan just keeps it.
     """
     z = market[0]
     lam, t = level
-    _, hard, used = _ascend(
-        book, n, z, shape, kdim, lam, t, washes, 40, knobs[LAST_PROMISE], 1e-11, cutoff
-    )
-    sweeps = abs(used)
-    if hard >= cutoff:
-        return INF, INF, sweeps
+    true_lam, te_max = account[LAMBDA], account[TE_MAX]
+    goal = te_max * (1.0 - TE_SHY)
+    low, high = (0.0, 0.0), (INF, 0.0)
+    sweeps = 0
+    for _ in range(TE_TRIES):
+        _, hard, used = _ascend(
+            book, n, z, shape, kdim, lam, t, washes, 40, knobs[LAST_PROMISE], 1e-11, cutoff
+        )
+        sweeps += abs(used)
+        if hard >= cutoff:
+            return INF, INF, sweeps
+        if te_max == INF:
+            break
+        te = np.sqrt(_tracking_square(book, n, kdim))
+        if te <= te_max and (lam <= true_lam or te >= te_max * (1.0 - 2.0 * TE_SHY)):
+            break
+        if te > te_max:
+            low = (lam, te)
+        else:
+            high = (lam, te)
+        lam = max(_next_lambda(lam, te, goal, low, high), true_lam)
+        _set_lambda(book, n, market, lam, true_lam, te_max)
+    _pay(book, n)
     cost, broken = _plan_cost(book, n, z, account, shape, kdim)
     return cost, broken, sweeps
+
+
+@inline
+def _tighten(
+    book: Book,
+    n: int,
+    market: tuple[FloatArray, FloatArray, FloatArray],
+    account: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    t: float,
+    washes: bool,  # noqa: FBT001
+    knobs: FloatArray,
+    cutoff: float,
+) -> tuple[float, float, int]:
+    """Raise lambda until the mixed plan keeps the TE cap; return it, a bound, and the sweeps.
+
+    Any lambda above the account's own gives a bound, less what the cap's price takes back.
+    """
+    lam, te_max = account[LAMBDA], account[TE_MAX]
+    low, high = (0.0, 0.0), (INF, 0.0)
+    best, sweeps = -INF, 0
+    for _ in range(TE_TRIES):
+        te = np.sqrt(_tracking_square(book, n, kdim))
+        if te <= te_max * (1.0 + TE_NEAR) and (
+            lam <= account[LAMBDA] or te >= te_max * (1.0 - TE_NEAR)
+        ):
+            break
+        if te > te_max:
+            low = (lam, te)
+        else:
+            high = (lam, te)
+        lam = _next_lambda(lam, te, te_max, low, high)
+        _set_lambda(book, n, market, lam, account[LAMBDA], te_max)
+        hard, used = _relax(book, n, market[0], shape, kdim, lam, t, washes, knobs, cutoff)
+        best = max(best, hard)
+        sweeps += used
+        if best >= cutoff:
+            break
+    return lam, best, sweeps
 
 
 @inline
@@ -1397,7 +1577,8 @@ def _search(
     size, _, dynamic = shape
     end = size + dynamic
     lam = account[LAMBDA]
-    t = _set_lambda(book, n, market, lam, lam) * knobs[SOFTNESS]
+    te_max = account[TE_MAX]
+    t = _set_lambda(book, n, market, lam, lam, te_max) * knobs[SOFTNESS]
     for i in range(n):
         book.decided[i] = 0
     depth, nodes, proved = 0, 0, INF
@@ -1405,13 +1586,21 @@ def _search(
     report = book.scalar[REPORT]
     while True:
         gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
-        cutoff = min(best - gap, HOPELESS) - report
+        cutoff = min(best - gap, book.scalar[HOPE]) - report
         for i in range(n):
             book.force[i] = book.decided[i]
+        if te_max < INF and nodes > 0:
+            _set_lambda(book, n, market, lam, account[LAMBDA], te_max)
         hard, sweeps = _relax(book, n, z, shape, kdim, lam, t, washes, knobs, cutoff)
         hard = max(hard, node_bound)
         nodes += 1
         stats[STAT_SWEEPS] += sweeps
+        if te_max < INF and nodes == 1 and hard < cutoff:
+            lam, more, sweeps = _tighten(
+                book, n, market, account, shape, kdim, t, washes, knobs, cutoff
+            )
+            hard = max(hard, more)
+            stats[STAT_SWEEPS] += sweeps
         if nodes == 1:
             for j in range(end):
                 duals[j] = book.u[j]
@@ -1433,14 +1622,14 @@ def _search(
                 (lam, t),
                 washes,
                 knobs,
-                min(best, HOPELESS) - report,
+                min(best, book.scalar[HOPE]) - report,
             )
             stats[STAT_SWEEPS] += sweeps
             if broken <= BROKEN_MAX and cost < best:
                 best = cost
                 _keep(book, n, lots, out_h, out_sold)
                 gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE]
-                cutoff = min(best - gap, HOPELESS) - report
+                cutoff = min(best - gap, book.scalar[HOPE]) - report
         if hard < cutoff and torn >= 0 and depth < DEPTH:
             book.open_name[depth] = torn
             book.open_branches[depth] = book.branches[torn] + 8 * preferred
@@ -1476,6 +1665,36 @@ def _search(
             book.u[j] = book.open_u[at, j]
     stats[STAT_NODES] += nodes
     return best, min(proved + report, best)
+
+
+@inline
+def _hope(
+    account: FloatArray,
+    n: int,
+    w: FloatArray,
+    book: Book,
+    row_price: FloatArray,
+    row_low: FloatArray,
+    row_high: FloatArray,
+    z: FloatArray,
+    kdim: int,
+) -> float:
+    """Return more than any allowed plan can cost: a bound above it proves that there is none."""
+    total = 10.0 + 2.0 * account[LAMBDA] * (1.0 + book.scalar[TE_REST])
+    total += n * (account[THETA] + account[PHI])
+    for i in range(n):
+        total += abs(book.alpha[i])
+    for r in range(row_price.size):
+        if row_price[r] < INF:
+            most = 0.0
+            for i in range(w.size):
+                most = max(most, abs(z[i, kdim + r]))
+            for b in range(row_low.shape[0]):
+                for edge in (row_low[b, r], row_high[b, r]):
+                    if abs(edge) < INF:
+                        most = max(most, abs(edge))
+            total += 2.0 * row_price[r] * most
+    return total
 
 
 @kernel(
@@ -1625,22 +1844,36 @@ def solve_rows(
             for k in range(3):
                 book.near[i, k] = ((share >> k) & 1) / max(pieces, 1)
         market = (z, whole, inverse_d)
-        objective[a], bound[a] = _search(
-            book,
-            n,
-            lots,
-            market,
-            account,
-            shape,
-            kdim,
-            washes,
-            knobs,
-            INF,
-            h,
-            out_sold,
-            stats[a],
-            duals[a],
+        book.scalar[HOPE] = _hope(
+            account, n, benchmark, book, row_price, row_low, row_high, z, kdim
         )
+        best, proved = INF, INF
+        nets = account[NETTING] > 0.0 and account[MODE] == HARVEST
+        for turn in range(4 if nets else 1):
+            regime = 0
+            if nets:
+                regime = 4 - turn
+            if dynamic > 0 and not _set_regime(book, lots, account, shape, regime):
+                continue
+            best, part = _search(
+                book,
+                n,
+                lots,
+                market,
+                account,
+                shape,
+                kdim,
+                washes,
+                knobs,
+                best,
+                h,
+                out_sold,
+                stats[a],
+                duals[a],
+            )
+            proved = min(proved, part)
+        objective[a] = best
+        bound[a] = min(proved, best)
         if objective[a] >= INF:
             status[a] = 1
             objective[a] = 0.0
