@@ -18,6 +18,7 @@ LINES_MAX = 400
 LONG = {
     "robo/portfolio/kernels.py": "numerical kernels, compiled together and read together",
     "robo/portfolio/dual_kernels.py": "the optimizer's kernel, one cached compilation unit",
+    "robo/portfolio/sampling_kernels.py": "the search's kernel, one cached compilation unit",
     "robo/store/migrations/versions/0001_initial.py": "generated from the tables",
 }
 """Modules that may be long, at most five, each with its reason."""
