@@ -35,7 +35,7 @@ SETTLING: Final = 25
 """From this step on `SETTLED_MAX` is enough; almost all end within ten."""
 PROOF_MIN: Final = 1e-9
 """By how much a proof must win, in units of its largest dual."""
-STEPS_MAX: Final = 200
+STEPS_MAX: Final = 80
 _ARMIJO: Final = 1e-4
 _HALVINGS_MAX: Final = 40
 _NOISE: Final = 1e-15
@@ -113,7 +113,7 @@ def nearest(asked: Programmes) -> Nearest:
     for step in range(STEPS_MAX):
         reached = np.matmul(asked.row, here.x[:, :, None])[:, :, 0]
         done = _done(asked, here, reached, settling=step >= SETTLING)
-        proof = _proved(asked, here) & ~done
+        proof = proves(asked, here.y) & ~done
         weight[live[done]] = here.x[done]
         found[live[done]] = True
         disproved[live[proof]] = True
@@ -128,6 +128,20 @@ def nearest(asked: Programmes) -> Nearest:
         )
         here = _climb(asked, here, here.t - reached)
     return Nearest(weight, found, disproved, step)
+
+
+def proves(asked: Programmes, y: FloatArray) -> BoolArray:
+    """Return whether duals prove that a programme has no answer, shape (a,).
+
+    Args:
+        asked: The programmes.
+        y: Duals, shape (a, k).
+    """
+    pull = np.matmul(y[:, None, :], asked.row)[:, 0, :]
+    least = np.minimum(y * asked.low, y * asked.high).sum(axis=1)
+    most = (asked.upper * np.maximum(pull, 0.0)).sum(axis=1)
+    size = np.abs(y).max(axis=1)
+    return np.asarray((size > 0) & (least - most > PROOF_MIN * size))
 
 
 def _kink(asked: Programmes) -> FloatArray:
@@ -154,13 +168,6 @@ def _done(asked: Programmes, here: _Point, reached: FloatArray, *, settling: boo
         off = np.maximum(asked.low - reached, reached - asked.high).max(axis=1)
         done |= off <= SETTLED_MAX
     return np.asarray(done)
-
-
-def _proved(asked: Programmes, here: _Point) -> BoolArray:
-    least = np.minimum(here.y * asked.low, here.y * asked.high).sum(axis=1)
-    most = (asked.upper * np.maximum(here.pull, 0.0)).sum(axis=1)
-    size = np.abs(here.y).max(axis=1)
-    return np.asarray((size > 0) & (least - most > PROOF_MIN * size))
 
 
 def _climb(asked: Programmes, here: _Point, slope: FloatArray) -> _Point:

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from robo.core.money import PPM
 from robo.portfolio.checks import ints, require
 from robo.portfolio.entropy import Programmes, nearest
+from robo.portfolio.entropy_edge import settle
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray
 
 NOT_ASKED: Final = int(np.iinfo(np.int64).min)
@@ -265,9 +266,15 @@ class _Batch:
         # Accounts with as many asks together: no padding, so nobody's digits depend on others.
         for each in np.unique(count):
             some = np.flatnonzero(count == each)
-            answer = nearest(self._programmes(who[some], rows[some], room[some]))
+            asks = self._programmes(who[some], rows[some], room[some])
+            answer = nearest(asks)
             weight[some], found[some] = answer.weight, answer.found
             disproved[some] = answer.disproved
+            open_ = ~(answer.found | answer.disproved)
+            if open_.any():
+                rare = settle(asks.only(open_))
+                weight[some[open_]], found[some[open_]] = rare.weight, rare.found
+                disproved[some[open_]] = rare.disproved
         return weight, found, disproved
 
     def conflicts(self, disproved: BoolArray) -> BoolArray:

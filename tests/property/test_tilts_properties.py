@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from robo.portfolio import tilts
+from robo.portfolio.entropy_edge import settle
 from robo.portfolio.projections import shown_ppm, without
 from robo.portfolio.tilts import LANDING, NOT_ASKED, Dial, Dials, Outcome, reach, refusal, tilt
 
@@ -148,6 +150,30 @@ def test_a_conflict_is_real_and_ends_when_any_one_of_its_asks_is_dropped(seed, n
     for a in np.flatnonzero(done.outcome == Outcome.NO_ROOM):
         nothing = np.full_like(ask[a], NOT_ASKED)
         assert slack(base, dials, nothing, excluded[a], cap[a]) is None
+
+
+def test_the_rare_way_out_by_linear_programming_decides_as_newton_does(monkeypatch):
+    rng = np.random.default_rng(3)
+    refused = 0
+    for _ in range(8):
+        base, dials = market(rng, 60)
+        ask, excluded, cap = wishes(rng, 12, 60, 10)
+        usual = tilt(base, dials, ask, excluded=excluded, upper_ppm=cap)
+        with monkeypatch.context() as patched:
+            patched.setattr(tilts, "nearest", settle)
+            rare = tilt(base, dials, ask, excluded=excluded, upper_ppm=cap)
+
+        assert (rare.outcome == usual.outcome).all()
+        assert (rare.conflict == usual.conflict).all()
+        refused += (rare.outcome != Outcome.LANDED).sum()
+        for a in np.flatnonzero(rare.outcome == Outcome.LANDED):
+            x = rare.weight[a]
+            asked = (ask[a] != NOT_ASKED) & ~np.isnan(rare.reached[a])
+            assert x.sum() == pytest.approx(1.0, abs=1e-8)
+            assert ((x >= 0) & (x <= cap[a] / 1e6 + 1e-7)).all()
+            assert (x[excluded[a] | (base == 0)] == 0).all()
+            assert np.abs(rare.reached[a] - ask[a] / 1e6)[asked].max(initial=0) <= LANDING
+    assert refused > 5
 
 
 @settings(max_examples=30, deadline=None)
