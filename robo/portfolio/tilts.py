@@ -32,6 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from robo.core.money import PPM
 from robo.portfolio.checks import ints, require
+from robo.portfolio.dials import Dial, Dials
 from robo.portfolio.entropy import Programmes, nearest
 from robo.portfolio.entropy_edge import settle
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray
@@ -53,15 +54,6 @@ _BATCH: Final = 256
 """Accounts at a time: bounds the memory of their rows."""
 
 
-class Dial(IntEnum):
-    """What a dial's numbers are."""
-
-    SHARE = 0
-    """1 for the names of a set, 0 for the others; parts of a name are allowed."""
-    EXPOSURE = 1
-    """A number per name, any scale; NaN where it is not known."""
-
-
 class Outcome(IntEnum):
     """What became of an account's asks."""
 
@@ -72,28 +64,6 @@ class Outcome(IntEnum):
     """Exclusions and caps alone leave no way to invest everything."""
     UNSETTLED = 3
     """Neither weights nor a proof that there are none; no such case is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dials:
-    """What can be asked for, the same for all accounts."""
-
-    name: tuple[str, ...]
-    """R names, for sentences."""
-    kind: IntArray
-    """`Dial`, shape (R,)."""
-    value: FloatArray
-    """Shape (R, N)."""
-
-    def __post_init__(self) -> None:
-        """Refuse dials whose numbers are not what their kind says."""
-        shaped = self.value.ndim == 2 and self.kind.shape == self.value.shape[:1]  # noqa: PLR2004 - (R, N)
-        require("value", shaped and len(self.name) == len(self.kind), "must be (R, N)")
-        share = self.value[self.kind == Dial.SHARE]
-        require("value", bool(((share >= 0) & (share <= 1)).all()), "of a share must be 0 to 1")
-        require("value", not np.isinf(self.value).any(), "must not be infinite")
-        known = bool(np.isin(self.kind, list(Dial)).all())
-        require("kind", known, "must be SHARE or EXPOSURE")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from robo.portfolio import tilts
+from robo.portfolio.dials import Dial, Dials
 from robo.portfolio.entropy_edge import settle
 from robo.portfolio.projections import shown_ppm, without
-from robo.portfolio.tilts import LANDING, NOT_ASKED, Dial, Dials, Outcome, reach, refusal, tilt
+from robo.portfolio.tilts import LANDING, NOT_ASKED, Outcome, reach, refusal, tilt
 
 STEPS = np.array([-100, -90, -50, -30, -7, 0, 5, 10, 30, 60, 100])
 SHARES, SCORES = 14, 3

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from robo.portfolio.dials import Dial, Dials, exposures_of, joined, sets_of
 from robo.portfolio.projections import shown_ppm, without
-from robo.portfolio.tilts import NOT_ASKED, Dial, Dials, Outcome, reach, refusal, tilt
+from robo.portfolio.tilts import NOT_ASKED, Outcome, reach, refusal, tilt
 
 BASE = np.array([0.30, 0.10, 0.20, 0.25, 0.15])
 DIALS = Dials(
@@ -172,6 +173,17 @@ def test_arguments_that_cannot_be_are_refused_by_name(change, named):
 
     with pytest.raises(ValueError, match=f"^{named} "):
         tilt(given.pop("base"), DIALS, given.pop("ask_ppm"), **given)
+
+
+def test_dials_are_made_of_labels_and_numbers():
+    dials = joined(
+        sets_of("sector", ["technology", "energy", None, "energy"]),
+        exposures_of(["value"], [[1.0, np.nan, 2.0, 3.0]]),
+    )
+
+    assert dials.name == ("sector energy", "sector technology", "value")
+    assert dials.kind.tolist() == [Dial.SHARE, Dial.SHARE, Dial.EXPOSURE]
+    assert dials.value[:2].tolist() == [[0, 1, 0, 1], [1, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("value", [np.full((1, 5), 2.0), np.full((1, 4, 1), 0.5)])
