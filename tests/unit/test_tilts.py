@@ -1,5 +1,8 @@
 """Tilts by hand: what "+30 % technology" means, what refuses, and why."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -221,3 +224,17 @@ def test_shown_parts_go_by_largest_remainder_and_ties_to_the_earlier():
 def test_parts_of_something_else_than_a_whole_are_refused():
     with pytest.raises(ValueError, match="weight"):
         shown_ppm([0.5, 0.4])
+
+
+def test_the_example_of_the_page_gives_what_the_page_says():
+    page = (Path(__file__).parents[2] / "docs" / "tilts.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    names: dict[str, object] = {}
+
+    exec(example[1], names)
+
+    said = re.search(r"# (\[\[.*\]\])", example[1])
+    assert said is not None
+    numbers = [float(number) for number in re.findall(r"[\d.]+", said[1])]
+    assert names["done"].weight.round(4).ravel().tolist() == numbers
