@@ -1,0 +1,368 @@
+"""Alpaca's bodies as our values, and our tickets as Alpaca's bodies: exact, strict, tolerant.
+
+Strict where money is: a number is a plain decimal or the body is unreadable, and what cannot be
+read is never guessed. Tolerant elsewhere: extra keys, new states and nulls that Alpaca may add
+must not turn an order that is live into an error. Numbers go out as decimal strings and come in
+as strings or JSON numbers that were read as Decimal; a binary float is refused in both directions.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+from robo.core.errors import BrokerUnavailableError
+from robo.core.money import NANOS_PER_SHARE, PPM, format_cents, round_ratio
+from robo.core.shares import format_nanos
+from robo.ports.broker import BrokerOrderState, OrderTicket, Side, SubmitStatus
+
+_PLAIN: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
+_INSTANT: Final = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII
+)
+_EXPONENT_MAX: Final = 18
+_CENTS: Final = 100
+
+_STATES: Final = {
+    "filled": BrokerOrderState.FILLED,
+    "canceled": BrokerOrderState.CANCELED,
+    "expired": BrokerOrderState.EXPIRED,
+    "rejected": BrokerOrderState.REJECTED,
+    # Alpaca goes on under another id; what is left of this one will never fill under ours.
+    "replaced": BrokerOrderState.CANCELED,
+}
+"""Alpaca's final states. Every other word, known or new, is an order that may still fill."""
+
+
+class UnreadableError(BrokerUnavailableError):
+    """The broker answered something that we cannot read: what happened is unknown."""
+
+    code = "unreadable_reply"
+
+
+@dataclass(frozen=True, slots=True)
+class WireOrder:
+    """An order as Alpaca states it; `notional` and `price` keep every digit."""
+
+    id: str
+    client_id: str
+    symbol: str
+    side: Side
+    notional: Decimal | None
+    nanos: int | None
+    status: str
+    filled_nanos: int
+    filled_price: Decimal
+    """Average price of what has filled; zero before the first fill."""
+
+    @property
+    def state(self) -> BrokerOrderState:
+        """Return our word for the status; a status we do not know is an open order."""
+        return _STATES.get(self.status, BrokerOrderState.OPEN)
+
+    @property
+    def filled_cents(self) -> int:
+        """Return the value of what has filled, to the nearest cent."""
+        return cents_of(Fraction(self.filled_nanos, NANOS_PER_SHARE) * Fraction(self.filled_price))
+
+    @property
+    def notional_cents(self) -> int | None:
+        """Return the order's size in cents; None if it has none, or not a whole number of cents."""
+        cents = None if self.notional is None else self.notional * _CENTS
+        return None if cents is None or cents != int(cents) else int(cents)
+
+    def matches(self, ticket: OrderTicket) -> bool:
+        """Return whether this is the order that a ticket asked for, field by field."""
+        return (
+            self.client_id == ticket.client_id
+            and self.symbol == ticket.symbol
+            and self.side is ticket.side
+            and self.nanos == ticket.nanos
+            and (self.notional is None) == (ticket.notional_cents is None)
+            and self.notional_cents == ticket.notional_cents
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WireFill:
+    """One execution of Alpaca's activities; `cumulative_nanos` counts the order's fills so far."""
+
+    id: str
+    order_id: str
+    symbol: str
+    side: Side
+    nanos: int
+    cumulative_nanos: int
+    price: Decimal
+    at: datetime
+
+    @property
+    def price_micros(self) -> int:
+        """Return the price to the nearest micro-dollar."""
+        return round_ratio(*(Fraction(self.price) * PPM).as_integer_ratio())
+
+    @property
+    def dollars(self) -> Fraction:
+        """Return the exact value of the execution."""
+        return Fraction(self.nanos, NANOS_PER_SHARE) * Fraction(self.price)
+
+
+@dataclass(frozen=True, slots=True)
+class WirePosition:
+    """Shares of one symbol; negative if Alpaca says that they are short."""
+
+    asset_id: str
+    symbol: str
+    nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class WireAccount:
+    """The account's money in whole cents (parts of a cent are Alpaca's, and dropped)."""
+
+    cash_cents: int
+    withdrawable_cents: int
+    blocked: bool
+    """Whether Alpaca or its user has stopped the account from trading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer that is no order means for the ticket, with our own stable code."""
+
+    status: SubmitStatus
+    code: str
+
+
+def cents_of(dollars: Fraction) -> int:
+    """Return an exact amount of dollars to the nearest cent, half away from zero."""
+    return round_ratio(*(dollars * _CENTS).as_integer_ratio())
+
+
+def order_body(ticket: OrderTicket) -> dict[str, str]:
+    """Return the body that asks for a ticket: a market order of the day, sized in decimal text.
+
+    The strict subset of what Alpaca takes: notional with two decimals, or shares with at most nine.
+    """
+    body = {
+        "symbol": ticket.symbol,
+        "side": ticket.side.value,
+        "type": "market",
+        "time_in_force": "day",
+        "client_order_id": ticket.client_id,
+    }
+    if ticket.notional_cents is not None:
+        body["notional"] = format_cents(ticket.notional_cents)
+    elif ticket.nanos is not None:
+        body["qty"] = format_nanos(ticket.nanos)
+    return body
+
+
+def parse_order(body: Any) -> WireOrder:
+    """Return an order body as a value.
+
+    Raises:
+        UnreadableError: If it is no object, or an id, size or filled amount is not there.
+    """
+    row = _object(body)
+    qty = row.get("qty")
+    price = row.get("filled_avg_price")
+    return WireOrder(
+        id=_text(row, "id"),
+        client_id=_text(row, "client_order_id"),
+        symbol=_text(row, "symbol"),
+        side=_side(row),
+        notional=None if row.get("notional") is None else _decimal(row, "notional"),
+        nanos=None if qty is None else _nanos(row, "qty"),
+        status=_text(row, "status"),
+        filled_nanos=_nanos(row, "filled_qty"),
+        filled_price=Decimal(0) if price is None else _decimal(row, "filled_avg_price"),
+    )
+
+
+def parse_fill(body: Any) -> WireFill | None:
+    """Return an activity as an execution; None if it is of another kind than a (partial) fill.
+
+    Raises:
+        UnreadableError: If it is a fill and not every field of it can be read.
+    """
+    row = _object(body)
+    if row.get("activity_type") != "FILL":
+        return None
+    if row.get("type") not in {"fill", "partial_fill"}:
+        message = "Alpaca told an execution of a kind we do not know"
+        raise UnreadableError(message, code="unknown_execution_kind")
+    return WireFill(
+        id=_text(row, "id"),
+        order_id=_text(row, "order_id"),
+        symbol=_text(row, "symbol"),
+        side=_side(row),
+        nanos=_nanos(row, "qty"),
+        cumulative_nanos=_nanos(row, "cum_qty"),
+        price=_decimal(row, "price"),
+        at=_instant(row, "transaction_time"),
+    )
+
+
+def parse_position(body: Any) -> WirePosition:
+    """Return a position body as a value.
+
+    Raises:
+        UnreadableError: If symbol, side or quantity cannot be read.
+    """
+    row = _object(body)
+    nanos = _nanos(row, "qty")
+    short = _text(row, "side") != "long"
+    return WirePosition(
+        _text(row, "asset_id"), _text(row, "symbol"), -abs(nanos) if short else nanos
+    )
+
+
+def parse_account(body: Any) -> WireAccount:
+    """Return an account body as a value.
+
+    Raises:
+        UnreadableError: If the cash cannot be read, or is not in US dollars.
+    """
+    row = _object(body)
+    if row.get("currency", "USD") != "USD":
+        message = "the account is not kept in US dollars"
+        raise UnreadableError(message, code="foreign_currency")
+    cash = _whole_cents(row, "cash")
+    given = row.get("cash_withdrawable") is not None
+    flags = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
+    return WireAccount(
+        cash_cents=cash,
+        withdrawable_cents=_whole_cents(row, "cash_withdrawable") if given else cash,
+        blocked=any(row.get(flag) is not False for flag in flags if flag in row),
+    )
+
+
+def rows_of(body: Any) -> list[Any]:
+    """Return a list body.
+
+    Raises:
+        UnreadableError: If it is anything else: an error must never look like "nothing".
+    """
+    if not isinstance(body, list):
+        message = "Alpaca should have answered a list"
+        raise UnreadableError(message)
+    return body
+
+
+_REFUSALS: Final = tuple(
+    (re.compile(pattern), Verdict(status, code))
+    for pattern, status, code in (
+        (r"client_order_id must be unique", SubmitStatus.DUPLICATE, "duplicate"),
+        (r"wash trade", SubmitStatus.THROTTLED, "wash_trade"),
+        (r"while having open closing", SubmitStatus.THROTTLED, "opposite_order_open"),
+        (r"rejected by user request", SubmitStatus.THROTTLED, "account_stopped"),
+        (r"cost basis must be >=", SubmitStatus.REJECTED, "below_minimum"),
+        (r"insufficient (buying power|balance)", SubmitStatus.REJECTED, "insufficient_funds"),
+        (r"insufficient qty", SubmitStatus.REJECTED, "insufficient_position"),
+        (r"(allowed to|be sold) short", SubmitStatus.REJECTED, "insufficient_position"),
+        (r"not fractionable", SubmitStatus.REJECTED, "not_fractionable"),
+        (r"not (tradable|active)", SubmitStatus.REJECTED, "not_tradable"),
+        (r"asset .*not found", SubmitStatus.REJECTED, "unknown_security"),
+        (r"order not found", SubmitStatus.REJECTED, "unknown_order"),
+        (r"not cancelable|already (filled|canceled)", SubmitStatus.REJECTED, "not_cancelable"),
+    )
+)
+"""What Alpaca's sentences mean. One code covers many meanings, so the words decide.
+
+A refusal that passes by itself (an opposite order that is still open, a stopped account) is
+"throttled": nothing was taken, and the same ticket may be told again.
+"""
+_HTTP: Final = {
+    401: Verdict(SubmitStatus.THROTTLED, "unauthorized"),
+    429: Verdict(SubmitStatus.THROTTLED, "rate_limit"),
+}
+_ANSWERS: Final = frozenset({400, 403, 404, 409, 422})
+"""Statuses by which Alpaca itself says no; a gateway's 408, 3xx or 5xx may hide a live order."""
+
+
+def classify(status: int, body: Any) -> Verdict:
+    """Return what an error answer to a request means, from status, code and message.
+
+    Only Alpaca's own refusal (an object with a message, or a bare sentence) is a refusal. A page
+    of some gateway is UNKNOWN, and so is every status that does not say that nothing was done.
+    """
+    if status in _HTTP:
+        return _HTTP[status]
+    message = body.get("message") if isinstance(body, Mapping) else body
+    if status not in _ANSWERS or not isinstance(message, str) or not message:
+        return Verdict(SubmitStatus.UNKNOWN, f"http_{status}")
+    for pattern, verdict in _REFUSALS:
+        if pattern.search(message.lower()):
+            return verdict
+    code = body.get("code") if isinstance(body, Mapping) else None
+    number = code if isinstance(code, int) and not isinstance(code, bool) else status
+    return Verdict(SubmitStatus.REJECTED, f"refused_{number}")
+
+
+def _object(body: Any) -> Mapping[str, Any]:
+    if not isinstance(body, Mapping):
+        message = "Alpaca should have answered an object"
+        raise UnreadableError(message)
+    return body
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value:
+        raise _unreadable(name)
+    return value
+
+
+def _side(row: Mapping[str, Any]) -> Side:
+    name = "side"
+    side = _text(row, name)
+    if side not in {Side.BUY.value, Side.SELL.value}:
+        raise _unreadable(name)
+    return Side(side)
+
+
+def _decimal(row: Mapping[str, Any], name: str) -> Decimal:
+    """Return a number that is plain decimal text, an integer, or a JSON number read as Decimal."""
+    value = row.get(name)
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        if isinstance(exponent, int) and abs(exponent) <= _EXPONENT_MAX:
+            value = format(value, "f")
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not _PLAIN.fullmatch(value):
+        raise _unreadable(name)
+    return Decimal(value)
+
+
+def _nanos(row: Mapping[str, Any], name: str) -> int:
+    """Return shares in nanoshares; a tenth decimal would be lost, so it is unreadable."""
+    exact = Fraction(_decimal(row, name)) * NANOS_PER_SHARE
+    if exact.denominator != 1:
+        raise _unreadable(name)
+    return exact.numerator
+
+
+def _whole_cents(row: Mapping[str, Any], name: str) -> int:
+    exact = Fraction(_decimal(row, name)) * _CENTS
+    return round_ratio(exact.numerator, exact.denominator, "down")
+
+
+def _instant(row: Mapping[str, Any], name: str) -> datetime:
+    found = _INSTANT.fullmatch(_text(row, name))
+    if found is None:
+        raise _unreadable(name)
+    seconds, fraction, zone = found.groups()
+    micros = (fraction or "").ljust(6, "0")[:6]
+    try:
+        return datetime.fromisoformat(f"{seconds}.{micros}{zone}").astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _unreadable(name) from error
+
+
+def _unreadable(name: str) -> UnreadableError:
+    return UnreadableError(f"the field {name} of Alpaca's answer cannot be read")
