@@ -9,7 +9,7 @@ import traceback
 import bench
 from bench.report import Figure, json_line, table
 
-_NOT_BENCHMARKS = {"__main__", "exact", "instances", "load", "report", "seeding"}
+_NOT_BENCHMARKS = {"__main__", "exact", "instances", "peers", "load", "report", "seeding"}
 
 
 def main() -> int:

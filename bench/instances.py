@@ -21,7 +21,7 @@ for byte; the market depends on the seed, N and K alone, so feature switches kee
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -406,3 +406,48 @@ class _Lots:
 
 def _cents(nanos: IntArray, price: IntArray) -> FloatArray:
     return np.asarray(nanos / _NANO * (price / 10**4))
+
+
+def part(problem: Problem, first: int, last: int) -> Problem:
+    """Return the accounts from first up to last as a problem of their own; arrays are views."""
+    old = problem.accounts
+    holding = slice(*old.holding_indptr[[first, last]])
+    lot = slice(*old.lot_indptr[[holding.start, holding.stop]])
+    rows = problem.wants.rows
+
+    def mine(source: object, name: str) -> Any:
+        value = getattr(source, name)
+        return None if value is None else value[first:last]
+
+    if rows is not None and rows.low.ndim == 2:
+        rows = replace(rows, low=rows.low[first:last], high=rows.high[first:last])
+    own = {name: mine(problem.wants, name) for name in _PER_ACCOUNT}
+    accounts = Accounts(
+        cash_cents=old.cash_cents[first:last],
+        holding_indptr=old.holding_indptr[first : last + 1] - holding.start,
+        holding_name=old.holding_name[holding],
+        lot_indptr=old.lot_indptr[holding.start : holding.stop + 1] - lot.start,
+        lot_nanos=old.lot_nanos[lot],
+        lot_basis_cents=old.lot_basis_cents[lot],
+        lot_acquired_day=old.lot_acquired_day[lot],
+        lot_is_long=old.lot_is_long[lot],
+        lot_is_blocked=old.lot_is_blocked[lot],
+        lot_wait=old.lot_wait[lot],
+        rule=old.rule[first:last],
+    )
+    names = problem.taxes.__dataclass_fields__
+    taxes = Taxes(**{name: mine(problem.taxes, name) for name in names})
+    return Problem(problem.market, accounts, taxes, replace(problem.wants, rows=rows, **own))
+
+
+_PER_ACCOUNT: Final = (
+    "risk_aversion",
+    "cash_ppm",
+    "cash_price_ppm",
+    "active_max_ppm",
+    "trade_min_cents",
+    "trade_cost_ppm",
+    "new_line_ppm",
+    "turnover_max_ppm",
+    "tracking_error_max_ppm",
+)
