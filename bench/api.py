@@ -108,7 +108,7 @@ def measure(folder: Path, size: Size) -> list[Figure]:
         *_latencies("beside a night: ", night, constant),
         Figure("accounts planned, traded, booked beside it", told["accounts"], "accounts"),
         Figure("seconds it took", told["seconds"], "s"),
-        Figure("its longest write turn", told["longest_ms"], "ms"),
+        Figure("its longest write transaction", told["longest_ms"], "ms"),
         Figure("deposits written, none lost, books clean", written, "deposits"),
         Figure("fsync, median", seeding.fsync_ms(folder), "ms"),
     ]

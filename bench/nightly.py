@@ -25,7 +25,6 @@ from robo.ports.plugins import PluginContext
 from robo.runtime import Runtime, load_keyring, market_calendar
 from robo.services import investing, targeting, trading
 from robo.services.listing import sync_universe
-from robo.services.turns import Turns
 from robo.services.verifying import verify
 from robo.store import ledger, universe
 from robo.store.database import Database, connect, insert_many
@@ -50,7 +49,7 @@ def run(*, quick: bool) -> list[Figure]:
         total = sum(took.values())
         figures += [Figure(f"{stage}", seconds, "s") for stage, seconds in took.items()]
         figures.append(Figure("whole night", total, "s"))
-        figures.append(Figure("longest write turn", longest, "ms"))
+        figures.append(Figure("longest write transaction", longest, "ms"))
         assert _scalar(runtime.db, "SELECT count(*) FROM orders WHERE state <> 'filled'") == 0
         slow = _one_by_one(runtime, accounts[:_SAMPLE])
         figures.append(
@@ -159,37 +158,20 @@ def _seed(runtime: Runtime, count: int) -> list[AccountId]:
 
 def _night(runtime: Runtime, slot: str) -> tuple[dict[str, float], float]:
     r, took = runtime, {}
-    turns: list[Turns] = []
-    with _watched(turns):
-        began = time.perf_counter()
-        investing.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
-        took["invest-cash"] = time.perf_counter() - began
-        began = time.perf_counter()
-        trading.send(r.db, r.broker, r.clock, r.policy, slot)
-        took["trade-window: send"] = time.perf_counter() - began
-        began = time.perf_counter()
-        while _scalar(r.db, "SELECT count(*) FROM block WHERE closed_at IS NULL"):
-            trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
-            assert isinstance(r.clock, FixedClock)
-            r.clock.advance(timedelta(minutes=1))  # orders the market fills in parts need time
-        took["trade-window: book"] = time.perf_counter() - began
-    return took, max((one.longest_ms for one in turns), default=0.0)
-
-
-@contextmanager
-def _watched(turns: list[Turns]) -> Iterator[None]:
-    """Keep every `Turns` that is made, to read the longest turn afterwards."""
-    made = Turns.__init__
-
-    def init(self: Turns, *args: object, **kwargs: object) -> None:
-        made(self, *args, **kwargs)  # type: ignore[arg-type] # passed on as it came
-        turns.append(self)
-
-    Turns.__init__ = init  # type: ignore[method-assign] # for the measurement only
-    try:
-        yield
-    finally:
-        Turns.__init__ = made  # type: ignore[method-assign] # as above
+    r.db.longest_write_ms = 0.0
+    began = time.perf_counter()
+    investing.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
+    took["invest-cash"] = time.perf_counter() - began
+    began = time.perf_counter()
+    trading.send(r.db, r.broker, r.clock, r.policy, slot)
+    took["trade-window: send"] = time.perf_counter() - began
+    began = time.perf_counter()
+    while _scalar(r.db, "SELECT count(*) FROM block WHERE closed_at IS NULL"):
+        trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
+        assert isinstance(r.clock, FixedClock)
+        r.clock.advance(timedelta(minutes=1))  # orders the market fills in parts need time
+    took["trade-window: book"] = time.perf_counter() - began
+    return took, r.db.longest_write_ms
 
 
 def _one_by_one(runtime: Runtime, accounts: list[AccountId]) -> float:

@@ -273,7 +273,7 @@ def nights(folder: Path, count: int, seconds: float) -> dict[str, float]:
     longest time the write lock was held, in milliseconds.
     """
     policy = Policy.default()
-    with running(folder, SystemClock().now()) as runtime, watched_turns() as turns:
+    with running(folder, SystemClock().now()) as runtime:
         everybody = customers(count)
         load_all()
         print("ready", flush=True)
@@ -285,25 +285,8 @@ def nights(folder: Path, count: int, seconds: float) -> dict[str, float]:
             invest(runtime, name, policy)
             done += count
         took = perf_counter() - began
-    longest = max((one.longest_ms for one in turns), default=0.0)
+        longest = runtime.db.longest_write_ms
     return {"accounts": done, "seconds": took, "longest_ms": longest}
-
-
-@contextmanager
-def watched_turns() -> Iterator[list[Turns]]:
-    """Yield every `Turns` that is made meanwhile, to read the longest turn afterwards."""
-    turns: list[Turns] = []
-    made = Turns.__init__
-
-    def init(self: Turns, *args: object, **kwargs: object) -> None:
-        made(self, *args, **kwargs)  # type: ignore[arg-type] # passed on as it came
-        turns.append(self)
-
-    Turns.__init__ = init  # type: ignore[method-assign] # for the measurement only
-    try:
-        yield turns
-    finally:
-        Turns.__init__ = made  # type: ignore[method-assign] # as above
 
 
 def customers(count: int) -> list[Customer]:

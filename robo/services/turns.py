@@ -5,10 +5,8 @@ one, a short one grows it. An item that the business refuses is split out until 
 is one that fails for a reason of its own, where the caller says who is then to blame.
 """
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -30,18 +28,6 @@ _LEAST: Final = 0.1
 and writes next to nothing would hold up the batch, and others more often."""
 _MEMORY: Final = 0.3
 """How much the last commit counts in what the next one is expected to cost."""
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Put off the search for garbage: with a night in memory it takes longer than a turn may."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @dataclass(slots=True)
@@ -88,7 +74,7 @@ class Turns:
     def _one(self, part: Sequence[T], write: Callable[[Session, Sequence[T]], None]) -> None:
         self.db.give_way()
         began = written = time.perf_counter()
-        with _no_collection(), self.db.write() as session:
+        with self.db.write() as session:
             session.connection()  # waiting for the turn is not holding it
             began = time.perf_counter()
             write(session, part)

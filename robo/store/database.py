@@ -7,7 +7,9 @@ PostgreSQL: a writing transaction first takes one advisory lock; batches, not pa
 make a ledger fast.
 """
 
+import gc
 import struct
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -44,13 +46,24 @@ class DatabaseBusyError(RoboError):
     code = "database_busy"
 
 
+class _Turn(threading.local):
+    """When this thread's writing transaction got the writer's turn."""
+
+    began: float | None = None
+
+
 class Database:
     """Hands out transactions; knows which of the two databases it speaks to."""
 
-    def __init__(self, engine: Engine, room: WaitingRoom, log: Path | None = None) -> None:
+    def __init__(
+        self, engine: Engine, room: WaitingRoom, turn: "_Turn", log: Path | None = None
+    ) -> None:
         """Wrap an engine made by `connect`, where its writers wait, and its log's index."""
         self.engine = engine
+        self.longest_write_ms = 0.0
+        """The longest that a committed transaction of this process held the write lock."""
         self._room = room
+        self._turn = turn
         self._log = log
         self._write_engine = engine.execution_options(robo_write=True)
 
@@ -62,8 +75,16 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Yield a session that owns the writer's turn; commits at the end, rolls back on errors."""
-        with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+        self._turn.began = None
+        with (
+            Session(self._write_engine, expire_on_commit=False) as session,
+            _no_collection(),
+            session.begin(),
+        ):
             yield session
+        if self._turn.began is not None:
+            held_ms = (time.perf_counter() - self._turn.began) * 1000
+            self.longest_write_ms = max(self.longest_write_ms, held_ms)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -97,6 +118,18 @@ class Database:
         self.engine.dispose()
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Put off the search for garbage: with a night in memory it takes longer than a turn may."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def connect(url: str, *, flush: bool = True) -> Database:
     """Return a database for a URL, `sqlite:///path` or `postgresql+psycopg://…`; opens lazily.
 
@@ -108,18 +141,18 @@ def connect(url: str, *, flush: bool = True) -> Database:
     Raises:
         ConfigError: If the URL names another database.
     """
+    turn = _Turn()
     if url.startswith("sqlite"):
         name = make_url(url).database or ":memory:"
-        if name == ":memory:":
-            room = WaitingRoom(None)
-            return Database(_sqlite_engine(url, room, flush=flush), room)
-        room = WaitingRoom(Path(f"{name}-waiting"))
-        return Database(_sqlite_engine(url, room, flush=flush), room, Path(f"{name}-shm"))
+        in_memory = name == ":memory:"
+        room = WaitingRoom(None if in_memory else Path(f"{name}-waiting"))
+        engine = _sqlite_engine(url, room, turn, flush=flush)
+        return Database(engine, room, turn, None if in_memory else Path(f"{name}-shm"))
     if url.startswith("postgresql"):
         plain = url.replace("postgresql://", "postgresql+psycopg://", 1)
         engine = create_engine(plain, pool_size=8, max_overflow=8, pool_pre_ping=True)
-        event.listen(engine, "begin", _begin_postgres)
-        return Database(engine, WaitingRoom(None))
+        event.listen(engine, "begin", lambda connection: _begin_postgres(connection, turn))
+        return Database(engine, WaitingRoom(None), turn)
     message = "ROBO_DATABASE_URL must start with sqlite: or postgresql:"
     raise ConfigError(message)
 
@@ -158,7 +191,7 @@ def sqlite_is_safe() -> bool:
     return tuple(int(part) for part in version.split(".")) >= WAL_SAFE_VERSION
 
 
-def _sqlite_engine(url: str, room: WaitingRoom, *, flush: bool) -> Engine:
+def _sqlite_engine(url: str, room: WaitingRoom, turn: _Turn, *, flush: bool) -> Engine:
     module = sqlite_module()
     safe = sqlite_is_safe()
     engine = create_engine(
@@ -187,11 +220,11 @@ def _sqlite_engine(url: str, room: WaitingRoom, *, flush: bool) -> Engine:
             connection.execute(f"PRAGMA {pragma}").close()
 
     event.listen(engine, "connect", on_connect)
-    event.listen(engine, "begin", lambda connection: _begin_sqlite(connection, room))
+    event.listen(engine, "begin", lambda connection: _begin_sqlite(connection, room, turn))
     return engine
 
 
-def _begin_sqlite(connection: Any, room: WaitingRoom) -> None:
+def _begin_sqlite(connection: Any, room: WaitingRoom, turn: _Turn) -> None:
     if not connection.get_execution_options().get("robo_write"):
         connection.exec_driver_sql("BEGIN")
         return
@@ -203,6 +236,7 @@ def _begin_sqlite(connection: Any, room: WaitingRoom) -> None:
                 _wait_for_turn(connection)
     finally:
         raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}").close()
+    turn.began = time.perf_counter()
 
 
 def _take_turn(connection: Any) -> bool:
@@ -230,9 +264,10 @@ def _wait_for_turn(connection: Any) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _begin_postgres(connection: Any) -> None:
+def _begin_postgres(connection: Any, turn: _Turn) -> None:
     if connection.get_execution_options().get("robo_write"):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
+        turn.began = time.perf_counter()
     else:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
