@@ -152,6 +152,8 @@ class Book(NamedTuple):
     near: FloatArray
     tilt: FloatArray
     """(N, 4): how the four dynamic prices move a name, in units of p."""
+    block: FloatArray
+    """What the dynamic prices do to mixed names beyond `tilt`, (4, 4)."""
     regret: FloatArray
     apart: FloatArray
     """What mixing costs more than its best branch; how far the mixed branches lie apart."""
@@ -244,6 +246,7 @@ def _room(names: int, lots: int, size: int) -> Book:
         np.zeros((names, 3)),
         np.zeros((names, 3)),
         np.zeros((names, DYNAMIC)),
+        np.zeros((DYNAMIC, DYNAMIC)),
         np.zeros(names),
         np.zeros(names),
         np.zeros(lots),
@@ -532,6 +535,22 @@ def _project(book: Book, i: int, v: tuple[float, float, float], t: float) -> Non
     book.part[i, 2] = max(c2 - level, 0.0)
 
 
+@inline
+def _add_square(block: FloatArray, weight: float, a: float, b: float, c: float, d: float) -> None:
+    """Add weight times (a, b, c, d) with itself to the lower half of a block."""
+    if weight != 0.0:
+        block[0, 0] += weight * a * a
+        block[1, 0] += weight * b * a
+        block[1, 1] += weight * b * b
+        block[2, 0] += weight * c * a
+        block[2, 1] += weight * c * b
+        block[2, 2] += weight * c * c
+        block[3, 0] += weight * d * a
+        block[3, 1] += weight * d * b
+        block[3, 2] += weight * d * c
+        block[3, 3] += weight * d * d
+
+
 @inline_sums
 def _sweep(
     book: Book,
@@ -567,6 +586,7 @@ def _sweep(
     soft, hard = 0.0, 0.0
     excess, bend = 0.0, 0.0
     if dynamic > 0:
+        book.block[:, :] = 0.0
         _reprice(book, n, u, size)
     for i in range(n):
         row = z[book.name[i]]
@@ -754,7 +774,28 @@ def _sweep(
                     t1 += lead_buy * wash_chosen + lead_sell * cut_chosen
                     t2 += lead_buy * wash1 + lead_sell * cut1
                     t3 += lead_buy * wash2 + lead_sell * cut2
+                if count > 1.0:
+                    mid0 = (on1 * (bought + washed) + on2 * cut) / count
+                    mid1 = (on1 * wash_chosen + on2 * cut_chosen) / count
+                    mid2 = (on1 * wash1 + on2 * cut1) / count
+                    mid3 = (on1 * wash2 + on2 * cut2) / count
+                    _add_square(book.block, on0 / t, -mid0, -mid1, -mid2, -mid3)
+                    _add_square(
+                        book.block,
+                        on1 / t,
+                        bought + washed - mid0,
+                        wash_chosen - mid1,
+                        wash1 - mid2,
+                        wash2 - mid3,
+                    )
+                    _add_square(
+                        book.block, on2 / t, cut - mid0, cut_chosen - mid1, cut1 - mid2, cut2 - mid3
+                    )
+                    _add_square(book.block, f1, 1.0, 0.0, 0.0, 0.0)
+                    _add_square(book.block, f2, -1.0, -at_chosen, -at1, -at2)
                 total = weight + spread
+                if count > 1.0 and total > 0.0:
+                    _add_square(book.block, -1.0 / total, t0, t1, t2, t3)
                 scale = 1.0 / total if total > 0.0 else 0.0
                 book.tilt[i, 0] = t0 * scale
                 book.tilt[i, 1] = t1 * scale
@@ -893,6 +934,9 @@ def _direction(
                             line[k] += tilt * row[k]
                         for k in range(t + 1):
                             line[size + k] += tilt * book.tilt[i, k]
+        for r in range(dynamic):
+            for k in range(r + 1):
+                factor[size + r, size + k] += book.block[r, k]
         factor[size + 1, size + 1] += book.scalar[BEND]
     for j in range(kdim, end):
         if book.pinned[j] == 1:
@@ -950,6 +994,38 @@ def _move(book: Book, kdim: int, end: int, length: float) -> None:
 
 
 @inline
+def _pin(book: Book, kdim: int, end: int) -> bool:
+    """Pin the prices that the step would drive through where they stand; True if there are any."""
+    found = False
+    for j in range(kdim, end):
+        step, here = book.step[j], book.u[j]
+        if book.pinned[j] == 0 and (
+            (step < 0.0 and here <= book.floor[j])
+            or (step > 0.0 and here >= book.ceiling[j])
+            or (here == book.kink[j] and step * book.grad[j] < 0.0)
+        ):
+            book.pinned[j] = 1
+            book.grad[j] = 0.0
+            found = True
+    return found
+
+
+@inline
+def _until_stop(book: Book, kdim: int, end: int) -> float:
+    """Return how far the step goes until the first price reaches a floor, ceiling or kink."""
+    length = 1.0
+    for j in range(kdim, end):
+        step, here = book.step[j], book.u[j]
+        if step > 0.0:
+            stop = book.kink[j] if here < book.kink[j] else book.ceiling[j]
+        else:
+            stop = book.kink[j] if here > book.kink[j] else book.floor[j]
+        if stop != here and abs(step) * length > abs(stop - here):
+            length = abs(stop - here) / abs(step)
+    return length
+
+
+@inline
 def _ascend(
     book: Book,
     n: int,
@@ -985,12 +1061,22 @@ def _ascend(
         worst = _gradient(book, book.u, kdim, end, lam)
         _update(book, n, z, size, 0.02)
         promise = _direction(book, n, z, shape, kdim, lam)
+        while _pin(book, kdim, end):
+            promise = _direction(book, n, z, shape, kdim, lam)
         if promise <= tolerance and worst <= strict:
             return soft, hard, sweeps
+        length = 1.0
         for j in range(kdim, end):
             most = 0.25 + abs(book.u[j])
-            book.step[j] = min(max(book.step[j], -most), most)
-        length = 1.0
+            if abs(book.step[j]) * length > most:
+                length = most / abs(book.step[j])
+        _move(book, kdim, end, length)
+        first = 0.0
+        for k in range(end):
+            first += book.grad[k] * (book.trial[k] - book.u[k])
+        if first < 0.1 * length * promise:
+            # Prices that were stopped have spoilt the direction: go to where the first stops.
+            length = min(length, _until_stop(book, kdim, end))
         while True:
             _move(book, kdim, end, length)
             new_soft, new_hard = _sweep(book, n, z, book.trial, shape, t, washes)

@@ -15,9 +15,24 @@ from robo.portfolio.landing import land
 from robo.portfolio.packing import Packed, pack
 from robo.portfolio.problem import Duals, FloatArray, Problem, Solution
 
-KNOBS: Final = (0.1, 3, 40, 1e-9, 1e-7, 1e-7, 1e-12, 30, 4e-4, 1e-9)
-"""Softness; rounds of it; Newton steps a round; promise, gradient and regret that end them;
-promise that ends the last."""
+EXACT_NAMES: Final = 150
+"""Up to so many names the search goes on until the plan is proved the best there is."""
+KNOBS: Final = {
+    dual.SOFTNESS: 0.1,
+    dual.ROUNDS: 3,
+    dual.STEPS: 40,
+    dual.PROMISE: 1e-9,
+    dual.GRADIENT: 1e-4,
+    dual.REGRET: 1e-7,
+    dual.LAST_PROMISE: 1e-12,
+    dual.NODES: 30,
+    dual.GAP: 4e-4,
+    dual.GAP_ABSOLUTE: 1e-9,
+}
+"""How hard the kernel tries; see `dual_kernels` for what each says. A gap of 4e-4 of the
+objective leaves room below the 1e-3 that is promised."""
+EXACT: Final = {dual.NODES: 20_000, dual.GAP: 1e-7, dual.GAP_ABSOLUTE: 1e-10}
+"""What differs for few names."""
 
 
 def solve(problem: Problem, warm: Duals | None = None) -> Solution:
@@ -68,7 +83,7 @@ def solve(problem: Problem, warm: Duals | None = None) -> Solution:
         packed.row_price,
         packed.columns,
         start,
-        np.array(KNOBS, dtype=np.float64),
+        _knobs(names),
         h,
         lot_sold,
         objective,
@@ -92,6 +107,12 @@ def solve(problem: Problem, warm: Duals | None = None) -> Solution:
         holding=h,
         lot_sold=lot_sold,
     )
+
+
+def _knobs(names: int) -> FloatArray:
+    """Return the kernel's settings for a market of so many names."""
+    chosen = KNOBS | EXACT if names <= EXACT_NAMES else KNOBS
+    return np.array([chosen[at] for at in range(dual.KNOBS)], dtype=np.float64)
 
 
 def _checked_warm(packed: Packed, warm: Duals) -> FloatArray:
