@@ -80,7 +80,7 @@ def find(problem: Problem, accounts: Sequence[int]) -> dict[int, tuple[Wish, ...
     An empty tuple says that no conflict could be proved.
     """
     where = positions_of.read(problem)
-    return {account: _find_one(_Ground.of(problem, where, account)) for account in accounts}
+    return {int(a): _find_one(_Ground.of(problem, where, int(a))) for a in accounts}
 
 
 def wishes(problem: Problem, account: int) -> tuple[Wish, ...]:
