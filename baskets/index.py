@@ -47,7 +47,7 @@ class Member:
     """1 for the largest company of the universe on the reference date."""
     entered_on: date
     weight_ppm: int
-    """On the effective date; later weights follow prices."""
+    """By the sizes of the reference date; later weights follow prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +255,17 @@ def member_of(company: Company, index_cents: int, entered_on: date) -> Member:
         entered_on=entered_on,
         weight_ppm=0,
     )
+
+
+def large_cap_history(sessions: Sequence[date], until: date) -> IndexHistory:
+    """Return the memberships of US Large Cap 500 on the data that ships with us, until a day.
+
+    Args:
+        sessions: The market's sessions, rising, beyond `until` by a week.
+        until: The last day.
+    """
+    universe = load_universe()
+    return index_history(load_rulebook(LARGE_CAP), {universe.as_of: universe}, sessions, until)
 
 
 def weighed(members: Iterable[Member]) -> tuple[Member, ...]:

@@ -1,7 +1,7 @@
 """Companies by size: one line each, however many share classes trade."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from baskets.securities import Security, Universe
@@ -49,6 +49,27 @@ def companies_of(universe: Universe, preferred: Collection[int] = ()) -> tuple[C
     return tuple(
         Company(line, size, basis, rank) for rank, (line, size, basis) in enumerate(sized, start=1)
     )
+
+
+def carried(universe: Universe, then: Mapping[int, int], now: Mapping[int, int]) -> Universe:
+    """Return the universe with sizes moved by prices since they were measured; labels stay.
+
+    Args:
+        universe: Lines and their sizes.
+        then: Permanent id -> close of the day the sizes are of.
+        now: Permanent id -> close of a later day, on the same share basis: splits between are
+            taken out of one of the two. A line that lacks either close keeps its size.
+    """
+    rows = []
+    for row in universe.securities:
+        old, new = then.get(row.id, 0), now.get(row.id, 0)
+        if old <= 0 or new <= 0:
+            rows.append(row)
+            continue
+        size = None if row.size_cents is None else max(1, row.size_cents * new // old)
+        seed = max(1, row.seed_size_cents * new // old)
+        rows.append(replace(row, size_cents=size, seed_size_cents=seed))
+    return Universe(tuple(rows), universe.source, universe.as_of)
 
 
 def _line(classes: Iterable[Security], preferred: Collection[int]) -> Security:

@@ -127,18 +127,24 @@ class IndexState:
         return dict(zip(self.lines, parts, strict=True))
 
 
-def started(index: Index, closes: Mapping[int, int], points: int) -> IndexState:
+def started(
+    index: Index,
+    closes: Mapping[int, int],
+    points: int,
+    sized_at: Mapping[int, int] | None = None,
+) -> IndexState:
     """Return an index at its founding: both levels are `points`.
 
     Args:
         index: Its members.
         closes: Permanent id -> close in micro-dollars on the index's effective date.
         points: The base level.
+        sized_at: As for `reconstituted`.
 
     Raises:
         BuildError: If a member has no price above zero (code `price_missing`).
     """
-    lines = _bought(index, closes)
+    lines = _bought(index, closes, sized_at or closes)
     level = points * POINT_NANOS
     divisor = _value(lines) / level
     return IndexState(index.id, index.effective_on, lines, level, level, divisor, divisor)
@@ -208,13 +214,22 @@ def applied(state: IndexState, actions: Iterable[IndexAction]) -> IndexState:
     return _carried(state, lines, ordinary)
 
 
-def reconstituted(state: IndexState, index: Index, closes: Mapping[int, int]) -> IndexState:
+def reconstituted(
+    state: IndexState,
+    index: Index,
+    closes: Mapping[int, int],
+    sized_at: Mapping[int, int] | None = None,
+) -> IndexState:
     """Return the index with the members and weights of a review, at the same levels.
 
     Args:
         state: The index after the close of the review's effective date.
         index: The membership after the review.
         closes: Permanent id -> that session's close; for the members that `state` does not hold.
+        sized_at: Permanent id -> close of the reference date, adjusted for splits since. A size
+            over the price it was measured at is a number of shares, so that weights have moved
+            with prices by the effective date and who stays is not traded. None: the sizes are
+            those of the effective date.
 
     Raises:
         BuildError: If the dates differ or dividends of the next session were applied before
@@ -224,7 +239,8 @@ def reconstituted(state: IndexState, index: Index, closes: Mapping[int, int]) ->
         message = f"{index.id} changes at the close of {index.effective_on}, before what follows"
         raise BuildError(message, code="session_order")
     held = {number: line.price_micros for number, line in state.lines.items()}
-    return _carried(state, _bought(index, {**closes, **held}), Fraction(0))
+    prices: dict[int, int | Fraction] = {**closes, **held}
+    return _carried(state, _bought(index, prices, sized_at or prices), Fraction(0))
 
 
 def _carried(state: IndexState, lines: dict[int, Line], ordinary: Fraction) -> IndexState:
@@ -243,15 +259,17 @@ def _carried(state: IndexState, lines: dict[int, Line], ordinary: Fraction) -> I
     )
 
 
-def _bought(index: Index, closes: Mapping[int, int | Fraction]) -> dict[int, Line]:
-    """Return index shares that give each member its counting size at these closes."""
+def _bought(
+    index: Index, closes: Mapping[int, int | Fraction], sized_at: Mapping[int, int | Fraction]
+) -> dict[int, Line]:
+    """Return the index shares that each member's counting size was when it was measured."""
     lines: dict[int, Line] = {}
     for row in sorted(index.members, key=lambda row: row.security_id):
-        price = closes.get(row.security_id, 0)
-        if price <= 0:
-            message = f"{index.id}: {row.symbol} has no price on {index.effective_on}"
+        price, then = (prices.get(row.security_id, 0) for prices in (closes, sized_at))
+        if price <= 0 or then <= 0:
+            message = f"{index.id}: {row.symbol} has no price on {index.effective_on} or before"
             raise BuildError(message, code="price_missing")
-        shares = int(row.index_cents * _NANOS_MICROS_PER_CENT / Fraction(price))
+        shares = int(row.index_cents * _NANOS_MICROS_PER_CENT / Fraction(then))
         lines[row.security_id] = Line(shares, Fraction(price))
     return lines
 

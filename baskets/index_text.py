@@ -5,20 +5,13 @@ from datetime import date
 
 from baskets.errors import BuildError
 from baskets.facts import Facts, load_facts
-from baskets.index import Index, IndexHistory, index_history
+from baskets.index import Index
 from baskets.index_custom import Title, index_from_csv, index_from_filter, index_from_toml
 from baskets.index_dates import review_of
-from baskets.index_rules import Rulebook, load_rulebook
-from baskets.universe import load_universe
+from baskets.index_rules import Rulebook
 from baskets.values import percent
 
 _TOP = 10
-
-
-def history(sessions: Sequence[date], as_of: date) -> IndexHistory:
-    """Return the memberships of our index on the data that ships with us, until a day."""
-    rules, universe = load_rulebook(), load_universe()
-    return index_history(rules, {universe.as_of: universe}, sessions, as_of)
 
 
 def show_lines(index: Index, rules: Rulebook | None, sessions: Sequence[date]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from baskets import cli_text, index_text
 from baskets.errors import BasketsError, IndexFileError
-from baskets.index import Index
+from baskets.index import Index, large_cap_history
 from baskets.index_custom import BYTES_MAX
 from baskets.index_rules import load_rulebook
 from baskets.universe import load_universe
@@ -68,7 +68,7 @@ def _index(args: argparse.Namespace) -> Index:
         return index_text.custom(content, args.file.name, as_of)
     if args.filter is not None:
         return index_text.filtered(args.filter, as_of)
-    return index_text.history(_sessions(), as_of).members(as_of)
+    return large_cap_history(_sessions(), as_of).members(as_of)
 
 
 def _index_page(args: argparse.Namespace) -> Iterator[str]:

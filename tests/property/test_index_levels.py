@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from baskets.errors import BuildError
@@ -146,6 +146,24 @@ def test_a_review_moves_neither_level_and_its_weights_are_those_of_the_index(siz
     assert round(after.value / after.divisor) == moved.level_nanos
     assert after.lines.keys() == new.weights_ppm.keys()
     for number, weight in new.weights_ppm.items():
+        assert abs(after.weights_ppm[number] - weight) <= 1
+
+
+@given(SIZES, st.data())
+def test_a_review_at_which_nobody_comes_or_goes_trades_nothing(sizes, data):
+    closes = [{number: data.draw(st.integers(10**7, 10**8)) for number in sizes} for _ in range(3)]
+    state = started(index_of(sizes), closes[0], 1000)
+    # Measured at the founding's closes, carried to the reference date's.
+    measured = {
+        number: size * closes[1][number] * 10**9 // closes[0][number]
+        for number, size in sizes.items()
+    }
+    assume(min(measured.values()) * 10**5 > sum(measured.values()))
+    moved = closed(state, DAY + timedelta(1), closes[2])
+
+    after = reconstituted(moved, index_of(measured, moved.on), closes[2], sized_at=closes[1])
+
+    for number, weight in moved.weights_ppm.items():
         assert abs(after.weights_ppm[number] - weight) <= 1
 
 

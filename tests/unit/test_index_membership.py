@@ -11,8 +11,8 @@ import pytest
 from baskets import index_text
 from baskets.data_files import read_text
 from baskets.errors import BuildError, RecipeError
-from baskets.index import Departure, found, index_history, large_cap
-from baskets.index_companies import companies_of
+from baskets.index import Departure, found, index_history, large_cap, large_cap_history
+from baskets.index_companies import carried, companies_of
 from baskets.index_dates import review_of, reviews, third_friday
 from baskets.index_rules import FOLDER, LARGE_CAP, load_rulebook, rulebook_from
 from baskets.index_weights import capped, shares_ppm
@@ -126,6 +126,26 @@ def test_a_whole_capitalisation_stated_for_both_classes_counts_once_different_on
     for rows in (both, own, one):
         companies = companies_of(Universe(tuple(rows), "test", SMALL.base_on))
         assert [(row.size_cents, row.basis) for row in companies] == [(900, "imported")]
+
+
+def test_sizes_are_carried_by_prices_keep_their_labels_and_need_both_closes():
+    rows = (company(1, 900), company(2, 800), company(3, 700, basis="unknown"), company(4, 600))
+    now = carried(
+        Universe(rows, "test", SMALL.base_on), {1: 10, 2: 10, 3: 10}, {1: 5, 2: 15, 3: 20}
+    )
+
+    assert [(row.size_cents, row.seed_size_cents) for row in now.securities] == [
+        (450, 450),
+        (1200, 1200),
+        (None, 1400),
+        (600, 600),
+    ]
+    assert [(row.line.id, row.basis) for row in companies_of(now)] == [
+        (3, "tier"),
+        (2, "estimate"),
+        (4, "estimate"),
+        (1, "estimate"),
+    ]
 
 
 def test_a_line_stays_while_it_trades_even_if_another_class_becomes_larger():
@@ -382,7 +402,7 @@ def test_baskets_needs_no_numpy_to_build_its_indexes():
 
 
 def test_the_pages_say_what_is_in_since_when_and_what_comes_next():
-    history = index_text.history(SESSIONS, date(2026, 11, 20))
+    history = large_cap_history(SESSIONS, date(2026, 11, 20))
     index = history.members(date(2026, 11, 20))
 
     page = "\n".join(index_text.show_lines(index, RULES, SESSIONS))
