@@ -50,13 +50,15 @@ class Size:
     mix_seconds: float
     constant_seconds: float
     busy_seconds: float
+    night_accounts: int
+    """How many of the accounts have something to invest in the night beside the load."""
     night_seconds: float
     """Nights follow each other until this time is over; each runs to its end."""
 
 
 def run(*, quick: bool) -> list[Figure]:
     """Return latencies and rates over 10^5 accounts (2,000 with `quick`)."""
-    size = Size(2_000, 10, 4, 2, 5) if quick else Size(100_000, 60, 20, 10, 30)
+    size = Size(2_000, 10, 4, 2, 2_000, 5) if quick else Size(100_000, 60, 20, 10, 20_000, 30)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = time.perf_counter()
@@ -156,7 +158,7 @@ def finish(process: subprocess.Popen[str]) -> Outcome:
 def beside_night(folder: Path, task: Task, size: Size) -> tuple[Outcome, dict[str, float]]:
     """Return what came of a load that lasted exactly as long as a batch wrote beside it."""
     command = [sys.executable, "-m", "bench.seeding", str(folder)]
-    command += [str(size.accounts), str(size.night_seconds)]
+    command += [str(size.night_accounts), str(size.night_seconds)]
     batch = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert batch.stdin is not None
     assert batch.stdout is not None
