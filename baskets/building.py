@@ -16,6 +16,7 @@ from baskets.basket import (
 )
 from baskets.errors import BuildError, ScreenError
 from baskets.facts import Facts
+from baskets.notes import basket_note
 from baskets.recipe import SCORE_RANKING, Listed, Recipe
 from baskets.screen_fields import SCORE_PREFIX, fields_of
 from baskets.screens import Outcome, Verdict, screen_of
@@ -28,16 +29,6 @@ BENCH_MAX = 25
 
 BENCH_SECTOR_MIN = 5
 """And at least so many of each sector: in a full sector only its own names can stand in."""
-
-RULE_NOTE = (
-    "Built on our published rules about lines of business (source RULE), not on any vendor's"
-    " ESG rating. Size is an estimate from reported earnings and revenue, not a market"
-    " capitalisation."
-)
-LIST_NOTE = (
-    "Chosen from a list kept by hand; each sentence can be checked against the filing named beside"
-    " it. Size is an estimate from reported earnings and revenue, not a market capitalisation."
-)
 
 
 def build(recipe: Recipe, facts: Facts) -> Basket:
@@ -60,7 +51,7 @@ def build(recipe: Recipe, facts: Facts) -> Basket:
     rest = [row for row in ranked if row not in chosen]
     rejects += _outranked(rest[UNDERSTUDIES:], recipe)
     weights = weights_ppm(chosen, recipe.method, NAME_PPM_MAX, recipe.sector_ppm_max)
-    note = recipe.data_note or _note(recipe)
+    note = basket_note(recipe, screen_of(recipe.filter, facts).fields, facts)
     return Basket(
         id=recipe.id,
         name=recipe.name,
@@ -83,16 +74,6 @@ def build(recipe: Recipe, facts: Facts) -> Basket:
         survivors=len(survivors),
         rejects=tuple(sorted(rejects, key=lambda row: (row.symbol, row.code))),
     )
-
-
-def _note(recipe: Recipe) -> str:
-    """Return on what a basket rests, to be shown with it."""
-    if recipe.kind == "rule":
-        return RULE_NOTE
-    screened = (
-        " Its screens rest on our published rules (source RULE)." if recipe.filter.strip() else ""
-    )
-    return LIST_NOTE + screened
 
 
 def _considered(

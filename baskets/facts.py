@@ -42,6 +42,20 @@ class Measure:
     scale: str = ""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Delivered:
+    """A vendor whose rows are in force, with the version and date of the newest of them."""
+
+    vendor: str
+    version: str
+    as_of: date
+
+    def words(self) -> str:
+        """Return vendor, version and date as a customer reads them."""
+        version = f"version {self.version}, " if self.version else ""
+        return f"{self.vendor} ({version}as of {self.as_of.isoformat()})"
+
+
 @dataclass(frozen=True)
 class Facts:
     """What is known of every security of a universe on one date."""
@@ -51,6 +65,8 @@ class Facts:
     involvement: Involvement
     measures: Mapping[str, Measure] = field(default_factory=dict)
     """Field name -> an imported or modelled metric."""
+    delivered: Mapping[str, tuple[Delivered, ...]] = field(default_factory=dict)
+    """Field name, activity or `size` -> whose rows fill it."""
     _grades: dict[int, Band] = field(default_factory=dict, repr=False, compare=False)
     _shares: dict[tuple[int, str, Kind], Band | None] = field(
         default_factory=dict, repr=False, compare=False
@@ -74,7 +90,11 @@ class Facts:
     def with_measures(self, measures: Mapping[str, Measure]) -> "Facts":
         """Return these facts with more metrics."""
         return Facts(
-            self.universe, self.taxonomy, self.involvement, {**self.measures, **dict(measures)}
+            self.universe,
+            self.taxonomy,
+            self.involvement,
+            {**self.measures, **dict(measures)},
+            self.delivered,
         )
 
     def with_scores(self, table: ScoreTable, as_of: date) -> "Facts":
@@ -88,8 +108,12 @@ class Facts:
         involved: dict[tuple[int, str, Kind], Band] = {}
         sizes: dict[int, int] = {}
         others: list[ScoreRow] = []
+        newest: dict[tuple[str, str], ScoreRow] = {}
         for row in table.latest(as_of).values():
             key, value = row.key, row.value
+            place_of = (_filled(row, self.involvement), key.vendor)
+            if place_of not in newest or newest[place_of].key.as_of < key.as_of:
+                newest[place_of] = row
             if row.unit == "pct_revenue" and key.metric in self.involvement.activities:
                 assert isinstance(value, Band)
                 place = (key.security_id, key.metric, Kind(key.part or Kind.ANY))
@@ -105,7 +129,28 @@ class Facts:
             self.taxonomy,
             self.involvement.with_imported(involved),
             {**self.measures, **_measures_of(others)},
+            {**self.delivered, **_delivered_of(newest)},
         )
+
+
+def _filled(row: ScoreRow, involvement: Involvement) -> str:
+    """Return what a row fills: an activity, `size`, or a field of its own."""
+    key = row.key
+    if row.unit == "pct_revenue" and key.metric in involvement.activities:
+        return key.metric
+    if key.metric == "market_cap" and isinstance(row.value, Band):
+        return "size"
+    return field_name(key.vendor, key.metric, key.part)
+
+
+def _delivered_of(
+    newest: Mapping[tuple[str, str], ScoreRow],
+) -> dict[str, tuple[Delivered, ...]]:
+    """Return who fills what, from the newest row of each vendor."""
+    found: dict[str, list[Delivered]] = {}
+    for (name, vendor), row in sorted(newest.items(), key=lambda pair: pair[0]):
+        found.setdefault(name, []).append(Delivered(vendor, row.vendor_version, row.key.as_of))
+    return {name: tuple(vendors) for name, vendors in found.items()}
 
 
 def _measures_of(rows: Iterable[ScoreRow]) -> dict[str, Measure]:

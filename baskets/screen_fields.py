@@ -10,6 +10,7 @@ from baskets.securities import TIERS, Security
 from baskets.values import RULE_SOURCE, SCALES, Band, FieldKind, Origin, Scale, Value, Word
 
 SCORE_PREFIX = "score."
+RULE_FIELD = f"{SCORE_PREFIX}rule"
 YES, NO = "yes", "no"
 
 _STANDARD_KINDS = {
@@ -160,7 +161,7 @@ def _company(facts: Facts) -> list[Field]:
             emission,
         ),
         Field(
-            "score.rule",
+            RULE_FIELD,
             FieldKind.SCORE,
             "our rule-based exposure grade, 1 worst to 5 best; no vendor's opinion",
             facts.grade,

@@ -129,6 +129,11 @@ class Screen:
     statements: tuple[Statement, ...]
     _tests: Mapping[Comparison, _Test]
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """Return the names of the fields that it reads."""
+        return frozenset(comparison.field for comparison in self._tests)
+
     def judge(self, security: Security) -> Verdict:
         """Return what every statement says about a security."""
         findings: list[Finding] = []

@@ -83,6 +83,11 @@ class BasketLike(Protocol):
         ...
 
     @property
+    def data_note(self) -> str:
+        """On whose figures it rests."""
+        ...
+
+    @property
     def constituents(self) -> Sequence[ConstituentLike]:
         """The companies."""
         ...
@@ -109,6 +114,8 @@ class RecommendedBasket:
     reasons: tuple[RankingReason, ...]
     replaced: tuple[int, ...]
     """Securities that restrictions keep out, to be replaced by understudies."""
+    score_note: str
+    """On whose figures it rests, rules or vendors; shown with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +256,7 @@ def _recommended(
         sentence=" ".join(part for part in (basket.sentence, why, fit) if part),
         reasons=reasons,
         replaced=_replaced(basket, restrictions),
+        score_note=basket.data_note,
     )
 
 

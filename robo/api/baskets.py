@@ -3,10 +3,11 @@
 from typing import Any
 
 from marshmallow import fields
+from sqlmodel import Session
 
 from baskets.basket import Candidate, Constituent
 from robo.api import limits
-from robo.api.auth import caller, owned_customer, public, requires
+from robo.api.auth import caller, caller_if_any, owned_customer, public, requires
 from robo.api.idempotency import exempt
 from robo.api.state import reading, runtime
 from robo.api.wire import (
@@ -25,7 +26,8 @@ from robo.api.wire import (
     page_of,
     paged,
 )
-from robo.services import previewing
+from robo.services import offering, previewing
+from robo.services.offering import Shelf
 from robo.services.previewing import Preview
 
 BLUEPRINT = blueprint("baskets", "Baskets and filters")
@@ -85,6 +87,14 @@ class RejectReply(Schema):
     name = Text(required=True, shortest=0)
     code = Text(required=True)
     reason = Text(required=True, longest=_LONG)
+
+
+class RejectListPage(page_of(RejectReply)):  # type: ignore[misc] # made at run time
+    """A page of rejects, and on whose opinions they rest."""
+
+    score_note = Text(
+        required=True, longest=_LONG, metadata={"description": "On whose opinions it rests."}
+    )
 
 
 class RejectQuery(PageQuery):
@@ -204,6 +214,9 @@ class ScreenReply(Schema):
     rejected = Whole(required=True)
     asking = Whole(required=True)
     samples = fields.List(fields.Nested(ScreenSampleReply), required=True)
+    score_note = Text(
+        required=True, longest=_LONG, metadata={"description": "On whose opinions it rests."}
+    )
 
 
 @BLUEPRINT.route("/baskets")
@@ -213,9 +226,10 @@ def list_baskets() -> dict[str, Any]:
     """List the baskets on offer with their predicted risk."""
     r = runtime()
     with reading() as session:
-        found = previewing.previews(session, r.prices, r.clock, r.calendar)
+        shelf = _shelf(session)
+        found = previewing.previews(session, r.prices, r.clock, r.calendar, shelf.catalog)
     return {
-        "catalog_version": previewing.catalog_version(),
+        "catalog_version": shelf.catalog.version,
         "items": [_summary(each) for each in found],
     }
 
@@ -227,18 +241,30 @@ def get_basket(basket_id: str) -> dict[str, Any]:
     """Return a basket: names, weights, understudies, rejects, sources, predicted risk."""
     r = runtime()
     with reading() as session:
-        return _whole(previewing.preview(session, r.prices, r.clock, r.calendar, basket_id))
+        catalog = _shelf(session).catalog
+        found = previewing.preview(session, r.prices, r.clock, r.calendar, catalog, basket_id)
+    return _whole(found)
 
 
 @BLUEPRINT.route("/baskets/<string(maxlength=80):basket_id>/rejects")
 @BLUEPRINT.arguments(RejectQuery, location="query")
-@BLUEPRINT.response(200, page_of(RejectReply))
+@BLUEPRINT.response(200, RejectListPage)
 @public(or_scope="baskets:read")
 def list_basket_rejects(query: dict[str, Any], basket_id: str) -> dict[str, Any]:
     """List who was considered and is not in, each with its reason."""
     start = 0 if query["after"] is None else decode_cursor(query["after"], int)[0]
-    items, more = previewing.rejects(basket_id, query["symbol"], max(0, start), query["limit"])
-    return paged(items, encode_cursor(more) if more is not None else None)
+    with reading() as session:
+        shelf = _shelf(session)
+    page = previewing.rejects(
+        shelf,
+        basket_id,
+        query["symbol"],
+        max(0, start),
+        query["limit"],
+        stranger=caller_if_any() is None,
+    )
+    more = encode_cursor(page.more) if page.more is not None else None
+    return {**paged(page.items, more), "score_note": page.score_note}
 
 
 @BLUEPRINT.route("/baskets/<string(maxlength=80):basket_id>/explain")
@@ -262,7 +288,9 @@ def explain_basket(query: dict[str, Any], basket_id: str) -> dict[str, Any]:
 def check_screen(body: dict[str, Any]) -> dict[str, Any]:
     """Check a filter: how many names pass, or the place where its text is wrong."""
     limits.count_costly(caller().name)
-    found = previewing.check_screen(body["filter"])
+    with reading() as session:
+        facts = offering.of_firm(session, caller().firm_id).facts
+    found = previewing.check_screen(body["filter"], facts)
     error = found.error
     problem = error and {
         "code": error.code,
@@ -280,7 +308,14 @@ def check_screen(body: dict[str, Any]) -> dict[str, Any]:
         "rejected": found.rejected,
         "asking": found.asking,
         "samples": [{"symbol": symbol, "reason": why} for symbol, why in found.samples],
+        "score_note": found.score_note,
     }
+
+
+def _shelf(session: Session) -> Shelf:
+    """Return what the caller's firm offers, to a stranger what the house does."""
+    who = caller_if_any()
+    return offering.of_house(session) if who is None else offering.of_firm(session, who.firm_id)
 
 
 def _summary(preview: Preview) -> dict[str, Any]:

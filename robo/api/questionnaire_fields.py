@@ -159,6 +159,9 @@ class RecommendedReply(Schema):
     sentence = fields.String(required=True)
     reasons = fields.List(fields.Nested(RankingReply), required=True)
     replaced = fields.List(fields.Integer(), required=True)
+    score_note = fields.String(
+        required=True, metadata={"description": "On whose opinions it rests."}
+    )
 
 
 class RecommendationReply(Schema):

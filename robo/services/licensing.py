@@ -45,7 +45,7 @@ FIRM_SCOPES: Final = tuple(scope for scope in SCOPES if not scope.startswith("ad
 OPERATOR_FILE: Final = "operator.key"
 HOUSE_NAME: Final = "House"
 _NAME_MAX: Final = 100
-_LOCAL: Final = "local"
+LOCAL: Final = "local"
 """The actor of what is done at the machine itself."""
 
 
@@ -76,7 +76,7 @@ def create_firm(
             ("id", "name", "house", "created_at"),
             [(firm_id, clean, int(house), now)],
         )
-        record(session, keyring, firm_id, _LOCAL, "firm.created", firm_id, {"name": clean}, now)
+        record(session, keyring, firm_id, LOCAL, "firm.created", firm_id, {"name": clean}, now)
     return firm_id
 
 
@@ -88,7 +88,7 @@ def create_key(
     name: str,
     scopes: Iterable[str],
     *,
-    actor: str = _LOCAL,
+    actor: str = LOCAL,
 ) -> str:
     """Create an API key and return its secret, which is never shown again.
 
@@ -127,7 +127,7 @@ def create_key(
 
 
 def revoke_key(
-    db: Database, keyring: Keyring, clock: Clock, key_id: str, *, actor: str = _LOCAL
+    db: Database, keyring: Keyring, clock: Clock, key_id: str, *, actor: str = LOCAL
 ) -> None:
     """Revoke an API key; it stops working with the next request.
 

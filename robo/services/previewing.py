@@ -7,8 +7,8 @@ what it is, of what, and as of when.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from threading import Lock
 from typing import Final
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from sqlmodel import Session
 
 from baskets.basket import Basket, Reject
-from baskets.catalog import catalog
+from baskets.catalog import Catalog
 from baskets.errors import BasketsError, ScreenError
-from baskets.facts import load_facts
+from baskets.facts import Facts
+from baskets.notes import screen_note
 from baskets.screens import Outcome, screen_of
 from robo.core.clock import Clock, business_date
 from robo.core.errors import NotFoundError
@@ -30,7 +31,8 @@ from robo.core.money import PPM, split_cents
 from robo.portfolio import risk
 from robo.portfolio.risk import OneFactorModel
 from robo.ports.prices import PriceSource
-from robo.services import targeting
+from robo.services import offering, targeting
+from robo.services.offering import Shelf
 from robo.store import universe
 from robo.store.universe import Listing
 
@@ -94,6 +96,8 @@ class ScreenCheck:
     samples: tuple[tuple[str, str], ...]
     """A few rejects: symbol, and the sentence of the first reason."""
     error: ScreenError | None
+    score_note: str
+    """On whose figures the verdicts rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +136,15 @@ _MARKETS: Final = _Markets()
 
 
 def previews(
-    session: Session, prices: PriceSource, clock: Clock, calendar: MarketCalendar
+    session: Session,
+    prices: PriceSource,
+    clock: Clock,
+    calendar: MarketCalendar,
+    catalog: Catalog,
 ) -> list[Preview]:
     """Return every basket on offer with its predicted risk, in order of id."""
     market = _MARKETS.get(session, prices, _last_closed(clock, calendar))
-    return [Preview(each, _risk(market, each, each)) for each in catalog().all()]
+    return [Preview(each, _risk(market, each, each)) for each in catalog.all()]
 
 
 def preview(
@@ -144,6 +152,7 @@ def preview(
     prices: PriceSource,
     clock: Clock,
     calendar: MarketCalendar,
+    catalog: Catalog,
     basket_id: str,
 ) -> Preview:
     """Return one basket with its predicted risk.
@@ -151,7 +160,7 @@ def preview(
     Raises:
         NotFoundError: If it is not on offer.
     """
-    found = _basket(basket_id)
+    found = _basket(catalog, basket_id)
     market = _MARKETS.get(session, prices, _last_closed(clock, calendar))
     return Preview(found, _risk(market, found, found))
 
@@ -170,7 +179,7 @@ def explain(
         NotFoundError: If it is not on offer.
         RestrictedError: If the customer's restrictions leave too few names.
     """
-    offered = _basket(basket_id)
+    offered = _basket(offering.of_customer(session, customer_id).catalog, basket_id)
     personal = targeting.personal(session, customer_id, offered)
     market = _MARKETS.get(session, prices, _last_closed(clock, calendar))
     replaced = tuple(
@@ -181,24 +190,56 @@ def explain(
     return Explanation(Preview(personal, _risk(market, personal, offered)), replaced)
 
 
-def catalog_version() -> str:
-    """Return one hash over all baskets on offer."""
-    return catalog().version
+@dataclass(frozen=True, slots=True)
+class RejectPage:
+    """Some of who is not in a basket and why, by symbol; `more` is where the next page starts."""
+
+    items: Sequence[Reject]
+    more: int | None
+    score_note: str
 
 
 def rejects(
-    basket_id: str, symbol: str | None, start: int, limit: int
-) -> tuple[Sequence[Reject], int | None]:
-    """Return a page of who is not in a basket and why, by symbol, and where the next one starts.
+    shelf: Shelf,
+    basket_id: str,
+    symbol: str | None,
+    start: int,
+    limit: int,
+    *,
+    stranger: bool = False,
+) -> RejectPage:
+    """Return a page of who is not in a basket and why.
+
+    Args:
+        shelf: What the caller's firm offers.
+        basket_id: Of which basket.
+        symbol: Only of this name, if given.
+        start: Where the page starts.
+        limit: How many at most.
+        stranger: Whether nobody is signed in: a vendor's figures are then not repeated, because
+            they are licensed to the firm and its customers only.
 
     Raises:
         NotFoundError: If the basket is not on offer.
     """
-    found = _basket(basket_id).rejects
+    basket = _basket(shelf.catalog, basket_id)
+    found = basket.rejects
     if symbol is not None:
         found = tuple(row for row in found if row.symbol == symbol)
     page = found[start : start + limit]
-    return page, (start + limit if start + limit < len(found) else None)
+    if stranger:
+        page = tuple(_without_figures(row, shelf.vendors) for row in page)
+    more = start + limit if start + limit < len(found) else None
+    return RejectPage(page, more, basket.data_note)
+
+
+def _without_figures(row: Reject, vendors: Collection[str]) -> Reject:
+    """Return a reject whose reason names a vendor, if one is behind it, but repeats no figure."""
+    named = [vendor for vendor in vendors if f"({vendor}, " in row.reason]
+    if not named:
+        return row
+    why = f"kept out by the data of {' and '.join(sorted(named))}; sign in to see the figures"
+    return replace(row, reason=why)
 
 
 def reject_counts(basket: Basket) -> list[tuple[str, int]]:
@@ -206,13 +247,12 @@ def reject_counts(basket: Basket) -> list[tuple[str, int]]:
     return Counter(row.code for row in basket.rejects).most_common()
 
 
-def check_screen(text: str) -> ScreenCheck:
+def check_screen(text: str, facts: Facts) -> ScreenCheck:
     """Return what a filter would pass and reject, or the place where it is wrong."""
-    facts = load_facts()
     try:
         screen = screen_of(text, facts)
     except ScreenError as error:
-        return ScreenCheck(0, 0, 0, 0, (), error)
+        return ScreenCheck(0, 0, 0, 0, (), error, screen_note((), facts))
     verdicts = [screen.judge(security) for security in facts.universe.securities]
     rejects = [verdict for verdict in verdicts if verdict.outcome is Outcome.REJECT]
     return ScreenCheck(
@@ -225,12 +265,13 @@ def check_screen(text: str) -> ScreenCheck:
             for verdict in rejects[:_SAMPLES]
         ),
         error=None,
+        score_note=screen_note(screen.fields, facts),
     )
 
 
-def _basket(basket_id: str) -> Basket:
+def _basket(catalog: Catalog, basket_id: str) -> Basket:
     try:
-        return catalog().get(basket_id)
+        return catalog.get(basket_id)
     except BasketsError as error:
         message = "there is no such basket on offer"
         raise NotFoundError(message, code="no_such_basket") from error

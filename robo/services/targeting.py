@@ -6,10 +6,10 @@ from sqlmodel import Session
 
 from baskets.basket import Basket
 from baskets.building import replace_names
-from baskets.catalog import catalog
 from baskets.errors import BuildError
 from robo.core.errors import RestrictedError
 from robo.core.ids import AccountId
+from robo.services import offering
 from robo.store import accounts, chunks, people, universe
 
 
@@ -27,7 +27,9 @@ def resolve(session: Session, customer_id: str, basket: Basket, at_micros: int) 
         accounts.TargetWeight(one.security_id, one.weight_ppm, one.reason)
         for one in final.constituents
     ]
-    return accounts.put_target(session, final.id, final.version, weights, at_micros)
+    return accounts.put_target(
+        session, final.id, final.version, weights, at_micros, final.data_note
+    )
 
 
 def personal(session: Session, customer_id: str, basket: Basket) -> Basket:
@@ -53,12 +55,15 @@ def refresh(session: Session, account_ids: Sequence[AccountId], at_micros: int) 
     """Point accounts at what their basket means today; return how many changed.
 
     Called when restrictions change and when a name stops trading. Nothing is sold: a name that left
-    the target is simply bought no more. An account whose basket can no longer be filled keeps its
-    target; the names it may not buy are skipped, with the reason.
+    the target is simply bought no more. An account whose basket can no longer be filled, or is not
+    offered any more on the firm's scores, keeps its target; the names it may not buy are skipped,
+    with the reason.
     """
     changes: list[tuple[str, str]] = []
     for sleeve in accounts.sleeves(session, account_ids).values():
-        basket = catalog().get(sleeve.basket_id)
+        basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
+        if basket is None:
+            continue
         try:
             target_id = resolve(session, sleeve.customer_id, basket, at_micros)
         except RestrictedError:

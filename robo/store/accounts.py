@@ -56,6 +56,8 @@ class TargetRow(SQLModel, table=True):
     id: str = text(key=True)
     basket_id: str = text()
     basket_version: str = text()
+    score_note: str = text(default="")
+    """On whose figures the basket rested when this was written."""
     created_at: int = integer()
 
 
@@ -106,6 +108,7 @@ def put_target(
     basket_version: str,
     weights: Sequence[TargetWeight],
     at_micros: int,
+    score_note: str = "",
 ) -> str:
     """Return the id of a target with this content, written if it is new.
 
@@ -115,15 +118,16 @@ def put_target(
         basket_version: The basket's content hash.
         weights: Sum to 1_000_000; their order is kept, because ties go to the earlier name.
         at_micros: When, UTC.
+        score_note: On whose figures the basket rests; part of its version.
     """
     assert sum(weight.weight_ppm for weight in weights) == PPM
     parts = [f"{w.security_id}:{w.weight_ppm}:{w.note}" for w in weights]
     target_id = child_id("tgt", basket_id, basket_version, *parts)
     added = bulk(
         session,
-        "INSERT INTO target (id, basket_id, basket_version, created_at) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (id) DO NOTHING",
-        [(target_id, basket_id, basket_version, at_micros)],
+        "INSERT INTO target (id, basket_id, basket_version, score_note, created_at) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        [(target_id, basket_id, basket_version, score_note, at_micros)],
     )
     if added:
         insert_many(

@@ -31,6 +31,7 @@ _NOUNS: Final = (
     "lots",
     "orders",
     "prices",
+    "scores",
     "transfers",
     "universe",
 )

@@ -49,6 +49,7 @@ class Following:
     basket_id: str
     target_id: str
     basket_version: str
+    score_note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ _FOLLOWING: Final[Any] = (
         func.coalesce(_SLEEVE.c.basket_id, ""),
         func.coalesce(_SLEEVE.c.target_id, ""),
         func.coalesce(_TARGET.c.basket_version, ""),
+        func.coalesce(_TARGET.c.score_note, ""),
     )
     .select_from(_ACCOUNT)
     .outerjoin(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)

@@ -157,6 +157,25 @@ def test_a_filter_is_checked_against_the_universe(world: World, app: Flask) -> N
     assert all("energy" in sample["reason"] for sample in fine["samples"])
 
 
+def test_every_answer_built_on_the_default_scores_says_so(world: World, app: Flask) -> None:
+    account = investor(world)
+    me, owner = customer(world, app, account), id_of_customer(world, account)
+    note = catalog().get("esg-low-carbon").data_note
+
+    whole = me.get("/v1/baskets/esg-low-carbon").json
+    rejects = me.get("/v1/baskets/esg-low-carbon/rejects").json
+    mine = me.get("/v1/baskets/esg-low-carbon/explain", customer_id=owner).json
+    checks = [
+        me.post("/v1/screens/check", {"filter": text}).json["score_note"]
+        for text in ("require score.rule >= 4", "exclude tobacco.any >= 5%", "require nonsense")
+    ]
+
+    assert "source RULE" in note
+    assert {whole["score_note"], rejects["score_note"], mine["basket"]["score_note"]} == {note}
+    assert all("source RULE" in each and "not on any vendor's" in each for each in checks)
+    assert ["not a rating by any vendor" in each for each in checks] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("text", "code", "column"),
     [

@@ -11,6 +11,7 @@ from flask import Flask
 from newcomer import ANSWERS, PROFILE, cheap_app, investor_to_be, newcomer
 from world import World, make_world
 
+from baskets.catalog import catalog
 from robo.core.market_calendar import MarketCalendar
 from robo.services import licensing
 
@@ -225,6 +226,18 @@ def test_every_point_of_the_score_is_explained(app: Flask) -> None:
     assert again == first
     best = first["recommendation"]["baskets"][0]
     assert sum(reason["points"] for reason in best["reasons"]) == best["points"]
+
+
+def test_a_recommendation_says_on_whose_scores_it_rests(app: Flask) -> None:
+    person = newcomer(app)
+    person.put_profile()
+
+    made = person.answer().get_json()["recommendation"]["baskets"]
+
+    assert made
+    for each in made:
+        assert each["score_note"] == catalog().get(each["basket_id"]).data_note
+        assert "source RULE" in each["score_note"] or "kept by hand" in each["score_note"]
 
 
 def test_the_employer_in_the_basket_is_replaced_with_the_reason(world: World, app: Flask) -> None:

@@ -56,6 +56,43 @@ def test_a_first_run_makes_a_house_a_universe_and_a_private_key(
     assert stat.S_IMODE((migrated / "robo.db").stat().st_mode) == 0o600
 
 
+@pytest.mark.usefixtures("migrated")
+def test_scores_are_put_to_use_after_coverage_and_a_yes_and_out_of_it_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text(
+        "vendor,vendor_version,as_of,id_type,id,metric,value_num,unit,scale,basis,quality\n"
+        "rater,w1,2026-01-02,ticker,AAPL,oil_gas,77,pct_revenue,percent,reported,2\n"
+    )
+
+    unasked = cli.main(["scores", "activate", str(file)])
+    told = capsys.readouterr().out
+    assert cli.main(["scores", "list"]) == 0
+    empty = capsys.readouterr().out
+    assert cli.main(["scores", "activate", str(file), "--yes"]) == 0
+    assert cli.main(["scores", "list"]) == 0
+    used = capsys.readouterr().out
+    file.write_text(file.read_text().replace(",77,", ",7,"))
+    rewritten = cli.main(["scores", "activate", str(file), "--yes"])
+    assert cli.main(["scores", "deactivate", "rater"]) == 0
+    assert cli.main(["scores", "list"]) == 0
+    unused = capsys.readouterr()
+
+    assert unasked == 1, "nobody at a terminal said yes"
+    assert "rater" in told
+    assert "1 of" in told
+    assert "Nothing is traded" in told
+    assert empty == ""
+    assert used.endswith("rater version w1 as of 2026-01-02, 1 rows, in use\n")
+    assert rewritten == 2
+    assert "send a new date" in unused.err
+    assert unused.out.endswith("rater version w1 as of 2026-01-02, 1 rows, not in use\n")
+    assert cli.main(["scores", "deactivate", "rater"]) == 2
+    assert cli.main(["scores", "list", "--firm", "nobody"]) == 2
+    assert cli.main(["verify"]) == 0
+
+
 def test_verify_ends_with_one_where_it_finds_something(
     migrated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,6 +45,7 @@ class Shelf:
     family: str = "esg"
     values: tuple[str, ...] = ()
     risk_hint: str = "diversified"
+    data_note: str = "from a list"
     sentence: str = "Ten companies."
     name: str = "Basket"
     constituents: tuple[Holding, ...] = field(

@@ -42,6 +42,38 @@ def test_a_file_with_faults_names_line_column_and_code(
     assert "6 rows, 1 faults" in out
 
 
+def test_a_label_that_contradicts_its_score_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = SAMPLES / "sustainalytics_like.csv"
+    text = sample.read_text()
+    assert "41.6,Severe" in text
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(text.replace("41.6,Severe", "41.6,Low"))
+
+    fine = run("check", str(sample), "--vendor", "sustainalytics")
+    capsys.readouterr()
+    code = run("check", str(wrong), "--vendor", "sustainalytics")
+
+    assert (fine, code) == (0, 1)
+    assert "line 4 ESG Risk Score: label_contradicts_score" in capsys.readouterr().out
+
+
+def test_the_long_form_may_hold_a_vendors_labels_and_they_are_checked_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "vendor,as_of,id_type,id,metric,value_num,value_text,unit,scale,basis,quality"
+    line = "sustainalytics,2026-06-29,ticker,XOM,risk,41.6,{},score,0..100,estimated,2"
+    codes = []
+    for label in ("Severe", "Low"):
+        file = tmp_path / f"{label}.csv"
+        file.write_text(f"{header}\n{line.format(label)}\n")
+        codes.append(run("check", str(file)))
+
+    assert codes == [0, 1]
+    assert "label_contradicts_score" in capsys.readouterr().out
+
+
 def test_the_same_rows_from_parquet_say_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from baskets.catalog import catalog
 from onboarding.ages import age_on
 from onboarding.identity import Profile
 from onboarding.progress import Step
@@ -16,6 +15,7 @@ from onboarding.scoring import RiskScore, score_answers
 from onboarding.suitability import Assessment, assess
 from robo.core.clock import Clock, business_date, from_micros, to_micros
 from robo.core.errors import IdempotencyMismatchError, NotFoundError, OutOfOrderError
+from robo.services import offering
 from robo.services.enrolling import restricting, standing
 from robo.services.enrolling.identifying import read_profile
 from robo.services.enrolling.refusing import translated
@@ -59,6 +59,8 @@ def submit(
     with translated():
         answers = parse_answers(raw)
     content = {"answers": answers.to_raw(), "confirmations": sorted(set(confirmations))}
+    with db.read() as session:
+        offering.of_customer(session, customer_id)  # built here, not while others wait to write
     with db.write() as session:
         standing.require(session, customer_id, Step.ANSWERS, business_date(clock.now()))
         vault = Vault.open(session, keyring, customer_id)
@@ -106,7 +108,8 @@ def _judge(
         score = score_answers(answers, age)
         assessment = assess(answers, score, age, on, confirmations)
     restrictions = restricting.derive(session, customer_id, answers, profile)
-    recommendation = recommend(answers, score, assessment, restrictions, catalog().all())
+    offered = offering.of_customer(session, customer_id).catalog.all()
+    recommendation = recommend(answers, score, assessment, restrictions, offered)
     return Outcome(submission_id, at_micros, assessment, score, restrictions, recommendation)
 
 

@@ -7,7 +7,6 @@ from typing import Final
 from sqlmodel import Session
 
 from baskets.basket import Basket
-from baskets.catalog import catalog
 from onboarding.identity_check import SENTENCES, IdentityCheck, IdentityReason, Outcome
 from onboarding.progress import Step
 from onboarding.recommendation import FITS
@@ -20,7 +19,7 @@ from robo.core.errors import (
     UnsuitableError,
 )
 from robo.core.ids import AccountId, child_id
-from robo.services import targeting
+from robo.services import offering, targeting
 from robo.services.enrolling import standing
 from robo.services.enrolling.identifying import keep_identity, read_profile
 from robo.services.enrolling.refusing import translated
@@ -65,8 +64,9 @@ def open_account(
     if wanted.kind != standing.KIND:
         message = "Only individual accounts open here today."
         raise RefusedError(message, code="kind_not_offered", reasons=[wanted.kind])
-    with translated():
-        basket = catalog().get(wanted.basket_id)
+    # Read before the write begins: a shelf that must be built first takes a second.
+    with db.read() as session, translated():
+        basket = offering.of_customer(session, wanted.customer_id).catalog.get(wanted.basket_id)
     now = to_micros(clock.now())
     refusal: RoboError | None = None
     with db.write() as session:

@@ -22,7 +22,7 @@ from onboarding.restrictions import (
 from robo.core.clock import Clock, to_micros
 from robo.core.errors import NotFoundError
 from robo.core.ids import SecurityId, child_id
-from robo.services import targeting
+from robo.services import offering, targeting
 from robo.services.mailing import payload
 from robo.store import accounts, owners, people
 from robo.store.database import Database
@@ -57,7 +57,7 @@ def derive(
         answers: Complete and checked.
         profile: None before there is one.
     """
-    facts = load_facts()
+    facts = offering.of_customer(session, customer_id).facts
     ties = profile.affiliations if profile else None
     return build_restrictions(
         answers,

@@ -6,12 +6,10 @@ cash sum to 1,000,000 ppm; the total gain is NAV - what is owed - (paid in - pai
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from sqlmodel import Session
 
-from baskets.catalog import catalog
 from robo.core.clock import Clock
 from robo.core.errors import NotFoundError
 from robo.core.market_calendar import MarketCalendar
@@ -83,7 +81,7 @@ class PortfolioView:
     """Of everything paid in; None if nothing was."""
     withdrawable_cents: int
     score_note: str
-    """On whose opinions the basket rests."""
+    """On whose figures the target rests, as they were when it was set."""
 
 
 def portfolio(
@@ -147,7 +145,7 @@ def _view(
             round_ratio(gain * PPM, flows.deposited_cents) if flows.deposited_cents else None
         ),
         withdrawable_cents=max(0, cash.free_cents - flows.unsettled_cents),
-        score_note=_score_note(account.basket_id),
+        score_note=account.score_note,
     )
 
 
@@ -256,9 +254,3 @@ _TARGETS: Final = _Targets()
 
 def _target(session: Session, target_id: str) -> dict[int, tuple[int, str]]:
     return _TARGETS.get(session, target_id) if target_id else {}
-
-
-@lru_cache(maxsize=256)
-def _score_note(basket_id: str) -> str:
-    found = catalog().baskets.get(basket_id) if basket_id else None
-    return found.data_note if found is not None else ""

@@ -187,6 +187,7 @@ def upgrade() -> None:
     sa.Column('id', sa.Text(), nullable=False),
     sa.Column('basket_id', sa.Text(), nullable=False),
     sa.Column('basket_version', sa.Text(), nullable=False),
+    sa.Column('score_note', sa.Text(), nullable=False),
     sa.Column('created_at', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.PrimaryKeyConstraint('id'),
     sqlite_strict=True
@@ -288,6 +289,25 @@ def upgrade() -> None:
     sa.UniqueConstraint('firm_id', 'external_ref', name='uq_customer_ref'),
     sqlite_strict=True
     )
+    op.create_table('score_delivery',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('firm_id', sa.Text(), nullable=False),
+    sa.Column('vendor', sa.Text(), nullable=False),
+    sa.Column('version', sa.Text(), nullable=False),
+    sa.Column('as_of', sa.Text(), nullable=False),
+    sa.Column('row_count', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('active', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('created_at', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('changed_at', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.CheckConstraint('active IN (0, 1)', name='ck_score_delivery_active'),
+    sa.CheckConstraint('row_count > 0', name='ck_score_delivery_rows'),
+    sa.ForeignKeyConstraint(['firm_id'], ['firm.id'], ),
+    sa.PrimaryKeyConstraint('id'),
+    sqlite_strict=True
+    )
+    with op.batch_alter_table('score_delivery', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_score_delivery_firm_id'), ['firm_id'], unique=False)
+
     op.create_table('target_weight',
     sa.Column('target_id', sa.Text(), nullable=False),
     sa.Column('security_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
@@ -490,6 +510,27 @@ def upgrade() -> None:
     with op.batch_alter_table('restriction', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_restriction_customer_id'), ['customer_id'], unique=False)
 
+    op.create_table('score',
+    sa.Column('delivery_id', sa.Text(), nullable=False),
+    sa.Column('security_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.Column('metric', sa.Text(), nullable=False),
+    sa.Column('part', sa.Text(), nullable=False),
+    sa.Column('unit', sa.Text(), nullable=False),
+    sa.Column('word', sa.Text(), nullable=False),
+    sa.Column('low', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('central', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('high', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('scale', sa.Text(), nullable=False),
+    sa.Column('better', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('effective_from', sa.Text(), nullable=False),
+    sa.Column('basis', sa.Text(), nullable=False),
+    sa.Column('quality', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('note', sa.Text(), nullable=False),
+    sa.CheckConstraint('low <= central AND central <= high', name='ck_score_range'),
+    sa.ForeignKeyConstraint(['delivery_id'], ['score_delivery.id'], ),
+    sa.PrimaryKeyConstraint('delivery_id', 'security_id', 'metric', 'part'),
+    sqlite_strict=True
+    )
     op.create_table('single_use_token',
     sa.Column('token_sha256', sa.LargeBinary(), nullable=False),
     sa.Column('customer_id', sa.Text(), nullable=False),
@@ -794,7 +835,7 @@ def upgrade() -> None:
     sqlite_strict=True
     )
     # ### end Alembic commands ###
-    freeze(op, "acceptance", "audit", "execution", "fill", "lot_event", "transfer")
+    freeze(op, "acceptance", "audit", "execution", "fill", "lot_event", "score", "transfer")
 
 
 def downgrade() -> None:
@@ -863,6 +904,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_single_use_token_customer_id'))
 
     op.drop_table('single_use_token')
+    op.drop_table('score')
     with op.batch_alter_table('restriction', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_restriction_customer_id'))
 
@@ -908,6 +950,10 @@ def downgrade() -> None:
 
     op.drop_table('acceptance')
     op.drop_table('target_weight')
+    with op.batch_alter_table('score_delivery', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_score_delivery_firm_id'))
+
+    op.drop_table('score_delivery')
     op.drop_table('customer')
     with op.batch_alter_table('block', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_block_window'))
