@@ -1653,7 +1653,6 @@ def _search(
     out_h: FloatArray,
     out_sold: FloatArray,
     stats: FloatArray,
-    duals: FloatArray,
 ) -> tuple[float, float]:
     """Branch and bound over the names whose branches are torn; return the best cost and a bound.
 
@@ -1689,7 +1688,7 @@ def _search(
             stats[STAT_SWEEPS] += sweeps
         if nodes == 1:
             for j in range(end):
-                duals[j] = book.u[j]
+                book.best[j] = book.u[j]
         torn = -1
         if hard < cutoff:
             torn = _most_torn(book, n)
@@ -1941,6 +1940,10 @@ def solve_rows(
                 regime = 4 - turn
             if dynamic > 0 and not _set_regime(book, lots, account, shape, regime):
                 continue
+            for j in range(kdim, end):
+                # Outside its range a price bounds nothing.
+                book.u[j] = min(max(book.u[j], book.floor[j]), book.ceiling[j])
+            before = best
             best, part = _search(
                 book,
                 n,
@@ -1955,8 +1958,12 @@ def solve_rows(
                 h,
                 out_sold,
                 stats[a],
-                duals[a],
             )
+            if best < before:
+                for j in range(end):
+                    duals[a, j] = book.best[j]
+            for j in range(end):
+                book.u[j] = duals[a, j]
             proved = min(proved, part)
         objective[a] = best
         bound[a] = min(proved, best)
