@@ -9,26 +9,33 @@ Notation is `problem`'s: A accounts, N names, K factors, X exposure, d specific 
 benchmark, h what is held; here m is the number of names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from robo.portfolio import sampling_bounds, sampling_kernels
+from robo.portfolio import sampling_bounds, sampling_kernels, sampling_lift
+from robo.portfolio.problem import BoolArray
+from robo.portfolio.sampling_cache import digest
 from robo.portfolio.sampling_kernels import EXCLUDED, REQUIRED, FloatArray, IntArray, StateArray
+from robo.portfolio.sampling_lift import Lift, certify, decompositions
+from robo.portfolio.sampling_question import Question, checked
 
 CANDIDATES: Final = 70
 """Names beyond m that the search looks among: those of highest one-name gain."""
-KICKS: Final = 4
-"""How often the search is thrown off its best names to look again."""
+KICKED: Final = 160
+"""The search is thrown off its best names to look again this often for one name, less for more."""
 REQUIRED_MIN: Final = 0.001
 """Least weight of a required name: it is held, not only named."""
 _BLOCK: Final = 256
 """Accounts worked on at a time: bounds the memory, changes no result."""
+LIFTED: Final = 200
+"""Names the stronger bound speaks of at least; who holds another has the plain bound."""
+LIFT_SIZE_MAX: Final = 20
+"""Up to this many names the stronger bound is looked for unless told otherwise."""
 _ROUNDING: Final = 1e-12
 """Taken off every bound, in units of w'Sw / 2: more than the arithmetic can have got wrong."""
-_SUM_TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +53,32 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class Scenario:
+    """An account that many resemble: excludes one group or nothing; found once, and well."""
+
+    excluded: BoolArray
+    """Shape (N,)."""
+    duals: FloatArray
+    """Where its bound was found, shape (1, K + 2)."""
+    favourite: IntArray
+    """Its best names, shape (E, m): E is 0 or 1."""
+    lift: Lift | None = None
+    lift_duals: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
     """What accounts of one benchmark share, so that each starts near its own answer."""
 
+    digest: str
+    """Of the question it was made for."""
+    covariances: FloatArray
     c: FloatArray
     """S w, shape (1, N)."""
     constant: FloatArray
     """w'Sw / 2, shape (1,)."""
-    duals: FloatArray
-    """Of the account without wishes, shape (1, K + 2)."""
-    favourite: IntArray
-    """Good choices of names, shape (E, m)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """The checked arrays of a call."""
-
-    factor: FloatArray
-    loading: FloatArray
-    specific: FloatArray
-    benchmark: FloatArray
-    upper: FloatArray
-    state: StateArray
-    size: int
-    least: float
+    scenarios: tuple[Scenario, ...]
+    """The first excludes nothing."""
 
 
 def sample(
@@ -83,7 +91,8 @@ def sample(
     required: ArrayLike | None = None,
     upper: ArrayLike | None = None,
     required_min: float = REQUIRED_MIN,
-    kicks: int = KICKS,
+    kicks: int | None = None,
+    plan: Plan | None = None,
 ) -> Sample:
     """Return for each account at most `size` names and weights, and how good they can be at all.
 
@@ -92,87 +101,242 @@ def sample(
     Args:
         exposure: X, shape (N, K), annual, so that S = X X' + diag(d).
         specific_variance: d, shape (N,), annual, positive.
-        benchmark: w, shape (N,) for all or (A, N) with a tilt each; not negative, rows sum to 1.
+        benchmark: w, shape (N,) for all, or (A, N) or (1, N) where tilts make it the account's
+            own, found without what a plan shares; not negative, rows sum to 1.
         size: m, from 1 to N.
         excluded: Names an account never holds, booleans of shape (N,) or (A, N).
         required: Names an account must hold, the same shapes.
         upper: Most of a name as a fraction, shape (N,); None for no cap.
         required_min: Least weight of a required name.
-        kicks: Search longer for a slightly smaller tracking error; 0 for the fastest answer.
+        kicks: How often to look again for a slightly smaller tracking error; 0 for the fastest
+            answer, None for what pays at this size.
+        plan: From `prepare` for the same market, benchmark, size and caps: better bounds.
 
     Raises:
         ValueError: If an array has another shape or holds what it may not, or if an account
             cannot be met: a name both excluded and required, more than `size` required, or caps
             and exclusions that leave no way to invest everything. The first such row is named.
     """
-    ask = _checked(
+    ask = checked(
         exposure, specific_variance, benchmark, size, excluded, required, upper, required_min
     )
+    if plan is not None and plan.digest != _digest(ask):
+        message = "plan was made for another market, benchmark, size or cap"
+        raise ValueError(message)
+    kicks = max(1, KICKED // size) if kicks is None else kicks
     accounts = ask.state.shape[0]
-    covariances = np.empty((ask.specific.size, ask.specific.size))
-    sampling_kernels.covariance(ask.factor, ask.specific, covariances)
     settled = Sample(
         np.empty((accounts, ask.size), np.int64),
         np.empty((accounts, ask.size)),
         np.empty(accounts),
         np.empty(accounts),
     )
-    shared = _share(ask) if ask.benchmark.shape[0] == 1 else None
-    plan = np.array([ask.size, ask.size + CANDIDATES, kicks], dtype=np.int64)
-    for first in range(0, accounts, _BLOCK):
-        rows = slice(first, min(first + _BLOCK, accounts))
-        _fill(ask, covariances, shared, plan, rows, settled)
+    if ask.tilted:
+        covariances = _covariances(ask)
+        for first in range(0, accounts, _BLOCK):
+            rows = np.arange(first, min(first + _BLOCK, accounts))
+            c, constant, start = _pull(ask, ask.benchmark[rows])
+            own = Plan("", covariances, c, constant, ())
+            alone = Scenario(np.empty(0, np.bool_), start, np.empty((0, ask.size), np.int64))
+            _fill(ask, own, alone, ask.benchmark[rows], rows, kicks, settled)
+        return settled
+    plan = plan or _bare(ask)
+    kind = _nearest(plan, ask.state)
+    for number, scenario in enumerate(plan.scenarios):
+        alike = np.flatnonzero(kind == number)
+        for first in range(0, alike.size, _BLOCK):
+            rows = alike[first : first + _BLOCK]
+            _fill(ask, plan, scenario, ask.benchmark, rows, kicks, settled)
     return settled
 
 
+def prepare(
+    exposure: ArrayLike,
+    specific_variance: ArrayLike,
+    benchmark: ArrayLike,
+    size: int,
+    *,
+    upper: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    lift_steps: int | None = None,
+    kicks: int = 100,
+) -> Plan:
+    """Return what every account of a benchmark can start from: better bounds, better names.
+
+    Takes a second or two per group at N = 500; `sample` takes the result as `plan`.
+
+    Args:
+        exposure: X, as in `sample`, like the arguments that follow.
+        specific_variance: d.
+        benchmark: w, shape (N,).
+        size: m.
+        upper: Most of a name.
+        groups: What accounts often exclude together, such as a sector in each row: booleans of
+            shape (G, N). One more certificate each.
+        lift_steps: Effort for the stronger bound, 0 for none. None decides by size: beyond 20
+            names it gains little and costs every account several milliseconds.
+        kicks: Effort for the names.
+
+    Raises:
+        ValueError: As `sample`, or if the benchmark is not one for all.
+    """
+    ask = checked(exposure, specific_variance, benchmark, size, groups, None, upper, 0.0)
+    if ask.tilted:
+        message = "a plan needs one benchmark, of shape (N,)"
+        raise ValueError(message)
+    plan = _bare(ask)
+    if lift_steps is None:
+        lift_steps = sampling_lift.STEPS if size <= LIFT_SIZE_MAX else 0
+    out = [np.zeros(ask.specific.size, np.bool_), *(ask.state == EXCLUDED)]
+    kinds = [mask for number, mask in enumerate(out) if number == 0 or mask.any()]
+    found = tuple(_prepare_one(ask, plan, mask, lift_steps, kicks) for mask in kinds)
+    return replace(plan, scenarios=found)
+
+
+def _bare(ask: Question) -> Plan:
+    """Return the plan that knows no more than the duals of the account without wishes."""
+    c, constant, start = _pull(ask, ask.benchmark)
+    nothing = np.zeros((1, ask.specific.size), np.uint8)
+    _, _, duals = _bound(ask, c, constant, nothing, start)
+    empty = Scenario(nothing[0] > 0, duals, np.empty((0, ask.size), np.int64))
+    return Plan(_digest(ask), _covariances(ask), c, constant, (empty,))
+
+
+def _prepare_one(
+    ask: Question, plan: Plan, mask: BoolArray, lift_steps: int, kicks: int
+) -> Scenario:
+    """Return a scenario with the best names and the best lift found."""
+    state = np.where(mask, np.uint8(EXCLUDED), np.uint8(0)).reshape(1, -1)
+    settled = Sample(
+        np.empty((1, ask.size), np.int64), np.empty((1, ask.size)), np.empty(1), np.empty(1)
+    )
+    only = replace(ask, state=state)
+    _fill(only, plan, plan.scenarios[0], ask.benchmark, np.zeros(1, np.int64), kicks, settled)
+    bound, gain, duals = _bound(only, plan.c, plan.constant, state, plan.scenarios[0].duals)
+    scenario = Scenario(mask, duals, settled.member)
+    rank = np.argsort(-gain[0], kind="stable")[: max(ask.size + CANDIDATES, LIFTED)]
+    pool = np.sort(rank[~mask[rank]])
+    if lift_steps == 0 or pool.size <= ask.size:
+        return scenario
+    h = np.zeros(ask.specific.size)
+    held = settled.member[0] >= 0
+    h[settled.member[0, held]] = settled.weight[0, held]
+    part = plan.covariances[np.ix_(pool, pool)]
+    usual = np.sqrt(2 * gain[0, pool] / ask.specific[pool])
+    best = float(bound[0])
+    pull = plan.c[0, pool]
+    for apart, delta in decompositions(part, pull, ask.size, h[pool], usual, lift_steps):
+        lift = certify(part, pool, apart, delta)
+        if lift is not None:
+            start = np.append(lift.factor @ h[pool], [0.0, 0.0]).reshape(1, -1)
+            higher, _, lift_duals = _bound_lifted(only, plan, lift, start, state)
+            if higher[0] > best:
+                best = float(higher[0])
+                scenario = replace(scenario, lift=lift, lift_duals=lift_duals)
+    return scenario
+
+
+def _nearest(plan: Plan, state: StateArray) -> IntArray:
+    """Return for each account the scenario with the most names among those it excludes all of."""
+    out = state == EXCLUDED
+    kind, most = np.zeros(len(state), np.int64), np.zeros(len(state), np.int64)
+    for number, scenario in enumerate(plan.scenarios[1:], start=1):
+        count = int(scenario.excluded.sum())
+        fits = out[:, scenario.excluded].all(axis=1) & (count > most)
+        kind[fits], most[fits] = number, count
+    return kind
+
+
 def _fill(
-    ask: _Question,
-    covariances: FloatArray,
-    shared: Shared | None,
-    plan: IntArray,
-    rows: slice,
+    ask: Question,
+    plan: Plan,
+    scenario: Scenario,
+    benchmark: FloatArray,
+    rows: IntArray,
+    kicks: int,
     settled: Sample,
 ) -> None:
     """Solve the accounts of some rows and write them into the sample."""
     state = ask.state[rows]
-    if shared is None:
-        benchmark = ask.benchmark[rows]
-        c, constant, start = _pull(ask, benchmark)
-        favourite = np.empty((0, ask.size), np.int64)
-    else:
-        benchmark, c, constant, start = ask.benchmark, shared.c, shared.constant, shared.duals
-        favourite = shared.favourite
-    bound, gain, _ = _bound(ask, c, constant, state, start)
-    variance = np.empty(state.shape[0])
+    bound, gain, duals = _bound(ask, plan.c, plan.constant, state, scenario.duals)
+    if scenario.lift is not None and scenario.lift_duals is not None:
+        bound = np.maximum(
+            bound, _lifted(ask, plan, scenario.lift, scenario.lift_duals, state, bound, gain, duals)
+        )
+    member, weight = np.empty((rows.size, ask.size), np.int64), np.empty((rows.size, ask.size))
+    variance = np.empty(rows.size)
     sampling_kernels.search_rows(
         ask.factor,
         ask.specific,
-        covariances,
+        plan.covariances,
         benchmark,
-        c,
+        plan.c,
         ask.upper,
         state,
         gain,
-        favourite,
-        plan,
+        scenario.favourite,
+        np.array([ask.size, ask.size + CANDIDATES, kicks], dtype=np.int64),
         ask.least,
-        settled.member[rows],
-        settled.weight[rows],
+        member,
+        weight,
         variance,
     )
+    settled.member[rows], settled.weight[rows] = member, weight
     settled.tracking_error[rows] = np.sqrt(variance)
-    settled.bound[rows] = np.sqrt(np.maximum(2.0 * (bound - _ROUNDING * constant), 0.0))
+    settled.bound[rows] = np.sqrt(np.maximum(2.0 * (bound - _ROUNDING * plan.constant), 0.0))
 
 
-def _share(ask: _Question) -> Shared:
-    """Return what the account without wishes knows."""
-    c, constant, start = _pull(ask, ask.benchmark)
-    nothing = np.zeros((1, ask.specific.size), np.uint8)
-    _, _, duals = _bound(ask, c, constant, nothing, start)
-    return Shared(c, constant, duals, np.empty((0, ask.size), np.int64))
+def _lifted(
+    ask: Question,
+    plan: Plan,
+    lift: Lift,
+    start: FloatArray,
+    state: StateArray,
+    bound: FloatArray,
+    gain: FloatArray,
+    duals: FloatArray,
+) -> FloatArray:
+    """Return the lifted bound where it stands, minus infinity where a required name lies outside.
+
+    The lift speaks of choices from its pool. A choice with a name from outside gives up the last
+    gain that found a place for that name's, by the plain bound's own duals.
+    """
+    inside = np.zeros(state.shape[1], np.bool_)
+    inside[lift.pool] = True
+    within, _, _ = _bound_lifted(ask, plan, lift, start, state)
+    best_outside = gain[:, ~inside].max(axis=1, initial=0.0)
+    beyond = bound + np.maximum(duals[:, -1] - best_outside, 0.0)
+    stands = ~(state[:, ~inside] == REQUIRED).any(axis=1)
+    return np.where(stands, np.minimum(within, beyond), -np.inf)
 
 
-def _pull(ask: _Question, benchmark: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _bound_lifted(
+    ask: Question, plan: Plan, lift: Lift, start: FloatArray, state: StateArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the bound of choices from the lift's pool, with its gains and duals."""
+    part = replace(
+        ask,
+        factor=lift.factor,
+        loading=lift.loading,
+        specific=lift.delta,
+        upper=ask.upper[lift.pool],
+    )
+    own = np.ascontiguousarray(state[:, lift.pool])
+    return _bound(part, np.ascontiguousarray(plan.c[:, lift.pool]), plan.constant, own, start)
+
+
+def _covariances(ask: Question) -> FloatArray:
+    covariances = np.empty((ask.specific.size, ask.specific.size))
+    sampling_kernels.covariance(ask.factor, ask.specific, covariances)
+    return covariances
+
+
+def _digest(ask: Question) -> str:
+    """Return a digest of what a plan depends on."""
+    return digest(ask.loading, ask.specific, ask.benchmark, ask.upper, np.array([ask.size]))
+
+
+def _pull(ask: Question, benchmark: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return c = S w, w'Sw / 2 and cold duals that know only nu = X'w, a row each."""
     rows, rank = benchmark.shape[0], ask.factor.shape[0]
     c, seen, constant = np.empty(benchmark.shape), np.empty((rows, rank)), np.empty(rows)
@@ -183,7 +347,7 @@ def _pull(ask: _Question, benchmark: FloatArray) -> tuple[FloatArray, FloatArray
 
 
 def _bound(
-    ask: _Question, c: FloatArray, constant: FloatArray, state: StateArray, start: FloatArray
+    ask: Question, c: FloatArray, constant: FloatArray, state: StateArray, start: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the perspective bound on half the squared error, gains (A, N) and duals (A, K + 2)."""
     rows = state.shape[0]
@@ -205,96 +369,3 @@ def _bound(
         duals,
     )
     return bound, gain, duals
-
-
-def _checked(
-    exposure: ArrayLike,
-    specific_variance: ArrayLike,
-    benchmark: ArrayLike,
-    size: int,
-    excluded: ArrayLike | None,
-    required: ArrayLike | None,
-    upper: ArrayLike | None,
-    required_min: float,
-) -> _Question:
-    loading = _floats("exposure", exposure, 2)
-    names = loading.shape[0]
-    specific = _floats("specific_variance", specific_variance, 1)
-    cap = np.ones(names) if upper is None else _floats("upper", upper, 1)
-    for name, array in (("specific_variance", specific), ("upper", cap)):
-        if array.shape != (names,) or not (array > 0).all():
-            message = f"{name} must hold a positive number for each of the {names} names"
-            raise ValueError(message)
-    if not 1 <= size <= names:
-        message = f"size must lie between 1 and {names}, not {size}"
-        raise ValueError(message)
-    if not 0 <= required_min <= 1:
-        message = f"required_min must lie between 0 and 1, not {required_min}"
-        raise ValueError(message)
-    w = _benchmark(benchmark, names)
-    out = _mask("excluded", excluded, names)
-    must = _mask("required", required, names)
-    rows = {array.shape[0] for array in (w, out, must)} - {1}
-    if len(rows) > 1:
-        message = "benchmark, excluded and required must agree on the number of accounts"
-        raise ValueError(message)
-    count = rows.pop() if rows else 1
-    state = np.zeros((count, names), np.uint8)
-    state[np.broadcast_to(out, state.shape)] = EXCLUDED
-    wanted = np.broadcast_to(must, state.shape)
-    _refuse("required names that are excluded", (wanted & (state == EXCLUDED)).any(axis=1))
-    state[wanted] = REQUIRED
-    _check_possible(state, np.minimum(cap, 1.0), size, required_min)
-    factor = np.ascontiguousarray(loading.T)
-    return _Question(factor, loading, specific, w, np.minimum(cap, 1.0), state, size, required_min)
-
-
-def _check_possible(state: StateArray, cap: FloatArray, size: int, least: float) -> None:
-    """Refuse accounts that no weights can satisfy."""
-    must = state == REQUIRED
-    count = must.sum(axis=1)
-    _refuse(f"more than {size} required names", count > size)
-    _refuse("required names whose cap is below required_min", (must & (cap < least)).any(axis=1))
-    _refuse("required names that need more than everything", count * least > 1)
-    if (cap < 1).any() or (state == EXCLUDED).any():
-        rank = np.where(must, 2.0, np.where(state == EXCLUDED, -1.0, cap))
-        chosen = np.argsort(-rank, axis=1, kind="stable")[:, :size]
-        usable = np.take_along_axis(np.where(state == EXCLUDED, 0.0, cap), chosen, axis=1)
-        _refuse("no way to invest everything", usable.sum(axis=1) < 1 - _SUM_TOLERANCE)
-
-
-def _refuse(what: str, bad: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
-    if bad.any():
-        message = f"account {int(np.argmax(bad))} has {what}"
-        raise ValueError(message)
-
-
-def _floats(name: str, values: ArrayLike, ndim: int) -> FloatArray:
-    array = np.asarray(values, dtype=np.float64, order="C")
-    if array.ndim != ndim or not np.isfinite(array).all():
-        message = f"{name} must be finite numbers in {ndim} dimensions"
-        raise ValueError(message)
-    return array
-
-
-def _benchmark(values: ArrayLike, names: int) -> FloatArray:
-    array = np.asarray(values, dtype=np.float64, order="C")
-    w = array.reshape(1, -1) if array.ndim == 1 else array
-    if w.shape != (len(w), names):
-        message = f"benchmark must have shape ({names},) or (A, {names}), not {array.shape}"
-        raise ValueError(message)
-    if not (w >= 0).all() or not (np.abs(w.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
-        message = "benchmark must not be negative, and its rows must sum to 1"
-        raise ValueError(message)
-    return w
-
-
-def _mask(
-    name: str, values: ArrayLike | None, names: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    array = np.zeros((1, names), np.bool_) if values is None else np.asarray(values)
-    mask = array.reshape(1, -1) if array.ndim == 1 else array
-    if mask.dtype != np.bool_ or mask.shape != (len(mask), names):
-        message = f"{name} must be booleans of shape ({names},) or (A, {names})"
-        raise ValueError(message)
-    return mask

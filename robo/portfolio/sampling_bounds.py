@@ -42,14 +42,14 @@ StateArray = NDArray[np.uint8]
 _STEPS: Final = 60
 """Newton steps an account may take; a warm start needs about eight."""
 _HALVINGS: Final = 14
-_WIDTH: Final = 0.05
+_WIDTH: Final = 0.03
 """Where the width of the rounded corner starts, in units of theta, when the duals are warm."""
-_SHRINK: Final = 0.2
-_ENOUGH: Final = 0.1
+_SHRINK: Final = 0.15
+_ENOUGH: Final = 1.0
 """A width is done when a step promises less than this part of it."""
 _TINY: Final = 1e-12
 """The least theta that a width is measured against, in squared annual returns."""
-_WIDTH_LAST: Final = 1e-3
+_WIDTH_LAST: Final = 4e-3
 """Where it ends: it costs the bound at most a quarter of it for each name in the corner."""
 
 
