@@ -83,9 +83,10 @@ def _within(w: FloatArray, left: FloatArray, sector: IntArray) -> FloatArray:
     fits = sector.shape == w.shape[1:] and (sector.size == 0 or int(sector.min()) >= 0)
     require("sector", fits, "must be a number from 0 for each name")
     member = np.eye(int(sector.max(initial=0)) + 1)[sector]
-    before, after = w @ member, left @ member
+    # A product for each account, not one for all: its last digits must not depend on how many.
+    before, after = (np.matmul(part[:, None, :], member)[:, 0, :] for part in (w, left))
     growth = np.where(after > 0, before / np.where(after > 0, after, 1.0), 0.0)
-    return np.asarray(left * (growth @ member.T))
+    return np.asarray(left * growth[:, sector])
 
 
 def _weights(name: str, values: ArrayLike) -> FloatArray:

@@ -51,7 +51,9 @@ _MARGIN: Final = 1e-7
 """The band is drawn a hair inside half a point, so that what lands in it is inside for certain."""
 _PERCENT_PPM: Final = 10_000
 _BATCH: Final = 256
-"""Accounts at a time: bounds the memory of their rows."""
+_BATCH_NUMBERS: Final = 8_000_000
+"""Accounts at a time, and numbers in their rows: 64 MB and a few times that in between."""
+_ASKS_USUAL: Final = 16
 
 
 class Outcome(IntEnum):
@@ -125,8 +127,11 @@ def tilt(
     outcome = np.full(len(room), Outcome.LANDED, dtype=np.int64)
     reached = np.full(ask.shape, np.nan)
     conflict = np.zeros(ask.shape, dtype=np.bool_)
-    for start in range(0, len(room), _BATCH):
-        part = slice(start, start + _BATCH)
+    # An index of one's own makes all dials one's own; else only those that are asked are copied.
+    rows = len(dials.name) if len(w) > 1 else _ASKS_USUAL
+    size = max(1, min(_BATCH, _BATCH_NUMBERS // (max(rows, 1) * w.shape[1])))
+    for start in range(0, len(room), size):
+        part = slice(start, start + size)
         batch = _Batch(w if len(w) == 1 else w[part], dials, ask[part], room[part])
         x, found, disproved = batch.solve(ask[part] != NOT_ASKED)
         weight[part] = np.where(found[:, None], x, np.nan)
@@ -290,8 +295,10 @@ def _scale(w: FloatArray, dials: Dials) -> _Scaled:
     share = dials.kind == Dial.SHARE
     known = ~np.isnan(dials.value)
     value = _filled(dials.value)
-    mass = np.matmul(w, known.T.astype(np.float64))
-    mean = np.matmul(w, value.T) / np.where(mass > 0, mass, 1.0)
+    # A product for each account, not one for all: its last digits must not depend on how many.
+    each = w[:, None, :]
+    mass = np.matmul(each, known.T.astype(np.float64))[:, 0, :]
+    mean = np.matmul(each, value.T)[:, 0, :] / np.where(mass > 0, mass, 1.0)
     centred = np.where(known, value - mean[:, :, None], 0.0)
     spread = np.sqrt(np.matmul(centred**2, w[:, :, None])[:, :, 0])
     by = np.where(share, mean, spread)

@@ -204,13 +204,15 @@ def test_an_account_gets_the_same_bytes_alone_and_in_any_batch(seed):
     rng = np.random.default_rng(seed)
     base, dials = market(rng, 60)
     ask, excluded, cap = wishes(rng, 7, 60, 6)
+    bases = rng.permuted(np.tile(base, (7, 1)), axis=1)
 
-    together = tilt(base, dials, ask, excluded=excluded, upper_ppm=cap)
-
-    for a in range(7):
-        alone = tilt(base, dials, ask[a], excluded=excluded[a], upper_ppm=cap[a])
-        assert alone.weight[0].tobytes() == together.weight[a].tobytes()
-        assert (alone.conflict[0] == together.conflict[a]).all()
+    for index in (base, bases):
+        together = tilt(index, dials, ask, excluded=excluded, upper_ppm=cap)
+        for a in range(7):
+            own = np.atleast_2d(index)[a % len(np.atleast_2d(index))]
+            alone = tilt(own, dials, ask[a], excluded=excluded[a], upper_ppm=cap[a])
+            assert alone.weight[0].tobytes() == together.weight[a].tobytes()
+            assert (alone.conflict[0] == together.conflict[a]).all()
 
 
 @settings(max_examples=25, deadline=None)
@@ -305,6 +307,8 @@ def test_exclusions_conserve_the_whole_and_within_sectors_the_sectors(seed):
     kept, _ = without(base, excluded, sector=sector)
 
     for a in range(9):
+        alone, _ = without(base, excluded[a], sector=sector)
+        assert alone[0].tobytes() == kept[a].tobytes()
         assert has[a] == (~excluded[a]).any()
         for weight in (plain[a], kept[a]):
             assert (weight[excluded[a]] == 0).all()

@@ -150,6 +150,18 @@ def test_caps_that_hold_less_than_everything_leave_no_room():
     assert tilt(BASE, DIALS, asks(), upper_ppm=200_000).weight[0] == pytest.approx(np.full(5, 0.2))
 
 
+def test_accounts_may_have_an_index_each_and_any_number_of_them():
+    other = np.array([0.10, 0.40, 0.10, 0.20, 0.20])
+    bases = np.array([BASE, other] * 300)
+
+    both = tilt(bases, DIALS, asks(technology=30, value=-20), upper_ppm=700_000)
+
+    for place, base in enumerate((BASE, other)):
+        alone = tilt(base, DIALS, asks(technology=30, value=-20), upper_ppm=700_000)
+        assert (both.weight[place::2] == alone.weight[0]).all()
+        assert both.weight[place, :2].sum() == pytest.approx(1.3 * base[:2].sum(), abs=1e-6)
+
+
 def test_who_asks_nothing_gets_the_index():
     done = tilt(BASE, DIALS, asks())
 
