@@ -208,7 +208,7 @@ def least_error(
         names = names[weight > 0]
     whole = np.zeros_like(benchmark)
     whole[names] = np.maximum(weight, 0.0)
-    return whole / whole.sum()
+    return np.asarray(whole / whole.sum())
 
 
 def _forecast(

@@ -28,14 +28,14 @@ from numpy.typing import ArrayLike, NDArray
 from robo.portfolio.factor_moments import (
     TINY,
     TUNING,
-    Sample,
     Tuning,
+    Window,
     betas,
     log_size,
     restlessness,
-    sample,
     standardised,
     volatilities,
+    window,
 )
 from robo.portfolio.problem import Market
 from robo.portfolio.shrinkage import (
@@ -129,7 +129,7 @@ def fit_factors(
     if factors < 2:  # noqa: PLR2004 - the market and at least one more
         message = "factors must be at least 2"
         raise ValueError(message)
-    taken = sample(returns, sector, size, tuning)
+    taken = window(returns, sector, size, tuning)
     beta = betas(taken, tuning.beta_half_life)
     residual = np.where(taken.seen, taken.r - taken.market[:, None] * beta, 0.0)
     rest = restlessness(residual / taken.scale, taken.seen)
@@ -159,7 +159,7 @@ def _loadings(
     z: FloatArray,
     own: FloatArray,
     beta: FloatArray,
-    taken: Sample,
+    taken: Window,
     factors: int,
     tuning: Tuning,
 ) -> tuple[FloatArray, int]:
@@ -185,7 +185,7 @@ def _loadings(
     return loading * np.sqrt(np.minimum(1.0, most / np.maximum(common, TINY)))[:, None], eta.size
 
 
-def _characteristics(own: FloatArray, beta: FloatArray, taken: Sample) -> FloatArray:
+def _characteristics(own: FloatArray, beta: FloatArray, taken: Window) -> FloatArray:
     """Return Z, shape (N, S + 4): sectors, size, volatility, beta, momentum."""
     start, end = MOMENTUM
     momentum = taken.r[-start:-end].sum(axis=0) / own
@@ -198,7 +198,7 @@ def _regimes(
     loading: FloatArray,
     share: FloatArray,
     rest: FloatArray,
-    taken: Sample,
+    taken: Window,
     tuning: Tuning,
 ) -> tuple[FloatArray, float]:
     """Return the variance to expect next of each factor and of specific parts, in units of z.

@@ -67,7 +67,7 @@ SECTOR_PRIOR: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Window:
     """The window: returns with NaN as zero, clipped, and what was seen."""
 
     r: FloatArray
@@ -82,7 +82,7 @@ class Sample:
     market: FloatArray
 
 
-def sample(returns: ArrayLike, sector: ArrayLike, size: ArrayLike, tuning: Tuning) -> Sample:
+def window(returns: ArrayLike, sector: ArrayLike, size: ArrayLike, tuning: Tuning) -> Window:
     """Return the window of a fit, checked and clipped; `fit_factors` says what is refused."""
     r, weight, group = _checked(returns, sector, size, tuning)
     seen = ~np.isnan(r)
@@ -106,7 +106,7 @@ def sample(returns: ArrayLike, sector: ArrayLike, size: ArrayLike, tuning: Tunin
     restless = np.maximum(rest / np.sqrt(decay @ (rest * rest)), 1.0)
     limit = tuning.clip * scale * restless[:, None]
     r = np.clip(r, -limit, limit)
-    return Sample(r, seen, count, known, group, weight, scale, _market(r, seen, weight))
+    return Window(r, seen, count, known, group, weight, scale, _market(r, seen, weight))
 
 
 def _checked(
@@ -153,7 +153,7 @@ def restlessness(unit: FloatArray, seen: BoolArray) -> FloatArray:
     return np.asarray(np.maximum(mean, 0.2 * middle if middle > 0 else 1.0))
 
 
-def betas(taken: Sample, half_life: float) -> FloatArray:
+def betas(taken: Window, half_life: float) -> FloatArray:
     """Return each name's beta, shape (N,): weighted least squares, shrunk to its sector's.
 
     A session counts less the more restless it was, and the longer ago.
@@ -175,7 +175,7 @@ def betas(taken: Sample, half_life: float) -> FloatArray:
     return np.asarray(centre + share * (slope - centre))
 
 
-def volatilities(unit: FloatArray, taken: Sample, tuning: Tuning) -> FloatArray:
+def volatilities(unit: FloatArray, taken: Window, tuning: Tuning) -> FloatArray:
     """Return each name's volatility, shape (N,), in the unit's terms.
 
     The log of a fast and a slow memory, drawn to what sector and size say by how few sessions
@@ -210,7 +210,7 @@ def standardised(value: FloatArray) -> FloatArray:
 
 
 def _mean_square(
-    unit: FloatArray, taken: Sample, half_life: float
+    unit: FloatArray, taken: Window, half_life: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the decaying mean square of each name, and its effective sessions (0 if none)."""
     weight = decay_weights(unit.shape[0], half_life)
@@ -220,7 +220,7 @@ def _mean_square(
     return mean, np.where(taken.count > 0, np.minimum(sessions, taken.count), 0.0)
 
 
-def _by_sector(value: FloatArray, taken: Sample, style: FloatArray | None = None) -> FloatArray:
+def _by_sector(value: FloatArray, taken: Window, style: FloatArray | None = None) -> FloatArray:
     """Return what the known names of each sector say, shape (N,), with a style's slope if any."""
     known = taken.known
     slope = 0.0
