@@ -51,6 +51,14 @@ class _Turn(threading.local):
 
     began: float | None = None
 
+    def forget(self) -> None:
+        """Begin anew: a transaction that writes nothing never gets a turn."""
+        self.began = None
+
+    def held_ms(self) -> float:
+        """Return how long the turn has lasted."""
+        return 0.0 if self.began is None else (time.perf_counter() - self.began) * 1000
+
 
 class Database:
     """Hands out transactions; knows which of the two databases it speaks to."""
@@ -75,16 +83,14 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Yield a session that owns the writer's turn; commits at the end, rolls back on errors."""
-        self._turn.began = None
+        self._turn.forget()
         with (
             Session(self._write_engine, expire_on_commit=False) as session,
             _no_collection(),
             session.begin(),
         ):
             yield session
-        if self._turn.began is not None:
-            held_ms = (time.perf_counter() - self._turn.began) * 1000
-            self.longest_write_ms = max(self.longest_write_ms, held_ms)
+        self.longest_write_ms = max(self.longest_write_ms, self._turn.held_ms())
 
     @contextmanager
     def read(self) -> Iterator[Session]:
