@@ -250,6 +250,28 @@ def test_a_spin_off_joins_at_nothing_and_takes_its_value_from_the_parent():
     assert late.stale == (NEW,)
 
 
+def test_a_reinvested_dividend_stays_reinvested_when_nothing_more_happens():
+    state = started(index_of({1: 10**12, 2: 10**12}), {1: 20_000_000, 2: 10_000_000}, 1000)
+    paid = applied(state, [IndexAction(ActionKind.CASH_DIVIDEND, 1, 2_000_000)])
+    first = closed(paid, DAY + timedelta(1), {1: 18_000_000, 2: 10_000_000})
+
+    second = closed(first, DAY + timedelta(2), {1: 27_000_000, 2: 15_000_000})
+
+    # Everything gained a half on the second day.
+    assert second.level_nanos == 1425 * POINT_NANOS
+    assert second.total_nanos == 1500 * POINT_NANOS
+
+
+def test_two_parents_that_spin_off_the_same_company_give_it_the_shares_of_both():
+    state = started(index_of({1: 10**12, 2: 10**12}), {1: 20_000_000, 2: 10_000_000}, 1000)
+    actions = [IndexAction(ActionKind.SPIN_OFF, parent, new_security_id=NEW) for parent in (1, 2)]
+
+    after = applied(state, actions)
+
+    both = state.lines[1].shares_nanos + state.lines[2].shares_nanos
+    assert after.lines[NEW].shares_nanos == both
+
+
 def test_a_merger_paid_in_shares_makes_the_acquirer_weigh_more():
     state = started(index_of({1: 10**12, 2: 10**12, 3: 10**12}), dict.fromkeys((1, 2, 3), 10**7), 1)
 
