@@ -1,0 +1,235 @@
+"""Lot selection by hand, and lowest tax against every choice of whole lots and one part."""
+
+import random
+from collections.abc import Sequence
+from datetime import date, timedelta
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+
+from robo.core.ids import LotId, SecurityId
+from robo.tax.gains import Net
+from robo.tax.lots import Lot
+from robo.tax.rates import Rates
+from robo.tax.selection import (
+    Pick,
+    YearSoFar,
+    book,
+    first_in,
+    gains_of,
+    highest_basis,
+    lowest_tax,
+    specific,
+    year_tax,
+)
+
+TODAY = date(2026, 7, 1)
+RATES = Rates(370_000, 200_000, 350_000)
+SHORT, LONG = TODAY - timedelta(days=50), TODAY - timedelta(days=800)
+
+
+def lot(name: str, nanos: int, cents: int, bought: date = LONG) -> Lot:
+    return Lot(LotId(name), SecurityId(1), bought, nanos, cents)
+
+
+def picked(picks: Sequence[Pick]) -> dict[str, int]:
+    return {pick.lot_id: pick.nanos for pick in picks}
+
+
+def test_methods_by_hand() -> None:
+    # At $10 a share: a gains 2 short, b gains 3 long, c loses 1 long, d loses 1 short.
+    lots = [
+        lot("a", 1, 8_00, SHORT),
+        lot("b", 1, 7_00, LONG),
+        lot("c", 1, 11_00, LONG + timedelta(days=1)),
+        lot("d", 1, 11_00, SHORT + timedelta(days=1)),
+    ]
+
+    assert picked(first_in(lots, 2)) == {"b": 1, "c": 1}
+    assert picked(highest_basis(lots, 2)) == {"c": 1, "d": 1}
+    assert picked(lowest_tax(lots, 1, 10_00, TODAY, RATES)) == {"d": 1}
+    # 2 at 37 % is 74 cents, 3 at 20 % is 60: the larger gain is the cheaper one.
+    assert picked(lowest_tax(lots, 3, 30_00, TODAY, RATES)) == {"b": 1, "c": 1, "d": 1}
+
+
+def test_highest_basis_is_by_share_and_ties_are_the_older() -> None:
+    lots = [lot("a", 4, 12), lot("b", 1, 3, SHORT), lot("c", 3, 10)]
+
+    assert picked(highest_basis(lots, 4)) == {"c": 3, "a": 1}
+
+
+def test_a_loss_that_would_be_washed_counts_as_none() -> None:
+    lots = [lot("washed", 1, 20_00), lot("plain", 1, 11_00, SHORT)]
+
+    assert picked(lowest_tax(lots, 1, 10_00, TODAY, RATES)) == {"washed": 1}
+    assert picked(lowest_tax(lots, 1, 10_00, TODAY, RATES, deferred={LotId("washed")})) == {
+        "plain": 1
+    }
+
+
+def test_netting_sells_a_short_gain_where_the_year_has_a_loss_for_it() -> None:
+    lots = [lot("short", 1, 7_00, SHORT), lot("long", 1, 6_00)]
+
+    # Alone: 3 at 37 % is dearer than 4 at 20 %. In a year with more losses than the limit
+    # takes, neither is taxed now and the smaller gain uses up less of what is carried.
+    year = YearSoFar(Net(-10_000_00, 0), 3_000_00, carry_ppm=500_000)
+    assert picked(lowest_tax(lots, 1, 10_00, TODAY, RATES)) == {"long": 1}
+    assert picked(lowest_tax(lots, 1, 10_00, TODAY, RATES, year=year)) == {"short": 1}
+
+
+def test_specific_picks_are_checked_and_booked_to_the_cent() -> None:
+    lots = [lot("a", 3, 10), lot("b", 2, 7)]
+
+    booked = book(lots, specific(lots, [Pick(LotId("b"), 2), Pick(LotId("a"), 1)]), 10)
+
+    assert [(c.lot_id, c.nanos, c.basis_cents, c.proceeds_cents) for c in booked] == [
+        ("b", 2, 7, 7),
+        ("a", 1, 3, 3),
+    ]
+    for wrong in ([Pick(LotId("x"), 1)], [Pick(LotId("a"), 4)], [Pick(LotId("a"), 1)] * 2):
+        with pytest.raises(ValueError, match="picks"):
+            specific(lots, wrong)
+    with pytest.raises(ValueError, match="at least one"):
+        book(lots, [], 10)
+
+
+def test_more_than_is_held_is_refused() -> None:
+    for nanos in (0, 3):
+        with pytest.raises(ValueError, match="hold less"):
+            first_in([lot("a", 2, 1)], nanos)
+        with pytest.raises(ValueError, match="hold less"):
+            lowest_tax([lot("a", 2, 1)], nanos, 5, TODAY, RATES)
+
+
+def test_booking_twenty_lots_conserves_cents() -> None:
+    dice = random.Random(5)
+    lots = [lot(f"{n}", dice.randint(1, 10**9), dice.randint(0, 10**6)) for n in range(20)]
+    nanos = sum(one.nanos for one in lots) // 3
+
+    for picks in (first_in(lots, nanos), highest_basis(lots, nanos)):
+        booked = book(lots, picks, 123_457)
+
+        assert sum(c.nanos for c in booked) == nanos
+        assert sum(c.proceeds_cents for c in booked) == 123_457
+
+
+def drawn(dice: random.Random, count: int, nanos_max: int) -> list[Lot]:
+    """Lots whose gain is a whole number of cents a nanoshare at a price of 100."""
+    lots = []
+    for n in range(count):
+        nanos = dice.randint(1, nanos_max)
+        bought = TODAY - timedelta(days=dice.choice((10, 200, 400, 900)))
+        lots.append(lot(f"{n:02}", nanos, nanos * dice.randint(60, 140), bought))
+    return lots
+
+
+def is_old(one: Lot) -> bool:
+    return (TODAY - one.acquired_on).days > 366
+
+
+def subsets(values: Sequence[int]) -> np.ndarray:
+    """Return the sum of every subset; bit i of the place says whether value i is in it."""
+    sums = np.zeros(1, dtype=np.int64)
+    for value in values:
+        sums = np.concatenate((sums, sums + value))
+    return sums
+
+
+def enumerated(lots: Sequence[Lot], nanos: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return short and long gain of every choice of whole lots and a part of one more."""
+    gain = [100 - one.basis_cents // one.nanos for one in lots]
+    size = subsets([one.nanos for one in lots])
+    sums = [
+        subsets([g * one.nanos * (is_old(one) == old) for g, one in zip(gain, lots, strict=True)])
+        for old in (False, True)
+    ]
+    place = np.arange(size.size)
+    found: list[list[np.ndarray]] = [[], []]
+    for spot, one in enumerate(lots):
+        rest = nanos - size
+        fits = np.flatnonzero((rest > 0) & (rest <= one.nanos) & ((place >> spot & 1) == 0))
+        for old in (0, 1):
+            extra = gain[spot] * rest[fits] if is_old(one) == bool(old) else 0
+            found[old].append(sums[old][fits] + extra)
+    return np.concatenate(found[0]), np.concatenate(found[1])
+
+
+@pytest.mark.parametrize(("count", "seed"), [(20, 1), (20, 2), *[(12, s) for s in range(25)]])
+def test_lowest_tax_is_the_least_of_all_choices(count: int, seed: int) -> None:
+    dice = random.Random(seed)
+    lots = drawn(dice, count, 50)
+    nanos = dice.randint(1, sum(one.nanos for one in lots))
+
+    picks = lowest_tax(lots, nanos, 100 * nanos, TODAY, RATES)
+
+    short, long = enumerated(lots, nanos)
+    least = int((short * RATES.short_ppm + long * RATES.long_ppm).min())
+    mine = gains_of(lots, picks, 100 * nanos, TODAY)
+    assert mine[0] * RATES.short_ppm + mine[1] * RATES.long_ppm == least
+
+
+def years_drawn(dice: random.Random, scale: int) -> YearSoFar:
+    so_far = Net(dice.randint(-scale, scale), dice.randint(-scale, scale))
+    return YearSoFar(so_far, scale // 4, dice.choice((0, 500_000, 1_000_000)))
+
+
+def taxes(short: np.ndarray, long: np.ndarray, year: YearSoFar) -> np.ndarray:
+    """The year's tax in floats, by cases: another way to write it."""
+    s, g = short + year.realised.short_cents, long + year.realised.long_cents
+    net, loss = s + g, np.maximum(-(s + g), 0)
+    both = np.where((s >= 0) & (g >= 0), s * 0.37 + g * 0.2, net * np.where(s > 0, 0.37, 0.2))
+    within = np.minimum(loss, year.limit_cents)
+    return np.where(net >= 0, both, -within * 0.35 - (loss - within) * 0.2 * year.carry_ppm / 1e6)
+
+
+@pytest.mark.parametrize(("count", "seed"), [(20, 3), *[(11, s) for s in range(40)]])
+def test_lowest_tax_with_netting_is_not_above_any_choice(count: int, seed: int) -> None:
+    dice = random.Random(seed)
+    lots = drawn(dice, count, 10**6)
+    nanos = dice.randint(1, sum(one.nanos for one in lots))
+    year = years_drawn(dice, 40 * 10**6)
+
+    picks = lowest_tax(lots, nanos, 100 * nanos, TODAY, RATES, year=year)
+
+    short, long = gains_of(lots, picks, 100 * nanos, TODAY)
+    mine = year_tax(short + year.realised.short_cents, long + year.realised.long_cents, RATES, year)
+    least = taxes(*enumerated(lots, nanos), year).min()
+    assert float(mine) <= least + 40 * count  # a nanoshare's gain is at most 40 cents here
+
+
+def test_lowest_tax_with_netting_is_near_the_best_of_all_whole_counts() -> None:
+    for seed in range(60):
+        dice = random.Random(seed)
+        lots = drawn(dice, 5, 7)
+        nanos = dice.randint(1, sum(one.nanos for one in lots))
+        year = years_drawn(dice, 300)
+        gain = [100 - one.basis_cents // one.nanos for one in lots]
+        best = min(
+            float(
+                year_tax(
+                    Fraction(year.realised.short_cents + sums[0]),
+                    Fraction(year.realised.long_cents + sums[1]),
+                    RATES,
+                    year,
+                )
+            )
+            for counts in product(*[range(one.nanos + 1) for one in lots])
+            if sum(counts) == nanos
+            for sums in [
+                [
+                    sum(g * c for g, c, o in zip(gain, counts, lots, strict=True) if is_old(o) == x)
+                    for x in (False, True)
+                ]
+            ]
+        )
+
+        picks = lowest_tax(lots, nanos, 100 * nanos, TODAY, RATES, year=year)
+
+        short, long = gains_of(lots, picks, 100 * nanos, TODAY)
+        mine = year_tax(
+            short + year.realised.short_cents, long + year.realised.long_cents, RATES, year
+        )
+        assert sum(pick.nanos for pick in picks) == nanos
+        assert float(mine) <= best + 5 * 40 * 0.37, seed
