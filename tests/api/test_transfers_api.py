@@ -10,7 +10,9 @@ from flask import Flask
 from funds import accept_agreements, investor, link_of
 from world import World, make_world
 
+from onboarding.agreements import required_agreements
 from robo.app import create_app
+from robo.core.clock import business_date
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.services import funding
@@ -123,6 +125,11 @@ def test_agreements_come_before_the_first_deposit(world: World, app: Flask) -> N
     after = me.post(f"/v1/accounts/{account}/deposits", body)
 
     assert (before.status_code, before.json["reasons"]) == (409, ["suitability", "agreements"])
+    documents = before.json["fields"]["agreements"]
+    wanted = required_agreements("individual", business_date(world.clock.now()), paper=True)
+    assert documents == [each.id for each in wanted]
+    assert all(each in before.json["detail"] for each in documents)
+    assert f"/v1/customers/{id_of_customer(world, account)}/agreements" in before.json["detail"]
     assert after.status_code == 201
 
 

@@ -160,6 +160,25 @@ def test_a_plan_skips_its_dates_while_the_answers_do_not_proceed(world: World) -
     assert kinds(world).count("plan.skipped") == 1
 
 
+def test_a_plan_is_not_raised_or_resumed_while_the_answers_do_not_proceed_but_is_paused(
+    world: World,
+) -> None:
+    account = investor(world)
+    plan = make(world, account, "weekly", 5)
+    world.clock.advance(timedelta(minutes=1))
+    with world.db.write() as session:
+        at = to_micros(world.clock.now())
+        answer(session, customer_of(session, account), "not_yet", at)
+
+    for wanted in (PlanChange(cents=plan.cents * 2), PlanChange(state="active"), PlanChange(day=1)):
+        with pytest.raises(OutOfOrderError) as refused:
+            change(world, plan, wanted)
+        assert refused.value.reasons == ("suitability",)
+    paused = change(world, plan, PlanChange(state="paused"))
+
+    assert (paused.state, paused.cents) == ("paused", plan.cents)
+
+
 def test_an_ended_plan_stays_ended(world: World) -> None:
     plan = make(world, investor(world), "weekly", 5)
 

@@ -85,11 +85,14 @@ def require(session: Session, customer_id: str, step: Step, on: date) -> None:
     if missing:
         names = [each.value for each in missing]
         message = f"Before {step.value} comes: {', '.join(names)}."
+        documents: list[str] = []
         if Step.AGREEMENTS in missing:
             held = held_documents(papers.acceptances(session, customer_id))
-            wanted = [each.id for each in agreements.missing(held, on, kind=KIND, paper=True)]
-            message += f" Missing of /v1/customers/{customer_id}/agreements: {', '.join(wanted)}."
-        raise OutOfOrderError(message, reasons=names)
+            documents = [each.id for each in agreements.missing(held, on, kind=KIND, paper=True)]
+            place = f"/v1/customers/{customer_id}/agreements"
+            message += f" Missing of {place}: {', '.join(documents)}."
+        fields = {"agreements": documents} if documents else None
+        raise OutOfOrderError(message, reasons=names, fields=fields)
 
 
 def progress(session: Session, customer_id: str, on: date) -> tuple[list[str], list[str]]:

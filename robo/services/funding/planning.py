@@ -114,9 +114,13 @@ def change_plan(
 ) -> Plan:
     """Change, pause or resume a plan; dates that passed while it was paused are not made up for.
 
+    Pausing is always allowed. Everything else is checked as a new plan is, because it asks for
+    money again, and perhaps for more.
+
     Raises:
         NotFoundError: If the account has no such plan.
-        ConflictError: If it has ended.
+        ConflictError: If it has ended, or the account takes no deposits.
+        OutOfOrderError: If answers that proceed, agreements or the identity come first.
         InvalidInputError: If cadence and day do not fit.
     """
     now = clock.now()
@@ -229,6 +233,8 @@ def _deposit_of(session: Session, now: datetime, policy: Policy, plan: Plan, nom
 def _changed(session: Session, policy: Policy, plan: Plan, change: PlanChange, today: date) -> Plan:
     cadence, day = change.cadence or plan.cadence, change.day or plan.day
     made = plan
+    if change != PlanChange(state="paused"):
+        requesting.require_ready(session, payers.payer(session, plan.account_id), today)
     if change.cents is not None:
         requesting.require_amount(change.cents, policy)
         made = replace(made, cents=change.cents)

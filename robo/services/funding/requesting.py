@@ -26,6 +26,7 @@ from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.services.funding import notes
+from robo.services.isolating import Blame
 from robo.store import accounts, payers, people, transfers
 from robo.store.database import Database
 from robo.store.payers import Payer
@@ -147,14 +148,19 @@ def tell_bank(db: Database, bank: Bank, clock: Clock) -> int:
     events say more, so that telling again after a crash, or after silence, is always right.
     """
     told, after = 0, ""
+    blame = Blame[tuple[Deposit, str]](db, clock, "tell-bank", lambda one: one[0].account_id)
+
+    def tell(one: tuple[Deposit, str]) -> None:
+        nonlocal told
+        told += _tell(db, bank, clock, *one)
+
     while True:
         with db.read() as session:
             waiting = transfers.untold_deposits(session, after, _PAGE)
-        for deposit, token in waiting:
-            try:
-                told += _tell(db, bank, clock, deposit, token)
-            except BrokerUnavailableError:
-                return told
+        try:
+            blame.each(waiting, tell)
+        except BrokerUnavailableError:
+            return told
         if len(waiting) < _PAGE:
             return told
         after = waiting[-1][0].id
@@ -179,22 +185,28 @@ def require_ready(session: Session, payer: Payer, today: date) -> None:
     Raises:
         ConflictError: If the account or its customer is not open for business.
         OutOfOrderError: If answers that proceed, agreements or the identity come first; what a
-            deposit needs is written in `onboarding.progress`.
+            deposit needs is written in `onboarding.progress`. Missing documents are named in
+            the message and under `agreements` in `fields`.
     """
     if payer.account_state != "open" or payer.customer_state != "active":
         message = "the account is not open for deposits"
         raise ConflictError(message, code="account_not_open")
     latest = people.latest_submission(session, payer.customer_id)
+    documents = _missing_documents(session, payer, today)
     facts = Facts(
         suitability=latest is not None and latest.decision == "proceed",
-        agreements=not _missing_agreements(session, payer, today),
+        agreements=not documents,
         identity=payer.identity_state == "accepted",
         bank_link=True,  # the very one was looked up before
     )
     missing = [step.value for step in missing_before(Step.DEPOSIT, facts)]
     if missing:
         message = "Before the deposit comes: " + ", ".join(missing) + "."
-        raise OutOfOrderError(message, reasons=missing)
+        if documents:
+            place = f"/v1/customers/{payer.customer_id}/agreements"
+            message += f" Missing of {place}: {', '.join(documents)}."
+        named = {"agreements": documents} if documents else None
+        raise OutOfOrderError(message, reasons=missing, fields=named)
 
 
 def require_amount(cents: int, policy: Policy) -> None:
@@ -229,8 +241,8 @@ def require_payout(session: Session, account_id: str) -> None:
         raise OutOfOrderError(message, reasons=missing)
 
 
-def _missing_agreements(session: Session, payer: Payer, today: date) -> bool:
-    """Return whether a document in force was not accepted in its present version.
+def _missing_documents(session: Session, payer: Payer, today: date) -> list[str]:
+    """Return the documents in force that were not accepted in their present version.
 
     Consent to electronic delivery is a choice, never a condition, so paper customers and those
     still opening their proof are asked for everything else only.
@@ -238,10 +250,11 @@ def _missing_agreements(session: Session, payer: Payer, today: date) -> bool:
     rows = payers.acceptances(session, payer.customer_id)
     accepted = {(document, version) for document, version, kind, _ in rows if kind in _AGREED}
     shown = accepted | {(document, version) for document, version, _, _ in rows}
-    return any(
-        (document, version) not in (shown if action == "deliver" else accepted)
+    return [
+        document
         for document, version, action in _in_force(payer.kind, today)
-    )
+        if (document, version) not in (shown if action == "deliver" else accepted)
+    ]
 
 
 @lru_cache(maxsize=16)
