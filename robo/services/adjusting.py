@@ -6,7 +6,7 @@ that our holdings and cash stay equal to the broker's to the last nanoshare and 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Final
@@ -14,7 +14,6 @@ from typing import Final
 from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
-from robo.core.errors import RefusedError
 from robo.core.ids import AccountId, FirmId
 from robo.core.money import format_cents
 from robo.core.policy import Policy
@@ -23,12 +22,14 @@ from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
 from robo.services import dividing, ordering, targeting
+from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import accounts, cursors, events, ledger, lots, prices, universe
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
 _CURSOR: Final = "activities"
+_JOB: Final = "adjust"
 _GONE: Final = {
     ActionKind.CASH_MERGER: "merged",
     ActionKind.STOCK_MERGER: "merged",
@@ -60,9 +61,10 @@ def apply_day(
         for action in part:
             _announce(session, keyring, action, at_micros)
 
+    # An action that cannot be written stops the day: without it prices and shares disagree for all.
     Turns(db, policy).each(announced, announce)
-    brought = _bring(db, keyring, broker, policy, at_micros)
-    _leave_dead_names(db, at_micros)
+    brought = _bring(db, keyring, broker, clock, policy)
+    _leave_dead_names(db, clock)
     return len(announced) + brought
 
 
@@ -99,7 +101,7 @@ def _announce(session: Session, keyring: Keyring, action: CorporateAction, at_mi
     events.emit(session, [event], at_micros)
 
 
-def _bring(db: Database, keyring: Keyring, broker: Broker, policy: Policy, at_micros: int) -> int:
+def _bring(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
     """Apply the broker's activities in its order, each once."""
     count = 0
     while True:
@@ -109,15 +111,16 @@ def _bring(db: Database, keyring: Keyring, broker: Broker, policy: Policy, at_mi
         if not page.activities:
             return count
         for activity in page.activities:
-            _apply(db, keyring, policy, activity, at_micros)
+            _apply(db, keyring, clock, policy, activity)
             count += 1
         with db.write() as session:
             cursors.move_cursor(session, _CURSOR, page.cursor)
 
 
 def _apply(
-    db: Database, keyring: Keyring, policy: Policy, activity: Activity, at_micros: int
+    db: Database, keyring: Keyring, clock: Clock, policy: Policy, activity: Activity
 ) -> None:
+    at_micros = to_micros(clock.now())
     firm_id = FirmId(activity.broker_account.rpartition("/")[2])
     with db.read() as session:
         entitled = lots.entitlements(session, activity.action_id)
@@ -154,11 +157,17 @@ def _apply(
         lots.fulfil(session, activity.action_id, [part.account_id for part in some])
         events.emit(session, [_event(firm_id, activity, part) for part in some], at_micros)
 
+    blame = Blame[dividing.Part](db, clock, _JOB, lambda part: part.account_id)
     turns = Turns(db, policy)
-    turns.each(todo, write)
-    if turns.refused:
+    left = turns.each(todo, write, blame)
+    if left:
+        why = {
+            part.account_id: error.code
+            for part, error in turns.refused
+            if isinstance(part, dividing.Part)
+        }
         with db.write() as session:
-            _report_refused(session, firm_id, activity, turns.refused, at_micros)
+            _report_left(session, firm_id, activity, left, why, at_micros)
 
 
 def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.NewEvent:
@@ -185,15 +194,24 @@ def _report(
     events.emit(session, [event], at_micros)
 
 
-def _report_refused(
+def _report_left(
     session: Session,
     firm_id: FirmId,
     activity: Activity,
-    refused: Sequence[tuple[object, RefusedError]],
+    left: Sequence[dividing.Part],
+    why: Mapping[AccountId, str],
     at_micros: int,
 ) -> None:
-    """Put the accounts that an action does not fit before the operators; everyone else has it."""
-    parts = [(part, error) for part, error in refused if isinstance(part, dividing.Part)]
+    """Put the accounts that an action does not fit before the operators; everyone else has it.
+
+    Args:
+        session: The caller's transaction.
+        firm_id: Whose accounts they are.
+        activity: What the broker brought.
+        left: What they were to get.
+        why: The codes of refusals; what failed otherwise stands among the job's failures.
+        at_micros: When, UTC.
+    """
     events.emit(
         session,
         [
@@ -201,17 +219,29 @@ def _report_refused(
                 firm_id,
                 "break.entitlement",
                 activity.id,
-                json.dumps({"why": error.code, "books": format_nanos(part.nanos)}),
+                json.dumps(
+                    {
+                        "why": why.get(part.account_id, "unexpected"),
+                        "books": format_nanos(part.nanos),
+                    }
+                ),
                 account_id=part.account_id,
             )
-            for part, error in parts
+            for part in left
         ],
         at_micros,
     )
 
 
-def _leave_dead_names(db: Database, at_micros: int) -> None:
+def _leave_dead_names(db: Database, clock: Clock) -> None:
     """Point accounts whose target holds a name that is gone at its stand-in."""
+    at_micros = to_micros(clock.now())
+    blame = Blame[AccountId](db, clock, _JOB, str)
+
+    def refresh(some: Sequence[AccountId]) -> None:
+        with db.write() as session:
+            targeting.refresh(session, some, at_micros)
+
     with db.read() as session:
         gone = sorted(universe.gone(session))
     after: AccountId | str = ""
@@ -220,6 +250,5 @@ def _leave_dead_names(db: Database, at_micros: int) -> None:
             found = accounts.accounts_of_target(session, gone, after, _PAGE)
         if not found:
             return
-        with db.write() as session:
-            targeting.refresh(session, found, at_micros)
+        blame.together(found, refresh)
         after = found[-1]

@@ -301,6 +301,29 @@ def test_a_split_that_comes_late_is_applied_to_what_was_held_before_it(desk: Des
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
+def test_an_action_that_breaks_on_one_account_reaches_every_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = holders(desk, "firm_a", [1_000_000_000, 2_000_000_000, 4_000_000_000])
+    publish(desk, ActionKind.SPLIT, ratio_num=2)
+    book = dividing.book
+
+    def stumble(activity: Activity, action: Any, part: dividing.Part, mine: Any) -> dividing.Booked:
+        if part.account_id == second:
+            raise KeyError(second)
+        return book(activity, action, part, mine)
+
+    monkeypatch.setattr(dividing, "book", stumble)
+    desk.adjust()
+
+    states = dict(desk.rows("SELECT account_id, state FROM entitlement"))  # type: ignore[arg-type]
+    assert states == {first: "done", second: "waiting", third: "done"}
+    assert desk.held(third).holdings_nanos == {1: 8_000_000_000}
+    assert desk.rows("SELECT job, subject FROM job_failure") == [("adjust", second)]
+    (event,) = desk.rows("SELECT account_id, payload FROM event WHERE kind LIKE 'break.%'")
+    assert (event[0], json.loads(str(event[1]))["why"]) == (second, "unexpected")
+
+
 @pytest.mark.parametrize("kind", [ActionKind.SPLIT, ActionKind.CASH_MERGER])
 def test_an_account_that_an_action_does_not_fit_is_reported_and_holds_up_nobody(
     desk: Desk, kind: ActionKind
