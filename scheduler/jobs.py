@@ -81,7 +81,7 @@ def _send(rt: Runtime, slot: Slot) -> int:
 
 
 def _pay(rt: Runtime, _slot: Slot) -> int:
-    return withdrawing.pay(rt.db, rt.keyring, rt.bank, rt.clock)
+    return withdrawing.pay(rt.db, rt.keyring, rt.bank, rt.clock, rt.policy)
 
 
 def _mark_day(rt: Runtime, slot: Slot) -> int:

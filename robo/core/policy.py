@@ -32,6 +32,10 @@ class Policy:
     deposit_settle_sessions: int = 5
     """Sessions after which we take a deposit as settled where the bank has not said when."""
 
+    bank_retell_minutes: int = 60
+    """A sent withdrawal is told to a bank that has said nothing of it again after so long: often
+    enough to heal a lost request the same day, and not at every run, two seconds apart."""
+
     plan_catch_up_max: int = 3
     """Missed dates of a plan made up for after downtime; older ones are reported, not pulled."""
 

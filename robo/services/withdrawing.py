@@ -4,6 +4,7 @@ requested (something must be sold) -> selling -> settling -> sent -> paid | fail
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from sqlmodel import Session
@@ -34,6 +35,7 @@ from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.withdrawals import Withdrawal
 
+_JOB: Final = "pay-withdrawals"
 _OPEN: Final = ("requested", "selling", "settling")
 _FOR_GOOD: Final = frozenset({Reason.SKIP_RESTRICTED, Reason.SKIP_NOT_OVERWEIGHT})
 """Why a name is not sold however long we wait."""
@@ -205,12 +207,15 @@ def _need(withdrawal: Withdrawal, settled_cents: int) -> int | None:
     return withdrawal.cents - withdrawal.promised_cents - settled_cents
 
 
-def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock) -> int:
-    """Promise what has settled, send what is complete, tell the bank; return how many were sent."""
+def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock, policy: Policy) -> int:
+    """Promise what has settled, send what is complete, tell the bank; return how many it was told.
+
+    The bank is told once, and again only where it has said nothing for `bank_retell_minutes`.
+    """
     _sweep(db, clock)
     with db.read() as session:
         todo = withdrawals.in_states(session, *_OPEN)
-    blame = Blame[Withdrawal](db, clock, "pay-withdrawals", lambda one: one.account_id)
+    blame = Blame[Withdrawal](db, clock, _JOB, lambda one: one.account_id)
 
     def advance(one: Withdrawal) -> None:
         with db.write() as session:
@@ -218,31 +223,41 @@ def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock) -> int:
 
     blame.each(todo, advance)
     with db.read() as session:
-        sent = withdrawals.in_states(session, "sent")
+        silent = clock.now() - timedelta(minutes=policy.bank_retell_minutes)
+        sent = withdrawals.untold(session, to_micros(silent))
         tokens = {one.id: transfers.link(session, one.bank_link_id) for one in sent}
+
+    took: list[str] = []
 
     def tell(one: Withdrawal) -> None:
         link = tokens[one.id]
         assert link is not None
-        _tell(db, keyring, bank, clock, one, link.token)
+        if _tell(db, keyring, bank, clock, one, link.token):
+            took.append(one.id)
 
     blame.each(sent, tell)
+    if took:
+        # Not before the bank has it: a crash up to here tells it once more, under the same id.
+        with db.write() as session:
+            withdrawals.note_told(session, took, to_micros(clock.now()))
     return len(sent)
 
 
 def _tell(
     db: Database, keyring: Keyring, bank: Bank, clock: Clock, one: Withdrawal, token: str
-) -> None:
-    """Tell the bank; idempotent by id, so telling again after a crash changes nothing."""
+) -> bool:
+    """Tell the bank, idempotently by id; return whether it took the request."""
     try:
         bank.request(BankTransfer(one.id, TransferDirection.PUSH, token, one.promised_cents))
     except BrokerUnavailableError:
-        return  # the next run asks again, under the same id
+        return False  # the next run asks again, under the same id
     except (BrokerRejectedError, ConflictError, InvalidInputError, NotFoundError):
         with db.write() as session:
             current = withdrawals.get(session, one.id)
             if current is not None and current.state == "sent":
                 _fail(session, keyring, current, to_micros(clock.now()))
+        return False
+    return True
 
 
 def _advance(session: Session, keyring: Keyring, withdrawal_id: str, at_micros: int) -> None:
@@ -295,10 +310,11 @@ def _sweep(db: Database, clock: Clock) -> None:
         late = withdrawals.closed_with_cash(session)
         before = withdrawals.of_accounts(session, late)
     at_micros = to_micros(clock.now())
-    for account_id in late:
+
+    def send(account_id: AccountId) -> None:
         mine = [w for w in before if w.account_id == account_id]
         if not mine or any(w.state in (*_OPEN, "sent") for w in mine):
-            continue
+            return
         made = Withdrawal(
             id=child_id("wdr", account_id, "late", len(mine)),
             account_id=account_id,
@@ -312,6 +328,8 @@ def _sweep(db: Database, clock: Clock) -> None:
         with db.write() as session:
             if withdrawals.get(session, made.id) is None:
                 withdrawals.add(session, made)
+
+    Blame[AccountId](db, clock, _JOB, str).each(late, send)
 
 
 def cancel(

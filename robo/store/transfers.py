@@ -96,6 +96,8 @@ class WithdrawalRow(SQLModel, table=True):
     """1 = sell everything, pay everything, close the account."""
     state: str = text(default="requested", index=True)
     requested_at: int = integer()
+    told_at: int | None = integer(null=True)
+    """When the bank last took the request."""
     paid_at: int | None = integer(null=True)
 
 

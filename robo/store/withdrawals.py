@@ -81,6 +81,24 @@ def in_states(session: Session, *states: str) -> list[Withdrawal]:
     return [Withdrawal(*row) for row in session.connection().execute(statement)]
 
 
+def untold(session: Session, before_micros: int) -> list[Withdrawal]:
+    """Return sent withdrawals that the bank was not told of since an instant, oldest first."""
+    last = _WITHDRAWAL.c.told_at
+    statement = _SELECT.where(
+        _WITHDRAWAL.c.state == "sent", last.is_(None) | (last <= before_micros)
+    ).order_by(_WITHDRAWAL.c.requested_at, _WITHDRAWAL.c.id)
+    return [Withdrawal(*row) for row in session.connection().execute(statement)]
+
+
+def note_told(session: Session, withdrawal_ids: Sequence[str], at_micros: int) -> None:
+    """Remember that the bank took the requests of withdrawals."""
+    bulk(
+        session,
+        "UPDATE withdrawal SET told_at = ? WHERE id = ?",
+        [(at_micros, each) for each in withdrawal_ids],
+    )
+
+
 def settled_cash(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, int]:
     """Return the free cash that no bank can take back.
 

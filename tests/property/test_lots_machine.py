@@ -230,7 +230,9 @@ class DeskMachine(RuleBasedStateMachine):
     @rule(away=st.booleans())
     def pay_out(self, *, away: bool) -> None:
         self.bank.away = away
-        withdrawing.pay(self.desk.db, self.desk.keyring, self.bank, self.desk.clock)
+        withdrawing.pay(
+            self.desk.db, self.desk.keyring, self.bank, self.desk.clock, self.desk.policy
+        )
 
     @rule(data=st.data())
     def cancel_withdrawal(self, data: st.DataObject) -> None:

@@ -11,7 +11,7 @@ from robo.services.reporting.pricing import PriceBoard
 from robo.services.reporting.valuing import Cash, Holding, _day_change, _view, _weights
 from robo.store.views import Flows, Following, LotSum
 
-ACCOUNT = Following("acc", "firm", "cus", "individual", "open", 1, None, "slv", "", "tgt", "v")
+ACCOUNT = Following("acc", "firm", "cus", "individual", "open", 1, None, "slv", "", "tgt", "v", "")
 BOARD = PriceBoard(
     "SIM",
     simulated=True,
@@ -64,7 +64,7 @@ def test_everything_adds_up(held: list[Holding], money: Cash, moved: Flows) -> N
         replace(h, weight_ppm=weight, drift_ppm=weight - h.target_ppm)
         for h, weight in zip(held, weights, strict=True)
     ]
-    view = _view(ACCOUNT, BOARD, held, money, cash_ppm, moved)
+    view = _view(ACCOUNT, BOARD, held, money, cash_ppm, moved, money.free_cents)
 
     assert view.nav_cents == sum(h.value_cents for h in view.holdings) + view.cash.total_cents
     total = sum(h.weight_ppm for h in view.holdings) + view.cash_ppm
@@ -77,7 +77,7 @@ def test_everything_adds_up(held: list[Holding], money: Cash, moved: Flows) -> N
         assert abs(h.weight_ppm * view.nav_cents - h.value_cents * PPM) < max(view.nav_cents, 1)
     paid = moved.deposited_cents - moved.withdrawn_cents
     assert view.total_gain_cents == view.nav_cents - moved.owed_cents - paid
-    assert 0 <= view.withdrawable_cents <= money.free_cents
+    assert view.withdrawable_cents == money.free_cents
     if all(h.day_change_cents is None for h in held) and held:
         assert view.day_change_cents is None
 

@@ -120,7 +120,7 @@ def test_a_withdrawal_sells_once_a_slot_however_little_that_brought(desk: Desk) 
             if not order.state.final:
                 desk.broker.end(client_id, BrokerOrderState.REJECTED)
         desk.collect()
-        withdrawing.pay(d.db, d.keyring, NoBank(), d.clock)
+        withdrawing.pay(d.db, d.keyring, NoBank(), d.clock, d.policy)
 
     assert planned == [1, 0, 1]
     assert desk.findings() == []

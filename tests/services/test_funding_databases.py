@@ -36,7 +36,7 @@ def live(world: World, account: AccountId, first: Deposit) -> tuple[int, Plan]:
     withdrawing.request(world.db, r.keyring, r.prices, r.clock, account, "wdr_1", link, 50_00)
     world.trade()
     world.next_session()
-    withdrawing.pay(world.db, r.keyring, bank, world.clock)
+    withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
     bank.say(world, "wdr_1", "settled")
     bank.say(world, first.id, "returned", code="R10")
     collect(world, bank)

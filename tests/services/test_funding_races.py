@@ -96,7 +96,7 @@ def test_withdrawals_returns_settlements_and_trades_at_once_never_spend_a_cent_t
             case 2:
                 ask(world, account, 1_00, str(number))
             case _:
-                withdrawing.pay(world.db, r.keyring, bank, r.clock)
+                withdrawing.pay(world.db, r.keyring, bank, r.clock, r.policy)
 
     at_once(24, work)
     collect(world, bank)

@@ -258,7 +258,7 @@ def test_a_withdrawal_is_paid_when_the_bank_says_so_and_comes_back_when_it_bounc
         withdrawing.request(
             world.db, r.keyring, r.prices, r.clock, account, name, link_of(world, account), 40_00
         )
-        withdrawing.pay(world.db, r.keyring, bank, world.clock)
+        withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
 
     bank.say(world, "wdr_1", "pending", "available", "settled")
     bank.say(world, "wdr_2", "returned", code="R03")
@@ -285,7 +285,7 @@ def test_a_close_out_ends_with_a_closed_account_once_the_bank_has_paid(
     for _ in range(3):
         world.trade()
         world.next_session()
-        withdrawing.pay(world.db, r.keyring, bank, world.clock)
+        withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
 
     bank.say(world, "wdr_1", "settled")
     collect(world, bank)

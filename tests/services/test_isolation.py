@@ -13,11 +13,13 @@ from world import World, make_world
 from robo.core.errors import BrokenInvariantError, InsufficientFundsError
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
+from robo.ports.funding import BankTransfer
 from robo.services import funding, isolating, withdrawing
 from robo.services.funding import collecting
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store.database import sqlite_module
+from robo.store.transfers import Deposit
 
 
 @pytest.fixture
@@ -61,6 +63,16 @@ def withdraw(world: World, account: AccountId) -> None:
     withdrawing.request(world.db, r.keyring, r.prices, world.clock, account, wanted, link, 150_00)
 
 
+def withdraw_all(world: World, account: AccountId) -> None:
+    r = world.runtime
+    link, wanted = link_of(world, account), child_id("wdr", account)
+    withdrawing.request(world.db, r.keyring, r.prices, world.clock, account, wanted, link, None)
+
+
+def _id(deposit: Deposit) -> str:
+    return deposit.id
+
+
 def tamper(world: World, *statements: str) -> None:
     """Write past every check, as a damaged file or a bad migration would."""
     connection = sqlite_module().connect(world.runtime.settings.state_dir + "/robo.db")
@@ -82,7 +94,9 @@ def run_a_day(world: World) -> None:
     """Do what the scheduler does of a day, and pay on the next one."""
     world.trade()
     world.next_session()
-    withdrawing.pay(world.db, world.runtime.keyring, ScriptedBank(), world.clock)
+    withdrawing.pay(
+        world.db, world.runtime.keyring, ScriptedBank(), world.clock, world.runtime.policy
+    )
 
 
 def rows(world: World, sql: str) -> list[tuple[object, ...]]:
@@ -104,7 +118,7 @@ def assert_the_good_have_all(scene: Scene) -> None:
         assert (balances.cash_cents, balances.reserved_cents) == (0, 0)
 
 
-NO_NAMES = "INSERT INTO target VALUES ('tgt_x', 'theme-water', '1', 1)"
+NO_NAMES = "INSERT INTO target VALUES ('tgt_x', 'theme-water', '1', '', 1)"
 FOLLOW = "UPDATE sleeve SET target_id = 'tgt_x' WHERE account_id IN ('{a}', '{b}')"
 ABSURD_CASH = "UPDATE balance SET amount = 9000000000000000000 WHERE book = 'customer/{b}/cash'"
 ABSURD_SHARES = "UPDATE balance SET amount = 4000000000000000000 WHERE book = '{book}'"
@@ -223,6 +237,54 @@ def test_a_plan_that_cannot_be_read_leaves_the_other_plans_alone(world: World) -
     assert made == 1
     assert rows(world, "SELECT account_id FROM deposit") == [(accounts[1],)]
     assert failures(world) == {("run-plans", accounts[0])}
+
+
+class MoodyBank(ScriptedBank):
+    """A bank that stumbles over one transfer."""
+
+    trips_over = ""
+
+    def request(self, transfer: BankTransfer) -> None:
+        if transfer.id == self.trips_over:
+            raise KeyError(transfer.id)
+        super().request(transfer)
+
+
+def test_a_deposit_that_the_bank_stumbles_over_holds_no_other_back(world: World) -> None:
+    first, second = sorted((ask(world, investor(world), 50_00) for _ in range(2)), key=_id)
+    bank = MoodyBank()
+    bank.trips_over = first.id
+
+    told = funding.tell_bank(world.db, bank, world.clock)
+
+    assert told == 1
+    assert [each.id for each in bank.asked] == [second.id]
+    assert failures(world) == {("tell-bank", first.account_id)}
+
+
+def test_late_cash_of_a_bad_account_holds_no_others_back(world: World) -> None:
+    accounts = sorted(world.add_accounts(2))
+    for account in accounts:
+        world.pay_in(account, 50_00)
+        withdraw_all(world, account)
+    run_a_day(world)
+    for account in accounts:
+        world.pay_in(account, 1_00, "late dividend")
+    # Both are long closed and paid; the first one's link is gone from a damaged file.
+    tamper(
+        world,
+        "UPDATE account SET state = 'closed'",
+        "UPDATE withdrawal SET state = 'paid'",
+        f"UPDATE withdrawal SET bank_link_id = 'x' WHERE account_id = '{accounts[0]}'",
+    )
+
+    r, bank = world.runtime, ScriptedBank()
+    withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
+
+    assert failures(world) == {(PAY, accounts[0])}
+    made = rows(world, "SELECT account_id FROM withdrawal WHERE state = 'sent'")
+    assert made == [(accounts[1],)]
+    assert len(bank.asked) == 1
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), AssertionError("x")])

@@ -56,7 +56,13 @@ def test_the_same_story_on_postgresql(
         for _ in range(4):
             world.trade()
             world.next_session()
-            withdrawing.pay(world.db, world.runtime.keyring, world.runtime.bank, world.clock)
+            withdrawing.pay(
+                world.db,
+                world.runtime.keyring,
+                world.runtime.bank,
+                world.clock,
+                world.runtime.policy,
+            )
 
         assert world.balances(accounts[0]).outgoing_cents == 100_00
         assert world.balances(accounts[1]).holdings_nanos == {}
@@ -108,7 +114,9 @@ def test_a_withdrawal_sells_settles_and_pays_exactly_what_was_asked(world: World
     world.trade()
     for _ in range(4):
         world.next_session()
-        withdrawing.pay(world.db, world.runtime.keyring, world.runtime.bank, world.clock)
+        withdrawing.pay(
+            world.db, world.runtime.keyring, world.runtime.bank, world.clock, world.runtime.policy
+        )
     world.trade()
 
     assert world.scalar("SELECT promised_cents FROM withdrawal") == 120_00
@@ -144,7 +152,9 @@ def test_closing_leaves_neither_a_share_nor_a_cent(world: World) -> None:
     for _ in range(5):
         world.trade()
         world.next_session()
-        withdrawing.pay(world.db, world.runtime.keyring, world.runtime.bank, world.clock)
+        withdrawing.pay(
+            world.db, world.runtime.keyring, world.runtime.bank, world.clock, world.runtime.policy
+        )
 
     left = world.balances(accounts[1])
     assert left.holdings_nanos == {}
@@ -197,7 +207,13 @@ def test_months_of_deposits_withdrawals_and_actions_keep_books_and_broker_equal(
                         ask(world, account, dice.randint(1, 300_00))
             world.trade()
             world.next_session()
-            withdrawing.pay(world.db, world.runtime.keyring, world.runtime.bank, world.clock)
+            withdrawing.pay(
+                world.db,
+                world.runtime.keyring,
+                world.runtime.bank,
+                world.clock,
+                world.runtime.policy,
+            )
             if day % 10 == 9:
                 assert world.findings() == []
                 broker_equals_books(world)

@@ -34,7 +34,7 @@ def story(
         for _ in range(2):
             world.trade()
             world.next_session()
-            withdrawing.pay(world.db, r.keyring, bank, world.clock)
+            withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
         bank.say(world, "wdr_1", "settled")
         collect(world, bank)
         bank.say(world, second.id, "returned", code="R10")

@@ -200,7 +200,7 @@ def test_a_month_of_anything_adds_up_every_day(world: World, bank: ScriptedBank)
         adds_up(world, account, look(world, account))
         for _ in range(2):
             world.next_session()
-            withdrawing.pay(world.db, r.keyring, bank, world.clock)
+            withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
             for sent in [t.id for t in bank.asked]:
                 bank.say(world, sent, "settled")
             collect(world, bank)

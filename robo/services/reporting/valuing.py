@@ -12,12 +12,13 @@ from sqlmodel import Session
 
 from robo.core.clock import Clock
 from robo.core.errors import NotFoundError
+from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.money import PPM, notional_cents, round_ratio, split_cents
 from robo.ledger import chart
 from robo.ports.prices import PriceSource
 from robo.services.reporting.pricing import PriceBoard, board
-from robo.store import views
+from robo.store import views, withdrawals
 from robo.store.views import Flows, Following, LotSum
 
 _TARGETS_KEPT: Final = 4_096
@@ -80,6 +81,7 @@ class PortfolioView:
     total_gain_ppm: int | None
     """Of everything paid in; None if nothing was."""
     withdrawable_cents: int
+    """Cash that no bank can take back: what a withdrawal could promise at once."""
     score_note: str
     """On whose figures the target rests, as they were when it was set."""
 
@@ -112,7 +114,11 @@ def portfolio(
     cash = _cash(books)
     holdings, cash_ppm = _holdings(session, account_id, ids, held, target, priced, cash)
     flows = views.flows(session, account_id)
-    return _view(account, priced, holdings, cash, cash_ppm, flows)
+    # The rule that the withdrawal itself follows; without unsettled deposits all cash is settled.
+    settled = cash.free_cents
+    if flows.unsettled_cents:
+        settled = withdrawals.settled_cash(session, [AccountId(account_id)])[AccountId(account_id)]
+    return _view(account, priced, holdings, cash, cash_ppm, flows, settled)
 
 
 def _view(
@@ -122,6 +128,7 @@ def _view(
     cash: Cash,
     cash_ppm: int,
     flows: Flows,
+    settled_cents: int,
 ) -> PortfolioView:
     invested = sum(holding.value_cents for holding in holdings)
     nav = invested + cash.total_cents
@@ -144,7 +151,7 @@ def _view(
         total_gain_ppm=(
             round_ratio(gain * PPM, flows.deposited_cents) if flows.deposited_cents else None
         ),
-        withdrawable_cents=max(0, cash.free_cents - flows.unsettled_cents),
+        withdrawable_cents=settled_cents,
         score_note=account.score_note,
     )
 

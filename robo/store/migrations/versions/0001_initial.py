@@ -760,6 +760,7 @@ def upgrade() -> None:
     sa.Column('closing', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('state', sa.Text(), nullable=False),
     sa.Column('requested_at', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('told_at', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('paid_at', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.CheckConstraint("state IN ('requested', 'selling', 'settling', 'sent', 'paid', 'failed', 'canceled')", name='ck_withdrawal_state'),
     sa.CheckConstraint('cents >= 0', name='ck_withdrawal_cents'),
