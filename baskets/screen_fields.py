@@ -20,10 +20,10 @@ _STANDARD_KINDS = {
     "volatility": FieldKind.SHARE,
 }
 _STANDARD_MEANING = {
-    "dividend_yield": "dividends of a year over the price; from the price source or an import",
+    "dividend_yield": "dividends of a year over the price; only from an import",
     "credit_rating": "issuer credit rating AAA to D; only from an import",
-    "risk_rating": "1 (calm) to 5 (rough) from volatility; from the risk model or an import",
-    "volatility": "predicted annual volatility; from the risk model or an import",
+    "risk_rating": "1 (calm) to 5 (rough) from volatility; only from an import",
+    "volatility": "predicted annual volatility; only from an import",
 }
 
 
