@@ -1224,19 +1224,19 @@ def _set_regime(
     if regime == 1:
         _set_price(book, size + 2, (year_short, year_short), 0.0, 0.0, (0.0, rate_short))
         _set_price(book, size + 3, (year_long, year_long), 0.0, 0.0, (0.0, rate_long))
-        return high_short >= 0.0 and high_long >= 0.0
+        return bool(high_short >= 0.0 and high_long >= 0.0)
     if regime == 2:  # noqa: PLR2004
         _set_price(book, size + 2, (year, year), 0.0, 0.0, (0.0, rate_long))
         _set_price(book, size + 3, (year_short, year_short), 0.0, 0.0, (0.0, INF))
-        return low_short <= 0.0 and high_short + high_long >= 0.0
+        return bool(low_short <= 0.0 and high_short + high_long >= 0.0)
     if regime == 3:  # noqa: PLR2004
         _set_price(book, size + 2, (year, year), 0.0, 0.0, (0.0, rate_short))
         _set_price(book, size + 3, (year_long, year_long), 0.0, 0.0, (0.0, INF))
-        return low_long <= 0.0 and high_short + high_long >= 0.0
+        return bool(low_long <= 0.0 and high_short + high_long >= 0.0)
     limit, ordinary = account[LIMIT] / worth, account[RATE_ORDINARY]
     carry = min(account[CARRY] * rate_long, ordinary)
     _set_price(book, size + 2, (year + limit, year), ordinary, ordinary * year, (carry, INF))
-    return low_short + low_long <= 0.0
+    return bool(low_short + low_long <= 0.0)
 
 
 @inline
@@ -1431,7 +1431,7 @@ def _tracking_square(book: Book, n: int, kdim: int) -> float:
     for i in range(n):
         x = book.h[i] - book.w[i]
         total += book.d[i] * x * x
-    return total
+    return float(total)
 
 
 @inline
@@ -1779,7 +1779,7 @@ def _hope(
                     if abs(edge) < INF:
                         most = max(most, abs(edge))
             total += 2.0 * row_price[r] * most
-    return total
+    return float(total)
 
 
 @kernel(

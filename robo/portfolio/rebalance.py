@@ -94,7 +94,7 @@ def rebalance(
     order = np.argsort(name, kind="stable")
     held, lots = np.unique(name, return_counts=True)
     is_long = np.zeros(name.size, dtype=np.bool_)
-    is_long[:] = lot_is_long if name.size else False
+    is_long[:] = lot_is_long if np.size(lot_is_long) else False
     no = np.zeros(name.size, dtype=np.bool_)
     accounts = Accounts(
         cash_cents=np.array([round(cash * 100)]),
