@@ -22,9 +22,9 @@ from robo.portfolio.sampling_kernels import EXCLUDED, REQUIRED, FloatArray, IntA
 from robo.portfolio.sampling_lift import Lift, certify, decompositions
 from robo.portfolio.sampling_question import Question, checked
 
-CANDIDATES: Final = 70
+CANDIDATES: Final = 50
 """Names beyond m that the search looks among: those of highest one-name gain."""
-KICKED: Final = 160
+KICKED: Final = 80
 """The search is thrown off its best names to look again this often for one name, less for more."""
 REQUIRED_MIN: Final = 0.001
 """Least weight of a required name: it is held, not only named."""
