@@ -199,5 +199,11 @@ def _scip(inputs: Inputs, size: int, plan: Plan) -> list[Figure]:
             note if found else "found none",
             None if found is None else error / found,
         ),
-        Figure(f"{size} names: SCIP's bound", 1e4 * proved, "bp", note, bound / proved),
+        Figure(
+            f"{size} names: SCIP's bound",
+            1e4 * proved,
+            "bp",
+            note,
+            bound / proved if proved > 0 else None,
+        ),
     ]
