@@ -116,9 +116,12 @@ def lowest_tax(
         deferred: Lots whose loss would be a wash sale: it counts as no loss.
 
     Raises:
-        ValueError: If the lots hold less than is sold.
+        ValueError: If the lots hold less than is sold, or the short rate is below the long one.
     """
     found = _candidates(lots, nanos, proceeds_cents, on, deferred)
+    if rates.short_ppm < rates.long_ppm:
+        message = "rates: the short rate must not be below the long one"
+        raise ValueError(message)
     if year is None:
         short, long = Fraction(rates.short_ppm), Fraction(rates.long_ppm)
         best = _greedy(found, nanos, short, long)
@@ -231,7 +234,7 @@ def _least_netted(found: Sequence[_Candidate], nanos: int, rates: Rates, year: Y
     lower left edge of what short and long gains can be: at a corner, where some weighting of the
     two kinds is least, or where an edge between two corners crosses such a line.
     """
-    corners = _corners(found, nanos)
+    corners = _corners(found, nanos, rates)
     realised = year.realised
 
     def sums(plan: Plan) -> tuple[Fraction, Fraction]:
@@ -246,15 +249,18 @@ def _least_netted(found: Sequence[_Candidate], nanos: int, rates: Rates, year: Y
     return min(plans, key=lambda plan: year_tax(*sums(plan), rates, year))
 
 
-def _corners(found: Sequence[_Candidate], nanos: int) -> list[Plan]:
-    """Return the plans that are least for some weights of short and long gains, in that order."""
+def _corners(found: Sequence[_Candidate], nanos: int, rates: Rates) -> list[Plan]:
+    """Return the plans that are least for weights of short and long gains, in that order.
+
+    A long dollar never weighs more than a short one, nor less than at their rates: other corners
+    cannot be the least.
+    """
     shorts = {one.gain for one in found if not one.long and one.gain}
     longs = {one.gain for one in found if one.long and one.gain}
+    least = Fraction(rates.long_ppm, rates.short_ppm) if rates.short_ppm else Fraction(1)
     # Weights (1, r): a short and a long nanoshare change places where gain = r * gain.
-    turns = sorted({s / g for s in shorts for g in longs if s * g > 0})
-    steps = [Fraction(0), *turns]
-    weights = [(low + high) / 2 for low, high in pairwise(steps)]
-    weights.append(steps[-1] + 1)
+    turns = sorted({r for s in shorts for g in longs if least < (r := s / g) < 1})
+    weights = [(low + high) / 2 for low, high in pairwise([least, *turns, Fraction(1)])]
     plans = [_greedy(found, nanos, Fraction(1), weight) for weight in weights]
     return list(dict.fromkeys(plans))
 

@@ -268,11 +268,15 @@ def regrown(group: list[Unit], size: int, cents: int) -> list[Unit]:
 class Life:
     """Draws what happens to a household; knows its lots as the books of a broker do."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, hostile: bool = False) -> None:
+        """Begin a life; a hostile one splits after trades and merges names that both live."""
+        self.hostile = hostile
         self.dice = random.Random(seed)
         self.on = date(2024, 1, 1).toordinal() + self.dice.randrange(400)
         self.held: dict[str, list[Any]] = {}  # lot -> [account, name, nanos, basis]
         self.names = [1, 2] if self.dice.random() < 0.3 else [1]
+        if hostile:
+            self.names = [1, 2, 3]
         self.count = 0
 
     def next_id(self, prefix: str) -> str:
@@ -291,6 +295,8 @@ class Life:
                     self.sell(events)
                 else:
                     self.buy(events)
+            if self.hostile and dice.random() < 0.3:
+                self.act(events)
             if events:
                 yield date.fromordinal(self.on), events
 
@@ -333,6 +339,9 @@ class Life:
         num, den = self.dice.choice(((2, 1), (3, 2), (1, 2), (1, 3), (1, 20), (1, 1)))
         kind = self.dice.choice(("split", "split", "merger", "spin"))
         new = name if kind == "split" else max(self.names) + 1
+        others = [one for one in self.names if one != name]
+        if self.hostile and kind != "split" and others:
+            new = others[0]
         for lot in [lot for lot, row in self.held.items() if row[1] == name]:
             account, _, nanos, basis = self.held[lot]
             many = nanos * num // den

@@ -41,9 +41,9 @@ def told(books: Books) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     return rows, sorted(held, key=lambda row: row[0])
 
 
-def compare(seed: int, days: int) -> Books:
+def compare(seed: int, days: int, *, hostile: bool = False) -> Books:
     books, checker = Books(KINDS), UnitShares()
-    for on, events in Life(seed).days(days):
+    for on, events in Life(seed, hostile=hostile).days(days):
         books.apply(on, events)
         checker.day(on, events)
     rows, held = told(books)
@@ -78,6 +78,11 @@ def test_a_million_lives_have_the_same_basis_to_the_cent(part: int) -> None:
 
     print(part, counted)
     assert counted["washed"] > 10_000
+
+
+def test_actions_after_trades_and_mergers_of_living_names_have_the_same_basis() -> None:
+    for seed in range(6_000):
+        compare(seed, 12, hostile=True)
 
 
 def test_books_kept_day_by_day_equal_books_computed_again() -> None:
