@@ -12,7 +12,7 @@ from typing import Final
 from broker_adapters.durable_file import DurableFile
 from broker_adapters.paper_engine import BUY_CENTS_MIN, PaperEngine
 from broker_adapters.paper_schema import SCHEMA
-from broker_adapters.paper_store import PaperTables
+from broker_adapters.paper_store import PaperOrder, PaperTables
 from robo.core.clock import business_date
 from robo.core.errors import InvalidInputError
 from robo.ports.broker import (
@@ -93,6 +93,16 @@ class PaperBroker:
         with self._looked_at() as tables:
             order = tables.order(client_id)
         return None if order is None else order.published()
+
+    def record(self, client_id: str) -> PaperOrder | None:
+        """Return an order with everything the file keeps of it, or None."""
+        with self._looked_at() as tables:
+            return tables.order(client_id)
+
+    def records(self) -> list[PaperOrder]:
+        """Return every order with everything the file keeps of it, oldest first."""
+        with self._looked_at() as tables:
+            return tables.all_orders()
 
     def cancel(self, client_id: str) -> SubmitResult:
         """Cancel what is left of an order; what was due before now has filled first."""

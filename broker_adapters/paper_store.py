@@ -131,6 +131,10 @@ class PaperTables:
         """Return an order by client id."""
         return _first(self._orders("client_id = ?", client_id))
 
+    def all_orders(self) -> list[PaperOrder]:
+        """Return every order, oldest first."""
+        return self._orders("TRUE ORDER BY seq")
+
     def next_due(self) -> PaperOrder | None:
         """Return the open order whose turn comes first."""
         return _first(self._orders("due_at IS NOT NULL ORDER BY due_at, seq LIMIT 1"))
