@@ -105,6 +105,11 @@ def tracking_error(model: FactorModel, weight: ArrayLike, benchmark: ArrayLike) 
     return volatility(model, active)
 
 
+SPECIFIC_MIN: Final = 1e-4
+"""Least specific variance as a part of the mean variance of all names. A price that never moves is
+not known to be safe, and S stays positive definite in floating point as well."""
+
+
 def fit_factors(
     returns: ArrayLike,
     sector: ArrayLike,
@@ -143,10 +148,11 @@ def fit_factors(
     )
     scale = np.sqrt(SESSIONS_A_YEAR * factor_scale)
     exposure = np.column_stack([beta * np.sqrt(market_variance), own[:, None] * loading * scale])
+    specific = SESSIONS_A_YEAR * specific_scale * own * own * share
     ordinary = float(decay_weights(rest.size, tuning.slow_half_life) @ (rest * rest))
     return FactorModel(
         exposure,
-        SESSIONS_A_YEAR * specific_scale * own * own * share,
+        np.maximum(specific, SPECIFIC_MIN * float(np.mean((exposure**2).sum(axis=1) + specific))),
         taken.count,
         taken.r.shape[0],
         count,

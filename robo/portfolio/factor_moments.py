@@ -175,6 +175,10 @@ def betas(taken: Window, half_life: float) -> FloatArray:
     return np.asarray(centre + share * (slope - centre))
 
 
+SQUARE_MIN: Final = 1e-10
+"""Least mean square of a day's residual: a hundredth of a basis point, squared, is no silence."""
+
+
 def volatilities(unit: FloatArray, taken: Window, tuning: Tuning) -> FloatArray:
     """Return each name's volatility, shape (N,), in the unit's terms.
 
@@ -188,7 +192,10 @@ def volatilities(unit: FloatArray, taken: Window, tuning: Tuning) -> FloatArray:
     """
     fast, sessions = _mean_square(unit, taken, tuning.volatility_half_life)
     slow, _ = _mean_square(unit, taken, tuning.slow_half_life)
-    floor = 1e-4 * float(np.median(slow[taken.known]))
+    middle = float(np.median(slow[taken.known]))
+    if middle <= 0.0:  # most names never moved: there is no typical name to take a part of
+        middle = float(np.mean(slow[taken.known]))
+    floor = 1e-4 * middle if middle > 0.0 else SQUARE_MIN
     share = tuning.fast_share
     level = np.log(np.maximum(share * fast + (1 - share) * slow, floor))
     centre = _by_sector(level, taken, log_size(taken.size))

@@ -147,7 +147,8 @@ def check_password(password: str, policy: Policy, *, second_factor: bool, email:
     plain = password.casefold()
     local = email.partition("@")[0]
     words = {"robo", "advisor", "robo-advisor", "roboadvisor", "basket", local}
-    if plain in common_passwords() or _is_repetition(plain) or _is_run(plain):
+    guessed = {plain, plain.strip(_DECORATION)} & common_passwords()
+    if guessed or _is_repetition(plain) or _is_run(plain) or _is_keyboard_walk(plain):
         _refuse_field("password", "This password is among the first that attackers try.")
     rest = plain
     for word in sorted(words, key=len, reverse=True):
@@ -155,6 +156,20 @@ def check_password(password: str, policy: Policy, *, second_factor: bool, email:
             rest = rest.replace(word, "")
     if len(rest.strip("0123456789!.-_ ")) * 2 < len(plain) and rest != plain:
         _refuse_field("password", "This is mostly your e-mail address or our name.")
+
+
+_DECORATION: Final = "0123456789!?.,-_*#$@ "
+"""What people put around a word to make it long enough."""
+_ROWS: Final = (
+    "qwertyuiop",
+    "qwertzuiop",
+    "azertyuiop",
+    "asdfghjkl",
+    "qsdfghjklm",
+    "zxcvbnm",
+    "yxcvbnm",
+)
+_ROW_MIN: Final = 4
 
 
 @cache
@@ -168,6 +183,23 @@ def _is_repetition(plain: str) -> bool:
     """Return whether a text is a short piece over and over, such as `abcabcabcabc`."""
     doubled = (plain + plain)[1:-1]
     return plain in doubled
+
+
+def _is_keyboard_walk(plain: str) -> bool:
+    """Return whether a text is whole or begun rows of a keyboard: `qwertyuiopasdfgh`."""
+    rest = plain.strip(_DECORATION)
+    if not rest:
+        return False  # figures alone are judged as a run or a repetition
+    while rest:
+        steps = [length for row in _ROWS if (length := _shared(rest, row)) >= _ROW_MIN]
+        if not steps:
+            return False
+        rest = rest[max(steps) :]
+    return True
+
+
+def _shared(text: str, row: str) -> int:
+    return next((n for n in range(min(len(text), len(row)), 0, -1) if text[:n] == row[:n]), 0)
 
 
 def _is_run(plain: str) -> bool:

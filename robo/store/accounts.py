@@ -85,6 +85,12 @@ _WEIGHT: Any = TargetWeightRow.__table__  # type: ignore[attr-defined] # SQLMode
 _BALANCE: Any = BalanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_OWES: Any = (
+    select(_DEPOSIT.c.id)
+    .join(_ACCOUNT, _ACCOUNT.c.id == _DEPOSIT.c.account_id)
+    .where(_ACCOUNT.c.customer_id == bindparam("customer_id"), _DEPOSIT.c.owed_cents > 0)
+    .limit(1)
+)
 _OWNED: Any = (
     select(_ACCOUNT.c.id)
     .where(_ACCOUNT.c.customer_id == bindparam("customer_id"), _ACCOUNT.c.state != "closed")
@@ -233,6 +239,12 @@ def accounts_of_customer(session: Session, customer_id: str) -> list[AccountId]:
     """Return a customer's accounts that are not closed."""
     rows = session.connection().execute(_OWNED, {"customer_id": customer_id})
     return list(rows.scalars())
+
+
+def customer_owes(session: Session, customer_id: str) -> bool:
+    """Return whether any account of a customer, closed ones too, has a deposit to bring back."""
+    found = session.connection().execute(_OWES, {"customer_id": customer_id})
+    return found.first() is not None
 
 
 def retarget(session: Session, changes: Sequence[tuple[str, str]], at_micros: int) -> None:

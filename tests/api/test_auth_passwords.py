@@ -74,6 +74,8 @@ def test_any_kind_of_characters_will_do_if_there_are_fifteen(app: Flask, passwor
         "thequickbrownfox",
         "qwertyuiopasdfghjkl",
         "correct horse battery staple",
+        "password1234567",
+        "qwertyuiopasdfgh",
         "robo-advisor2026",
         "roboadvisorrobo1",
         "x" * 300,

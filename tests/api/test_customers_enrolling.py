@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from world import World, make_world
 from baskets.catalog import catalog
 from robo.core.market_calendar import MarketCalendar
 from robo.services import licensing
+from robo.store.transfers import Deposit, Link, add_deposits, add_link
 
 
 @pytest.fixture(scope="module")
@@ -484,3 +486,25 @@ def test_a_birthday_between_answers_and_reading_changes_nothing(world: World, ap
     later = person.get(f"/v1/customers/{person.id}/answers").get_json()
 
     assert json.dumps(later) == json.dumps(first)
+
+
+def test_a_debt_of_a_closed_account_lets_no_other_open_until_it_is_brought_back(
+    world: World, app: Flask
+) -> None:
+    person, basket_id = investor_to_be(app)
+    first = person.open(basket_id).get_json()["id"]
+    with world.db.write() as session:
+        add_link(session, Link("lnk_debt", person.id, "token", "Bank", "6789", "active", 1))
+        owed = Deposit("dep_debt", first, "lnk_debt", None, 100_00, 1, state="returned")
+        add_deposits(session, [replace(owed, owed_cents=14_64, returned_at=2)])
+        session.connection().exec_driver_sql(
+            "UPDATE account SET state = 'closed' WHERE id = ?", (first,)
+        )
+
+    refused = person.open(basket_id, key="key-of-the-second-try")
+    with world.db.write() as session:
+        session.connection().exec_driver_sql("UPDATE deposit SET owed_cents = 0")
+    opened = person.open(basket_id, key="key-of-the-third-try")
+
+    assert (refused.status_code, refused.get_json()["code"]) == (422, "deposit_owed")
+    assert opened.status_code == 201

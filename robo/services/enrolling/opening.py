@@ -54,7 +54,8 @@ def open_account(
 
     Raises:
         RefusedError: If this kind does not open here (`kind_not_offered`), the identity is
-            rejected (`identity_rejected`), or there are too many accounts.
+            rejected (`identity_rejected`), there are too many accounts, or a returned deposit
+            of any account, closed ones too, is still owed (`deposit_owed`).
         MinorError: If the person became a minor of another state since the profile was given.
         OutOfOrderError: If answers, agreements or the profile come first.
         UnsuitableError: If the basket does not suit the customer's answers.
@@ -75,6 +76,7 @@ def open_account(
             return _same(session, known, wanted)
         standing.require(session, wanted.customer_id, Step.ACCOUNT, business_date(clock.now()))
         _require_room(session, wanted.customer_id)
+        _require_no_debt(session, wanted.customer_id)
         _require_suitable(session, wanted.customer_id, basket)
         refusal = _check_identity(session, keyring, check, clock, wanted.customer_id, now)
         if refusal is None:
@@ -124,6 +126,13 @@ def _require_room(session: Session, customer_id: str) -> None:
     if len(accounts.accounts_of_customer(session, customer_id)) >= ACCOUNTS_MAX:
         message = f"A customer holds at most {ACCOUNTS_MAX} accounts."
         raise RefusedError(message, code="too_many_accounts")
+
+
+def _require_no_debt(session: Session, customer_id: str) -> None:
+    # Otherwise a debt is left behind by closing one account and opening the next.
+    if accounts.customer_owes(session, customer_id):
+        message = "A returned deposit has to be brought back before another account opens."
+        raise RefusedError(message, code="deposit_owed")
 
 
 def _require_suitable(session: Session, customer_id: str, basket: Basket) -> None:
