@@ -61,6 +61,11 @@ class BlockRow(SQLModel, table=True):
     executed_nanos: int = integer(default=0)
     executed_cents: int = integer(default=0)
     attempts: int = integer(default=0)
+    told_at: int = integer(default=0)
+    """When the broker was told last, as far as we know; 0 = never."""
+    asks: int = integer(default=0)
+    """How often, since then, it has said that it has no such order."""
+    asked_at: int = integer(default=0)
     code: str = text(default="")
     created_at: int = integer()
     closed_at: int | None = integer(null=True)

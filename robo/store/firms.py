@@ -18,6 +18,8 @@ class FirmRow(SQLModel, table=True):
     id: str = text(key=True)
     name: str = text(unique=True)
     house: int = integer(default=0)
+    principal: int = integer(default=0)
+    """1 = a broker-dealer that may hold shares for itself; 0 = an adviser, which never does."""
     created_at: int = integer()
 
 

@@ -83,7 +83,9 @@ class OrderRow(SQLModel, table=True):
     hold_until: str = text(default="")
     """Lots it buys may not be sold before this date (unsettled money); empty = no hold."""
     code: str = text(default="")
-    """Why it was rejected or cancelled."""
+    """Why it was rejected or cancelled; of a planned one, why it waits."""
+    capacity: str = text(default="agency")
+    """agency (the street's shares), principal (the firm's own), or mixed."""
     planned_at: int = integer()
     closed_at: int | None = integer(null=True)
 

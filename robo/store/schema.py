@@ -18,6 +18,8 @@ from robo.store.database import Database
 _NOUNS: Final = (
     "accounts",
     "blocks",
+    "breaks",
+    "controls",
     "cursors",
     "fills",
     "chains",
@@ -26,6 +28,7 @@ _NOUNS: Final = (
     "documents",
     "events",
     "firms",
+    "inventory",
     "jobs",
     "ledger",
     "lots",

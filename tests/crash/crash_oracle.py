@@ -18,7 +18,7 @@ Ask = Callable[[str], Rows]
 Dump = dict[str, Rows]
 
 FILES: Final = {"books": "robo.db", "broker": "paper/paper.db", "bank": "bank/bank.db"}
-MARKS: Final = {"books.block": ("attempts", "code", "window")}
+MARKS: Final = {"books.block": ("attempts", "code", "window", "told_at", "asks", "asked_at")}
 """Columns that tell how an outcome was learnt, not what it was: a crash may change them."""
 
 

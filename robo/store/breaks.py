@@ -1,0 +1,187 @@
+"""Breaks: differences between the broker and the books, what they are, and what they block."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlmodel import Session, SQLModel
+
+from robo.store.columns import STRICT, check, integer, one_of, text
+from robo.store.database import bulk
+
+SUBJECTS: Final = ("position", "cash", "order", "execution", "activity", "lot")
+CATEGORIES: Final = (
+    "timing",
+    "corporate_action",
+    "missing_execution",
+    "unknown_activity",
+    "real",
+)
+STATES: Final = ("open", "repaired", "gone", "cleared")
+
+
+class BreakRow(SQLModel, table=True):
+    """One difference; the same difference is one row, however often it is seen.
+
+    open -> repaired (by us, journaled) | gone (not there any more) | cleared (by an operator)
+    """
+
+    __tablename__ = "recon_break"
+    __table_args__ = (
+        one_of("recon_break_subject", "subject", *SUBJECTS),
+        one_of("recon_break_category", "category", *CATEGORIES),
+        one_of("recon_break_state", "state", *STATES),
+        check("recon_break_blocks", "blocks IN (0, 1)"),
+        STRICT,
+    )
+    id: str = text(key=True)
+    firm_id: str = text(to="firm.id")
+    broker_account: str = text()
+    account_id: str | None = text(null=True, to="account.id")
+    """The customer account concerned, where it is only one's."""
+    security_id: int | None = integer(null=True)
+    subject: str = text()
+    reference: str = text()
+    """The broker's or our id of what differs; empty for positions and cash."""
+    category: str = text()
+    ours: int = integer()
+    theirs: int = integer()
+    repair: str = text()
+    """What would mend it: a stable code."""
+    state: str = text(default="open", index=True)
+    blocks: int = integer()
+    found_at: int = integer()
+    seen_at: int = integer()
+    closed_at: int | None = integer(null=True)
+    closed_by: str = text(default="")
+    note: str = text(default="")
+
+
+_BREAK: Any = BreakRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A difference as reconciling found it; `ours` and `theirs` in cents or nanoshares."""
+
+    id: str
+    firm_id: str
+    broker_account: str
+    account_id: str | None
+    security_id: int | None
+    subject: str
+    reference: str
+    category: str
+    ours: int
+    theirs: int
+    repair: str
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBreak(Break):
+    """A difference with what became of it."""
+
+    state: str = "open"
+    found_at: int = 0
+    seen_at: int = 0
+    closed_at: int | None = None
+    closed_by: str = ""
+    note: str = ""
+
+
+_COLUMNS: Final = [_BREAK.c[name] for name in KnownBreak.__dataclass_fields__]
+
+
+def get(session: Session, break_id: str) -> KnownBreak | None:
+    """Return a break, or None."""
+    row = session.connection().execute(select(*_COLUMNS).where(_BREAK.c.id == break_id)).first()
+    return None if row is None else KnownBreak(*row)
+
+
+def listed(session: Session, state: str, firm_id: str = "", limit: int = 1_000) -> list[KnownBreak]:
+    """Return the breaks in a state, newest first: a firm's, or everybody's."""
+    statement = select(*_COLUMNS).where(_BREAK.c.state == state)
+    if firm_id:
+        statement = statement.where(_BREAK.c.firm_id == firm_id)
+    ordered = statement.order_by(_BREAK.c.found_at.desc(), _BREAK.c.id).limit(limit)
+    return [KnownBreak(*row) for row in session.connection().execute(ordered)]
+
+
+def put(session: Session, found: Sequence[Break], at_micros: int) -> list[Break]:
+    """Write what was found; return what was not open before: new, or back again.
+
+    A break that an operator cleared stays cleared while its figures stay what they were.
+    """
+    fresh: list[Break] = []
+    for one in found:
+        known = get(session, one.id)
+        same = known is not None and (known.ours, known.theirs) == (one.ours, one.theirs)
+        if known is None or known.state not in {"open", "cleared"} or not same:
+            fresh.append(one)
+        cleared = known is not None and known.state == "cleared" and same
+        if not cleared:
+            _write(session, one, at_micros)
+    return fresh
+
+
+def _write(session: Session, one: Break, at_micros: int) -> None:
+    names = list(Break.__dataclass_fields__)
+    marks = ", ".join("?" * len(names))
+    bulk(
+        session,
+        f"INSERT INTO recon_break ({', '.join(names)}, state, found_at, seen_at, closed_by, note) "  # noqa: S608 - names are ours
+        f"VALUES ({marks}, 'open', ?, ?, '', '') ON CONFLICT (id) DO UPDATE SET state = 'open', "
+        "category = excluded.category, ours = excluded.ours, theirs = excluded.theirs, "
+        "repair = excluded.repair, blocks = excluded.blocks, seen_at = excluded.seen_at, "
+        "closed_at = NULL, closed_by = '', note = ''",
+        [(*(getattr(one, name) for name in names), at_micros, at_micros)],
+    )
+
+
+def close(session: Session, break_id: str, state: str, by: str, note: str, at_micros: int) -> bool:
+    """End an open break; return False where it was not open."""
+    changed = bulk(
+        session,
+        "UPDATE recon_break SET state = ?, blocks = 0, closed_at = ?, closed_by = ?, note = ? "
+        "WHERE id = ? AND state = 'open'",
+        [(state, at_micros, by, note, break_id)],
+    )
+    return changed == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What may not trade until an operator has looked."""
+
+    accounts: frozenset[str] = frozenset()
+    """The broker's accounts as a whole: their cash is in doubt."""
+    names: frozenset[tuple[str, int]] = frozenset()
+    """(The broker's account, security): what is held there is in doubt."""
+
+    def covers(self, broker_account: str, security_id: int) -> bool:
+        """Return whether an order there may not be sent."""
+        return broker_account in self.accounts or (broker_account, security_id) in self.names
+
+    def __bool__(self) -> bool:
+        """Return whether anything is blocked."""
+        return bool(self.accounts or self.names)
+
+
+def blocked(session: Session) -> Blocked:
+    """Return what open breaks block."""
+    columns = (_BREAK.c.broker_account, _BREAK.c.security_id)
+    statement = select(*columns).where(_BREAK.c.state == "open", _BREAK.c.blocks == 1)
+    rows = session.connection().execute(statement).all()
+    return Blocked(
+        frozenset(account for account, security in rows if security is None),
+        frozenset((account, security) for account, security in rows if security is not None),
+    )
+
+
+def counts(session: Session) -> Mapping[tuple[str, str], int]:
+    """Return (category, subject) -> how many breaks are open."""
+    columns = (_BREAK.c.category, _BREAK.c.subject)
+    statement = select(*columns, func.count()).where(_BREAK.c.state == "open").group_by(*columns)
+    return {(row[0], row[1]): int(row[2]) for row in session.connection().execute(statement)}

@@ -1,0 +1,108 @@
+"""What stops new orders (the kill switch) and which account of the broker is whose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlmodel import Session, SQLModel
+
+from robo.core.ids import AccountId
+from robo.store.columns import STRICT, check, integer, text
+from robo.store.database import bulk, select_in
+
+EVERYBODY: Final = "*"
+"""The scope of the switch that stops all firms."""
+
+
+class KillSwitchRow(SQLModel, table=True):
+    """Whether new orders are stopped: for everybody (`*`) or for one firm."""
+
+    __tablename__ = "kill_switch"
+    __table_args__ = (check("kill_switch_stopped", "stopped IN (0, 1)"), STRICT)
+    scope: str = text(key=True)
+    stopped: int = integer()
+    actor: str = text()
+    reason: str = text()
+    changed_at: int = integer()
+
+
+class BrokerAccountRow(SQLModel, table=True):
+    """The broker's account of a customer account, where the broker keeps one each."""
+
+    __tablename__ = "broker_account"
+    __table_args__ = (STRICT,)
+    account_id: str = text(key=True, to="account.id")
+    broker: str = text()
+    reference: str = text(unique=True)
+    """What the broker calls it; orders, positions and cash are asked for by it."""
+    opened_at: int = integer()
+
+
+_SWITCH: Any = KillSwitchRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BROKER_ACCOUNT: Any = BrokerAccountRow.__table__  # type: ignore[attr-defined] # the same
+
+
+@dataclass(frozen=True, slots=True)
+class KillSwitch:
+    """One switch as it stands."""
+
+    scope: str
+    stopped: int
+    actor: str
+    reason: str
+    changed_at: int
+
+
+def switches(session: Session) -> list[KillSwitch]:
+    """Return every switch that was ever used, by scope."""
+    columns = [_SWITCH.c[name] for name in KillSwitch.__dataclass_fields__]
+    rows = session.connection().execute(select(*columns).order_by(_SWITCH.c.scope))
+    return [KillSwitch(*row) for row in rows]
+
+
+def stopped(session: Session) -> frozenset[str]:
+    """Return the scopes in which no new order may be sent."""
+    statement = select(_SWITCH.c.scope).where(_SWITCH.c.stopped == 1)
+    return frozenset(session.connection().execute(statement).scalars())
+
+
+def turn(
+    session: Session, scope: str, *, stop: bool, actor: str, reason: str, at_micros: int
+) -> bool:
+    """Turn a switch; return False where it stood so already."""
+    changed = bulk(
+        session,
+        "INSERT INTO kill_switch (scope, stopped, actor, reason, changed_at) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (scope) DO UPDATE SET stopped = excluded.stopped, "
+        "actor = excluded.actor, reason = excluded.reason, changed_at = excluded.changed_at "
+        "WHERE kill_switch.stopped <> excluded.stopped",
+        [(scope, int(stop), actor, reason, at_micros)],
+    )
+    return changed == 1
+
+
+def link_account(
+    session: Session, account_id: AccountId, broker: str, reference: str, at_micros: int
+) -> None:
+    """Remember which account of the broker is a customer account's; never another one later."""
+    bulk(
+        session,
+        "INSERT INTO broker_account (account_id, broker, reference, opened_at) "
+        "VALUES (?, ?, ?, ?) ON CONFLICT (account_id) DO NOTHING",
+        [(account_id, broker, reference, at_micros)],
+    )
+
+
+def broker_accounts(session: Session, account_ids: Sequence[str]) -> dict[str, str]:
+    """Return account -> the broker's account, for those that have one."""
+    columns = (_BROKER_ACCOUNT.c.account_id, _BROKER_ACCOUNT.c.reference)
+    rows = select_in(session, select(*columns), columns[0], list(account_ids))
+    return {row[0]: row[1] for row in rows}
+
+
+def every_broker_account(session: Session) -> list[tuple[str, AccountId]]:
+    """Return (the broker's account, ours) of every account that the broker keeps apart."""
+    columns = (_BROKER_ACCOUNT.c.reference, _BROKER_ACCOUNT.c.account_id)
+    rows = session.connection().execute(select(*columns).order_by(columns[0]))
+    return [(row[0], AccountId(row[1])) for row in rows]

@@ -1,0 +1,218 @@
+"""What a firm holds for itself, and executions that were taken back: rows that are never changed.
+
+A firm's own book takes the part of an execution that no customer can: the fraction of a share that
+a broker of whole shares makes necessary, or what came after the customer's money was given back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlmodel import Session, SQLModel
+
+from robo.store.chains import ChainTable, Link, chained
+from robo.store.columns import STRICT, blob, check, integer, one_of, text
+from robo.store.database import bulk, select_in
+
+INVENTORY: Final = ChainTable(
+    "inventory",
+    (
+        "id",
+        "firm_id",
+        "execution_id",
+        "order_id",
+        "security_id",
+        "side",
+        "nanos",
+        "cents",
+        "fee_cents",
+        "why",
+    ),
+)
+BUSTS: Final = ChainTable(
+    "bust", ("id", "execution_id", "nanos", "cents", "fee_cents", "busted_at")
+)
+UNDONE: Final = ChainTable(
+    "undone",
+    ("id", "fill_id", "order_id", "account_id", "bust_id", "nanos", "cents", "fee_cents"),
+)
+
+
+class InventoryRow(SQLModel, table=True):
+    """The firm's part of an execution, or of one taken back; chained to the firm."""
+
+    __tablename__ = "inventory"
+    __table_args__ = chained(
+        "inventory",
+        one_of("inventory_side", "side", "buy", "sell"),
+        one_of("inventory_why", "why", "whole_share", "late_fill", "bust"),
+        check("inventory_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0"),
+    )
+    id: str = text(key=True)
+    firm_id: str = text(to="firm.id")
+    execution_id: str = text(index=True)
+    """The execution, or the bust, that it is a part of."""
+    order_id: str = text()
+    """The customer's order that it was meant for; empty for the fraction of a block."""
+    security_id: int = integer()
+    side: str = text()
+    nanos: int = integer()
+    cents: int = integer()
+    fee_cents: int = integer()
+    why: str = text()
+    chain: str = text()
+    seq: int = integer()
+    mac: bytes = blob()
+
+
+class BustRow(SQLModel, table=True):
+    """An execution that the broker took back, as it told us; chained to the firm."""
+
+    __tablename__ = "bust"
+    __table_args__ = chained(
+        "bust", check("bust_size", "nanos > 0 AND cents >= 0 AND fee_cents >= 0")
+    )
+    id: str = text(key=True)
+    execution_id: str = text(to="execution.id", unique=True)
+    nanos: int = integer()
+    cents: int = integer()
+    fee_cents: int = integer()
+    busted_at: int = integer()
+    chain: str = text()
+    seq: int = integer()
+    mac: bytes = blob()
+
+
+class UndoneRow(SQLModel, table=True):
+    """One order's part of a bust; chained to the account."""
+
+    __tablename__ = "undone"
+    __table_args__ = chained(
+        "undone", check("undone_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0")
+    )
+    id: str = text(key=True)
+    fill_id: str = text(to="fill.id", unique=True)
+    order_id: str = text(to="orders.id", index=True)
+    account_id: str = text(to="account.id")
+    bust_id: str = text(to="bust.id")
+    nanos: int = integer()
+    cents: int = integer()
+    fee_cents: int = integer()
+    chain: str = text()
+    seq: int = integer()
+    mac: bytes = blob()
+
+
+class UndoingRow(SQLModel, table=True):
+    """How far a bust is undone over its fills; large blocks take several transactions."""
+
+    __tablename__ = "undoing"
+    __table_args__ = (one_of("undoing_state", "state", "open", "done"), STRICT)
+    bust_id: str = text(key=True, to="bust.id")
+    state: str = text(default="open", index=True)
+
+
+_INVENTORY: Any = InventoryRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BUST: Any = BustRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_UNDONE: Any = UndoneRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_UNDOING: Any = UndoingRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The firm's part of an execution."""
+
+    id: str
+    firm_id: str
+    execution_id: str
+    order_id: str
+    security_id: int
+    side: str
+    nanos: int
+    cents: int
+    fee_cents: int
+    why: str
+
+    def link(self) -> Link:
+        """Return the row on the firm's chain."""
+        values = tuple(getattr(self, name) for name in INVENTORY.columns)
+        return Link(INVENTORY, self.firm_id, values)
+
+
+def taken_of(
+    session: Session, execution_ids: Sequence[str]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return (order, execution) -> (nanos, cents) that went to the firm instead."""
+    columns = [_INVENTORY.c[n] for n in ("order_id", "execution_id", "nanos", "cents")]
+    rows = select_in(session, select(*columns), _INVENTORY.c.execution_id, list(execution_ids))
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+def known(session: Session, ids: Sequence[str]) -> set[str]:
+    """Return which of the firm's parts are written."""
+    return {row[0] for row in select_in(session, select(_INVENTORY.c.id), _INVENTORY.c.id, ids)}
+
+
+def held(session: Session, firm_id: str) -> dict[int, int]:
+    """Return security -> nanoshares that a firm holds for itself; negative is what it owes."""
+    columns = (_INVENTORY.c.security_id, _INVENTORY.c.side, func.sum(_INVENTORY.c.nanos))
+    statement = select(*columns).where(_INVENTORY.c.firm_id == firm_id)
+    found: dict[int, int] = {}
+    for security_id, side, nanos in session.connection().execute(
+        statement.group_by(_INVENTORY.c.security_id, _INVENTORY.c.side)
+    ):
+        found[security_id] = found.get(security_id, 0) + (
+            int(nanos) if side == "buy" else -int(nanos)
+        )
+    return {security_id: nanos for security_id, nanos in sorted(found.items()) if nanos}
+
+
+@dataclass(frozen=True, slots=True)
+class Bust:
+    """An execution that was taken back."""
+
+    id: str
+    execution_id: str
+    nanos: int
+    cents: int
+    fee_cents: int
+    busted_at: int
+
+    def link(self, firm_id: str) -> Link:
+        """Return the row on the firm's chain."""
+        return Link(BUSTS, firm_id, tuple(getattr(self, name) for name in BUSTS.columns))
+
+
+def busted(session: Session, execution_ids: Sequence[str]) -> set[str]:
+    """Return which executions were taken back."""
+    column = _BUST.c.execution_id
+    return {row[0] for row in select_in(session, select(column), column, list(execution_ids))}
+
+
+def open_busts(session: Session) -> list[Bust]:
+    """Return the busts that are not fully undone, by id."""
+    columns = [_BUST.c[name] for name in Bust.__dataclass_fields__]
+    statement = select(*columns).join(_UNDOING, _UNDOING.c.bust_id == _BUST.c.id)
+    rows = session.connection().execute(
+        statement.where(_UNDOING.c.state == "open").order_by(_BUST.c.id)
+    )
+    return [Bust(*row) for row in rows]
+
+
+def begin_undoing(session: Session, bust_ids: Sequence[str]) -> None:
+    """Open the undoing of busts."""
+    bulk(
+        session, "INSERT INTO undoing (bust_id, state) VALUES (?, 'open')", [(i,) for i in bust_ids]
+    )
+
+
+def end_undoing(session: Session, bust_ids: Sequence[str]) -> None:
+    """Mark busts as fully undone."""
+    bulk(session, "UPDATE undoing SET state = 'done' WHERE bust_id = ?", [(i,) for i in bust_ids])
+
+
+def undone(session: Session, fill_ids: Sequence[str]) -> set[str]:
+    """Return which fills were undone."""
+    column = _UNDONE.c.fill_id
+    return {row[0] for row in select_in(session, select(column), column, list(fill_ids))}
