@@ -1,0 +1,261 @@
+"""How many names an account holds as it grows: whole steps, one name at a time, never a cliff.
+
+A ladder is a list of balances, one for each name after the first few: who has reached the k-th
+holds k names more. Between two points of the table the count is linear in the logarithm of the
+balance. What an account carries rests on a balance that follows the market up and never down;
+withdrawals lower it in proportion. So a fall of the market never takes a name away, and where
+the count does fall nothing is sold: what leaves is not replaced.
+
+A accounts; cents, whole names. `tables/ladders.toml` holds the ladders and the segments.
+"""
+
+import itertools
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Decimal, localcontext
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from robo.core.money import CENTS_PER_DOLLAR, PPM
+from robo.portfolio.checks import ints, require
+from robo.portfolio.problem import BoolArray, IntArray
+
+BALANCE_MAX: Final = 10**12
+"""Ten billion dollars in cents: products with parts per million stay inside int64."""
+NO_LIMIT: Final = 2**31 - 1
+"""`names_max` of a customer who chose none."""
+FADED_AT: Final = 80
+"""A theme that fades has gone where so many names are held."""
+_FIELDS: Final = ("id", "from", "ladder", "may_use")
+_DIGITS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """A monotone staircase from balances to counts."""
+
+    name: str
+    sentence: str
+    steps: tuple[tuple[int, int], ...]
+    """(cents, names), both rising; the count at the first holds for every smaller balance."""
+    reach_cents: IntArray
+    """The balance at which each further name is carried, strictly rising; shape (last - first,)."""
+
+    def count(self, balance_cents: ArrayLike) -> IntArray:
+        """Return how many names balances carry, any shape.
+
+        Raises:
+            ValueError: If a balance is negative or above `BALANCE_MAX`.
+        """
+        balance = _amounts("balance_cents", balance_cents)
+        passed = np.searchsorted(self.reach_cents, balance, side="right")
+        return np.asarray(self.steps[0][1] + passed, dtype=np.int64)
+
+    def with_all_at(self, cents: int) -> "Ladder":
+        """Return the ladder whose last count is reached at another balance.
+
+        Raises:
+            ValueError: If that is not above the balance of the step before.
+        """
+        return ladder_of(self.name, self.sentence, [*self.steps[:-1], (cents, self.steps[-1][1])])
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Customers of one size, and what they may use."""
+
+    id: str
+    from_cents: int
+    ladder: str
+    may_use: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """All ladders and segments."""
+
+    version: int
+    ladders: dict[str, Ladder]
+    segments: tuple[Segment, ...]
+
+    def segment(self, balance_cents: int) -> Segment:
+        """Return the segment of a balance."""
+        return [one for one in self.segments if one.from_cents <= max(balance_cents, 0)][-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What accounts stand on; arrays of shape (A,)."""
+
+    count: IntArray
+    """Names that are bought; more may be held."""
+    balance_cents: IntArray
+    """What the count rests on: the highest balance, less withdrawals in proportion."""
+
+
+def ladder_of(name: str, sentence: str, steps: Sequence[tuple[int, int]]) -> Ladder:
+    """Return the ladder through points (cents, names).
+
+    Raises:
+        ValueError: If balances or counts do not rise, or names follow closer than a cent.
+    """
+    require("steps", len(steps) > 1, "must be at least two")
+    rises = all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(steps))
+    fits = steps[0][0] > 0 and steps[0][1] > 0 and steps[-1][0] <= BALANCE_MAX
+    require("steps", rises and fits, "must rise, from a cent and a name on")
+    reach: list[int] = []
+    with localcontext() as context:
+        context.prec = _DIGITS
+        for (low, fewer), (high, more) in itertools.pairwise(steps):
+            ratio = (Decimal(high) / Decimal(low)).ln() / (more - fewer)
+            inner = (Decimal(low) * (ratio * k).exp() for k in range(1, more - fewer))
+            reach += [int(one.to_integral_value(ROUND_CEILING)) for one in inner]
+            reach.append(high)
+    reached = np.array(reach, dtype=np.int64)
+    require("steps", bool((np.diff(reached) > 0).all()), "leave less than a cent between names")
+    return Ladder(name, sentence, tuple(steps), reached)
+
+
+def review(
+    ladder: Ladder,
+    before: Carried,
+    balance_cents: ArrayLike,
+    withdrawn_cents: ArrayLike,
+    names_max: ArrayLike,
+    is_empty: ArrayLike,
+) -> Carried:
+    """Return what accounts carry now: at most one name more, fewer only by their own doing.
+
+    Args:
+        ladder: The staircase.
+        before: At the last review; counts of new accounts are the ladder's first.
+        balance_cents: NAV now, (A,).
+        withdrawn_cents: Taken out since the last review, (A,).
+        names_max: The customer's own limit, (A,); `NO_LIMIT` for none.
+        is_empty: Holds nothing yet, so that it starts where its balance is, (A,).
+
+    Raises:
+        ValueError: If shapes differ or an amount lies outside its bounds.
+    """
+    balance = _amounts("balance_cents", balance_cents)
+    withdrawn = _amounts("withdrawn_cents", withdrawn_cents)
+    limit = ints("names_max", names_max)
+    empty: BoolArray = np.asarray(is_empty, dtype=np.bool_)
+    rested = _amounts("before.balance_cents", before.balance_cents)
+    shapes = {array.shape for array in (balance, withdrawn, limit, empty, rested, before.count)}
+    require("accounts", len(shapes) == 1, "must have one shape in every argument")
+    require("names_max", not limit.size or int(limit.min()) > 0, "must be at least one name")
+    whole = np.maximum(balance + withdrawn, 1)
+    part_ppm = -(-withdrawn * PPM // whole)
+    rested = np.maximum(rested - -(-rested * part_ppm // PPM), balance)
+    carried = ladder.count(rested)
+    count = np.where(empty, carried, np.minimum(carried, before.count + 1))
+    return Carried(np.minimum(count, limit), rested)
+
+
+def openings(
+    wanted: ArrayLike, held: ArrayLike, cash_cents: ArrayLike, order_cents_min: int
+) -> tuple[IntArray, IntArray]:
+    """Return how many waiting names can be opened now, and how many stay in the queue.
+
+    A name is opened by an order of at least the broker's minimum; names that the cash does not
+    reach wait, in their order, for the next cash.
+
+    Args:
+        wanted: Names the account carries, (A,).
+        held: Names it has, (A,); more than wanted is fine and opens nothing.
+        cash_cents: Free cash, (A,), not negative.
+        order_cents_min: The broker's smallest order, positive.
+
+    Raises:
+        ValueError: If an amount is out of its bounds.
+    """
+    require("order_cents_min", order_cents_min > 0, "must be positive")
+    waiting = np.maximum(ints("wanted", wanted) - ints("held", held), 0)
+    affordable = _amounts("cash_cents", cash_cents) // order_cents_min
+    opened = np.minimum(waiting, affordable)
+    return opened, waiting - opened
+
+
+def theme_ppm(count: ArrayLike, stays_ppm: ArrayLike) -> IntArray:
+    """Return how much of the benchmark is the customer's theme, the rest is the index.
+
+    All of it at ten names, then less with every name, none from `FADED_AT` on. A theme that stays
+    never falls below its share.
+
+    Args:
+        count: Names carried, any shape.
+        stays_ppm: The least share, 0 for a theme that fades; broadcast against the counts.
+
+    Raises:
+        ValueError: If a share lies outside 0 to 1_000_000.
+    """
+    names, least = np.broadcast_arrays(ints("count", count), ints("stays_ppm", stays_ppm))
+    inside = not least.size or (int(least.min()) >= 0 and int(least.max()) <= PPM)
+    require("stays_ppm", inside, "must be 0 to 1_000_000")
+    first = book().ladders["standard"].steps[0][1]
+    fading = (FADED_AT - names) * PPM // (FADED_AT - first)
+    return np.asarray(np.maximum(np.clip(fading, 0, PPM), least), dtype=np.int64)
+
+
+@cache
+def book() -> Book:
+    """Return the ladders and segments that ship with us."""
+    place = files("robo.portfolio") / "tables" / "ladders.toml"
+    return book_of(place.read_text(encoding="utf-8"))
+
+
+def book_of(text: str) -> Book:
+    """Return the ladders and segments of a file's text; nothing is guessed.
+
+    Raises:
+        ValueError: If it is not TOML, or a field is missing, unknown or out of order.
+    """
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"the ladders are not TOML: {error}"
+        raise ValueError(message) from error
+    require("ladders", set(found) == {"version", "ladder", "segment"}, "lack or add a part")
+    ladders = {name: _ladder(name, one) for name, one in found["ladder"].items()}
+    segments = tuple(_segment(one, ladders) for one in found["segment"])
+    starts = [one.from_cents for one in segments]
+    rising = bool(starts) and starts[0] == 0 and all(a < b for a, b in itertools.pairwise(starts))
+    require("segment", rising, "must begin at 0 and rise")
+    nested = all(a.may_use <= b.may_use for a, b in itertools.pairwise(segments))
+    require("segment", nested, "must not take away what a smaller one may use")
+    return Book(int(found["version"]), ladders, segments)
+
+
+def _ladder(name: str, row: dict[str, Any]) -> Ladder:
+    require(f"ladder.{name}", set(row) == {"sentence", "steps"}, "lacks or adds a field")
+    steps = [(int(dollars) * CENTS_PER_DOLLAR, int(count)) for dollars, count in row["steps"]]
+    return ladder_of(name, str(row["sentence"]), steps)
+
+
+def _segment(row: dict[str, Any], ladders: dict[str, Ladder]) -> Segment:
+    require("segment", set(row) == set(_FIELDS), "lacks or adds a field")
+    require("segment", row["ladder"] in ladders, "names a ladder that does not exist")
+    starts = int(row["from"]) * CENTS_PER_DOLLAR
+    return Segment(str(row["id"]), starts, str(row["ladder"]), frozenset(row["may_use"]))
+
+
+def limited(ladder: Ladder, names: int) -> Ladder:
+    """Return the ladder that ends at the names an index has, exact at the same balances below."""
+    if ladder.steps[-1][1] <= names:
+        return ladder
+    first = ladder.steps[0][1]
+    require("names", names >= first, f"must be at least {first}")
+    return replace(ladder, reach_cents=ladder.reach_cents[: names - first])
+
+
+def _amounts(name: str, values: ArrayLike) -> IntArray:
+    amounts = ints(name, values)
+    inside = not amounts.size or (int(amounts.min()) >= 0 and int(amounts.max()) <= BALANCE_MAX)
+    require(name, inside, f"must be from 0 to {BALANCE_MAX}")
+    return amounts

@@ -1,0 +1,211 @@
+"""The ladder for every balance and every life: whole steps, exact points, no cliff, no fall."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robo.portfolio.ladder import (
+    BALANCE_MAX,
+    FADED_AT,
+    NO_LIMIT,
+    Carried,
+    book,
+    book_of,
+    ladder_of,
+    limited,
+    openings,
+    review,
+    theme_ppm,
+)
+
+STANDARD = book().ladders["standard"]
+DENSE = book().ladders["dense"]
+LADDERS = [STANDARD, DENSE, STANDARD.with_all_at(50_000_000_00)]
+POINTS = [(25_000, 10), (500_000, 30), (1_000_000, 40), (2_000_000, 80), (20_000_000, 500)]
+CENTS = st.integers(0, 3_000_000_000_00)
+
+
+@pytest.mark.parametrize(("dollars", "names"), POINTS)
+def test_the_ladder_is_exact_at_its_points_and_a_cent_below(dollars, names):
+    at = dollars * 100
+
+    assert STANDARD.count(at) == names
+    assert STANDARD.count(at - 1) == max(names - 1, 10)
+
+
+@pytest.mark.parametrize("ladder", LADDERS, ids=["standard", "dense", "all at 50 million"])
+def test_every_cent_of_balance_adds_at_most_one_name(ladder):
+    reach = ladder.reach_cents
+    around = np.unique(np.concatenate([reach - 1, reach, reach + 1, [0, BALANCE_MAX]]))
+
+    counts = ladder.count(around)
+
+    assert (np.diff(counts) >= 0).all()
+    assert np.diff(reach).min() > 1
+    assert (ladder.count(reach) - ladder.count(reach - 1) == 1).all()
+    assert (counts[0], counts[-1]) == (10, 500)
+
+
+def test_the_steps_are_linear_in_the_logarithm_of_the_balance():
+    for (low, fewer), (high, more) in itertools.pairwise(POINTS):
+        for names in range(fewer + 1, more):
+            part = (names - fewer) / (more - fewer)
+            exact = 100 * low * (high / low) ** part
+            reached = int(STANDARD.reach_cents[names - 11])
+            assert exact - 1 <= reached <= exact + 1.001
+
+
+def test_the_last_balance_can_be_configured_and_nothing_below_the_step_before_changes():
+    later = STANDARD.with_all_at(100_000_000_00)
+
+    assert later.count(100_000_000_00) == 500
+    assert later.count(20_000_000_00) < 500
+    assert (later.reach_cents[:70] == STANDARD.reach_cents[:70]).all()
+
+
+@given(st.lists(st.integers(1, 3_000_000_000), min_size=2, max_size=60))
+def test_a_market_that_only_moves_never_takes_a_name_away(dollars):
+    state = _start()
+    counts = []
+
+    for balance in dollars:
+        state = _step(state, balance)
+        counts.append(int(state.count[0]))
+
+    assert all(0 <= b - a <= 1 for a, b in itertools.pairwise(counts))
+    assert counts[-1] <= STANDARD.count(max(dollars))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(1, 600)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_only_a_withdrawal_or_the_customers_limit_lowers_the_count(life):
+    state, limit_before = _start(), NO_LIMIT
+
+    for balance, withdrawn, limit in life:
+        after = _step(state, balance, withdrawn, limit)
+        if withdrawn == 0 and limit >= limit_before:
+            assert after.count[0] >= min(state.count[0], limit)
+        assert after.count[0] <= state.count[0] + 1
+        assert after.balance_cents[0] >= balance
+        state, limit_before = after, limit
+
+
+@given(CENTS.filter(bool), st.integers(1, 99))
+def test_a_withdrawal_lowers_what_the_count_rests_on_by_its_part(balance, percent):
+    state = Carried(np.array([500]), np.array([balance]))
+    withdrawn = balance * percent // 100
+
+    after = _step(state, balance - withdrawn, withdrawn)
+
+    exact = balance * (balance - withdrawn) / max(balance, 1)
+    assert exact * (1 - 2e-6) - 2 <= after.balance_cents[0] <= max(exact, balance - withdrawn) + 1
+
+
+def test_a_new_account_starts_where_its_balance_is_and_others_climb_by_one():
+    state = Carried(np.array([10, 10]), np.array([0, 0]))
+
+    after = review(
+        STANDARD,
+        state,
+        np.array([100_000_000, 100_000_000]),
+        np.array([0, 0]),
+        np.array([NO_LIMIT, NO_LIMIT]),
+        np.array([True, False]),
+    )
+
+    assert after.count.tolist() == [40, 11]
+
+
+@given(st.integers(0, 600), st.integers(0, 600), CENTS, st.integers(1, 10_000))
+def test_names_that_the_cash_does_not_reach_wait_in_the_queue(wanted, held, cash, least):
+    opened, waiting = openings([wanted], [held], [cash], least)
+
+    assert opened[0] + waiting[0] == max(wanted - held, 0)
+    assert opened[0] * least <= cash
+    assert waiting[0] == 0 or (opened[0] + 1) * least > cash
+
+
+@given(st.integers(1, 600), st.integers(0, 1_000_000))
+def test_a_theme_fades_with_every_name_or_stays_at_its_share(count, share):
+    fades, stays = int(theme_ppm(count, 0)), int(theme_ppm(count, share))
+
+    assert stays == max(fades, share)
+    assert theme_ppm(count + 1, share) <= stays
+    assert (fades == 1_000_000) == (count <= 10)
+    assert (fades == 0) == (count >= FADED_AT)
+
+
+def test_segments_begin_where_they_should_and_never_lose_what_smaller_ones_use():
+    starts = {one.id: one.from_cents // 100 for one in book().segments}
+
+    assert starts == {
+        "emerging": 0,
+        "mass_affluent": 250_000,
+        "high": 1_000_000,
+        "ultra_high": 5_000_000,
+    }
+    assert book().segment(249_999_99).id == "emerging"
+    assert book().segment(250_000_00).id == "mass_affluent"
+    assert "exclusions" in book().segments[0].may_use
+
+
+def test_a_smaller_index_ends_the_ladder_early_and_changes_nothing_below():
+    short = limited(STANDARD, 60)
+
+    assert short.count(20_000_000_00) == 60
+    assert short.count(1_000_000_00) == 40
+    assert limited(STANDARD, 500) is STANDARD
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [(100, 1)],
+        [(100, 2), (100, 3)],
+        [(100, 3), (200, 3)],
+        [(0, 1), (5, 2)],
+        [(100, 1), (102, 9)],
+    ],
+    ids=["one point", "same balance", "same count", "from nothing", "closer than a cent"],
+)
+def test_a_staircase_that_does_not_rise_is_refused(steps):
+    with pytest.raises(ValueError, match="steps"):
+        ladder_of("x", "", steps)
+
+
+@pytest.mark.parametrize(
+    "text", ["not = [toml", "version = 1", "version = 1\nladder = {}\nsegment = []"]
+)
+def test_a_broken_table_is_refused(text):
+    with pytest.raises(ValueError, match=r"ladder|segment"):
+        book_of(text)
+
+
+@pytest.mark.parametrize("balance", [-1, BALANCE_MAX + 1])
+def test_a_balance_out_of_bounds_is_refused(balance):
+    with pytest.raises(ValueError, match="balance_cents"):
+        STANDARD.count(balance)
+
+
+def test_the_dense_ladder_keeps_the_average_position_at_a_hundred_dollars_or_more():
+    for cents, names in DENSE.steps:
+        assert cents / names >= 100_00
+    assert math.isclose(DENSE.steps[-1][0] / 500, 200_00)
+
+
+def _start():
+    return Carried(np.array([10]), np.array([0]))
+
+
+def _step(state, balance, withdrawn=0, limit=NO_LIMIT):
+    ones = (np.array([balance]), np.array([withdrawn]), np.array([limit]), np.array([False]))
+    return review(STANDARD, state, *ones)
