@@ -15,6 +15,7 @@ from broker_adapters.paper_schema import SCHEMA
 from broker_adapters.paper_store import PaperOrder, PaperTables
 from robo.core.clock import business_date
 from robo.core.errors import InvalidInputError
+from robo.core.ids import SecurityId
 from robo.ports.broker import (
     AccountModel,
     ActivityPage,
@@ -24,12 +25,16 @@ from robo.ports.broker import (
     BrokerOrderState,
     Capabilities,
     ExecutionPage,
+    MassStatus,
     OrderTicket,
     Position,
+    Refusal,
     SubmitResult,
     SubmitStatus,
 )
+from robo.ports.brokerage import Asset
 from robo.ports.plugins import PluginContext
+from robo.ports.terms import ClientIdRule, Group
 
 _CLIENT_ID_LENGTH_MAX: Final = 128
 _ORDERS_PER_SECOND_MAX: Final = 100_000
@@ -70,6 +75,8 @@ class PaperBroker:
             settlement_days=1,
             orders_per_second_max=_ORDERS_PER_SECOND_MAX,
             always_open=self._engine.config.always_open,
+            client_id_rule=ClientIdRule.REPLAYED,
+            groups=frozenset({Group.ASSETS}),
         )
 
     def submit(self, ticket: OrderTicket) -> SubmitResult:
@@ -153,6 +160,25 @@ class PaperBroker:
             total, settled = tables.cash(broker_account, today)
         return BrokerCash(total_cents=total, settled_cents=settled)
 
+    def mass_status(self, broker_account: str) -> MassStatus:
+        """Return all open orders, positions and cash of an account, of one instant."""
+        now = self._clock.now()
+        with self._looked_at() as tables:
+            total, settled = tables.cash(broker_account, business_date(now))
+            orders = [one for one in tables.unended() if one.account == broker_account]
+            positions = tables.positions(broker_account)
+        return MassStatus(
+            broker_account=broker_account,
+            as_of=now,
+            open_orders=[one.published() for one in orders],
+            positions=positions,
+            cash=BrokerCash(total, settled),
+        )
+
+    def assets(self, security_ids: Sequence[SecurityId]) -> Sequence[Asset]:
+        """Return whether each security has a price, and whether it trades in fractions."""
+        return self._engine.assets(security_ids, self._clock.now())
+
     def close(self) -> None:
         """Give the file back."""
         self._file.close()
@@ -185,8 +211,22 @@ class PaperBroker:
         return SubmitResult(status, order.broker_order_id)
 
 
+_KINDS: Final = {
+    "client_id_length": Refusal.CLIENT_ID,
+    "client_id_mismatch": Refusal.CLIENT_ID,
+    "unknown_order": Refusal.ORDER_STATE,
+    "not_cancelable": Refusal.ORDER_STATE,
+    "no_price": Refusal.NOT_TRADABLE,
+    "unknown_security": Refusal.UNKNOWN_SECURITY,
+    "below_minimum": Refusal.MINIMUM,
+    "not_fractionable": Refusal.NOT_FRACTIONABLE,
+    "insufficient_position": Refusal.POSITION,
+}
+
+
 def _rejected(code: str, detail: str, broker_order_id: str | None = None) -> SubmitResult:
-    return SubmitResult(SubmitStatus.REJECTED, broker_order_id, code, detail)
+    kind = _KINDS.get(code, Refusal.OTHER)
+    return SubmitResult(SubmitStatus.REJECTED, broker_order_id, code, detail, kind)
 
 
 def _sequence(cursor: str) -> int:

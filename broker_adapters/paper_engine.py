@@ -5,6 +5,7 @@ at 10:00:03 is priced at 10:00:03 and stamped so, however late the poll. What co
 hangs on the seed, the orders and the prices alone, never on how often the broker was asked.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -20,6 +21,7 @@ from robo.core.ids import SecurityId, child_id
 from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE, PPM, nanos_for_cents, notional_cents
 from robo.core.shares import SHARES_MAX
 from robo.ports.broker import BrokerOrderState, Execution, OrderTicket, Side
+from robo.ports.brokerage import Asset
 from robo.ports.plugins import PluginContext
 from robo.ports.prices import PriceSource, Quote
 
@@ -92,6 +94,20 @@ class PaperEngine:
         self._calendar = context.calendar
         self._fees: FeeSchedule = schedule()
         self._sizes = {security.id: security.size_cents for security in context.securities}
+        self._symbols = {security.id: security.symbol for security in context.securities}
+
+    def assets(self, security_ids: Sequence[SecurityId], now: datetime) -> list[Asset]:
+        """Return what can be traded now; a name without a price cannot."""
+        quotes = self._prices.quotes(security_ids, now)
+        return [
+            Asset(
+                security_id=one,
+                symbol=(symbol := self._symbols.get(one, "")),
+                tradable=one in quotes,
+                fractionable=symbol not in self.config.whole_only,
+            )
+            for one in security_ids
+        ]
 
     def work_waits(self, tables: PaperTables, now: datetime) -> bool:
         """Return whether `advance` would change anything."""

@@ -139,6 +139,10 @@ class PaperTables:
         """Return the open order whose turn comes first."""
         return _first(self._orders("due_at IS NOT NULL ORDER BY due_at, seq LIMIT 1"))
 
+    def unended(self) -> list[PaperOrder]:
+        """Return every open order, oldest first."""
+        return self._orders("due_at IS NOT NULL ORDER BY seq")
+
     def open_orders(self, security_id: SecurityId) -> list[PaperOrder]:
         """Return the open orders of a security, oldest first."""
         return self._orders("due_at IS NOT NULL AND security_id = ? ORDER BY seq", security_id)

@@ -32,6 +32,7 @@ from robo.ports.broker import (
     Capabilities,
     Execution,
     ExecutionPage,
+    MassStatus,
     OrderTicket,
     Position,
     Side,
@@ -173,6 +174,19 @@ class ScriptedBroker:
         )
         brought = sum(a.cents for a in self.brought if a.broker_account == broker_account)
         return BrokerCash(traded + brought, traded + brought)
+
+    def mass_status(self, broker_account: str) -> MassStatus:
+        if self.away:
+            message = "no answer"
+            raise BrokerUnavailableError(message)
+        mine = [o for o in self.orders.values() if self._account(o.client_id) == broker_account]
+        return MassStatus(
+            broker_account=broker_account,
+            as_of=self.at,
+            open_orders=[one for one in mine if not one.state.final],
+            positions=self.positions(broker_account),
+            cash=self.cash(broker_account),
+        )
 
     def _account(self, client_id: str) -> str:
         return next((t.broker_account for t in self.told if t.client_id == client_id), "")

@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from robo.core.ids import SecurityId
 from robo.ports.prices import ActionKind
+from robo.ports.terms import (
+    ClientIdRule,
+    CursorKind,
+    Feed,
+    Group,
+    MoneyIdempotency,
+    OrderType,
+    TimeInForce,
+)
 
 
 class AccountModel(StrEnum):
@@ -22,6 +31,33 @@ class Side(StrEnum):
 
     BUY = "buy"
     SELL = "sell"
+
+
+class Refusal(StrEnum):
+    """What kind of no it is; decides what becomes of the order's purpose."""
+
+    NONE = ""
+    FUNDS = "funds"
+    POSITION = "position"
+    """Fewer shares are there (or free) than were to be sold."""
+    MINIMUM = "minimum"
+    NOT_FRACTIONABLE = "not_fractionable"
+    """Whole shares only, as of now."""
+    NOT_TRADABLE = "not_tradable"
+    UNKNOWN_SECURITY = "unknown_security"
+    OPPOSITE_ORDER = "opposite_order"
+    """A wash trade with an open order of the other side: wait until that one has ended."""
+    ACCOUNT = "account"
+    """The account may not trade at all now."""
+    CREDENTIALS = "credentials"
+    RATE = "rate"
+    CLIENT_ID = "client_id"
+    """The id is too long, or belongs to another order."""
+    UNSUPPORTED = "unsupported"
+    """Beyond the broker's capabilities; it was never sent."""
+    ORDER_STATE = "order_state"
+    """There is no such order, or it is too late to cancel it."""
+    OTHER = "other"
 
 
 class SubmitStatus(StrEnum):
@@ -51,6 +87,10 @@ class BrokerOrderState(StrEnum):
         return self is not BrokerOrderState.OPEN
 
 
+_MARKET: Final = frozenset({OrderType.MARKET})
+_DAY: Final = frozenset({TimeInForce.DAY})
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a broker can do; the only thing that decides how `trading` speaks to it."""
@@ -66,6 +106,27 @@ class Capabilities:
     settlement_days: int
     orders_per_second_max: int
     always_open: bool
+    notional_decimals: int = 2
+    sell_notional_cents_min: int = 0
+    types_whole: frozenset[OrderType] = _MARKET
+    types_fractional: frozenset[OrderType] = _MARKET
+    in_force_whole: frozenset[TimeInForce] = _DAY
+    in_force_fractional: frozenset[TimeInForce] = _DAY
+    client_id_rule: ClientIdRule = ClientIdRule.UNIQUE
+    find_by_client_id: bool = True
+    money_idempotency: MoneyIdempotency = MoneyIdempotency.CLIENT_ID
+    executions_by: Feed = Feed.POLL
+    cursor_kind: CursorKind = CursorKind.NUMBER
+    requests_per_minute_max: int = 0
+    """Requests of every kind; 0 if the broker states none."""
+    groups: frozenset[Group] = frozenset()
+
+    def sizes(self) -> str:
+        """Return in words how an order may be sized, for operators."""
+        shares = (
+            f"shares with {self.share_decimals} decimals" if self.fractional else "whole shares"
+        )
+        return f"{shares} or dollars" if self.notional else shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +140,8 @@ class OrderTicket:
     side: Side
     notional_cents: int | None
     nanos: int | None
+    type: OrderType = OrderType.MARKET
+    in_force: TimeInForce = TimeInForce.DAY
 
     def __post_init__(self) -> None:
         """Refuse a ticket that says both or neither, or nothing positive."""
@@ -97,6 +160,8 @@ class SubmitResult:
     code: str = ""
     """The broker's own code or our classification, for the record."""
     detail: str = ""
+    refusal: Refusal = Refusal.NONE
+    """What kind of no it was, if it was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +182,15 @@ class BrokerOrder:
     detail: str = ""
 
 
+class ExecutionKind(StrEnum):
+    """Whether an execution happened, or one that was told before did not happen after all."""
+
+    TRADE = "trade"
+    BUST = "bust"
+    """Takes back the execution `busts`, whose amounts it repeats. A correction is two of them: a
+    bust of the old one and a new trade."""
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """Shares that changed hands at one price; `id` is the broker's and unique for ever."""
@@ -133,6 +207,9 @@ class Execution:
     """Regulatory fees (sells), not negative; net cash of a sell is cents - fee_cents."""
     executed_at: datetime
     settles_on: date
+    kind: ExecutionKind = ExecutionKind.TRADE
+    busts: str = ""
+    """The id of the execution that did not happen; empty for a trade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +220,35 @@ class ExecutionPage:
     cursor: str
 
 
+class CashKind(StrEnum):
+    """Why cash or shares moved when it was neither an order nor a corporate action."""
+
+    WITHHOLDING = "withholding"
+    """Tax kept back of a dividend (`action_id` is the dividend's)."""
+    FEE = "fee"
+    INTEREST = "interest"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    JOURNAL = "journal"
+    """Cash or shares between accounts at the broker."""
+    OTHER = "other"
+    """Nothing that we know; `detail` is the broker's word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """Something that moved cash or shares without an order: a dividend paid, a split made."""
 
     id: str
     action_id: str
-    kind: ActionKind
+    """The corporate action's id in our price source; empty if it is none, or none that fits."""
+    kind: ActionKind | CashKind
     security_id: SecurityId
+    """0 if no security of ours is concerned."""
     on: date
     cents: int
-    """Cash that came in for the whole broker account, not negative."""
+    """Cash that came in for the whole broker account; negative for what went (fees, withholding,
+    what is taken back)."""
     nanos_before: int
     """The broker's position that the activity applied to."""
     nanos_delta: int
@@ -162,6 +257,10 @@ class Activity:
     new_nanos: int = 0
     broker_account: str = ""
     """The broker's account that it happened in."""
+    takes_back: str = ""
+    """The id of an activity that this one reverses, with the opposite amounts."""
+    detail: str = ""
+    """The broker's own words, for the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +276,10 @@ class Position:
     """Shares at the broker."""
 
     security_id: SecurityId
+    """0 if the broker holds something that is no security of ours."""
     nanos: int
+    symbol: str = ""
+    """The broker's symbol, where it says one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +292,25 @@ class BrokerCash:
 
     total_cents: int
     settled_cents: int
+    spendable_cents: int | None = None
+    """What a buy could be paid with now, as the broker sees it; None if it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class MassStatus:
+    """Everything that an account has at the broker, read together; for start-up and healing.
+
+    The parts are read one after the other: what trades in between makes them disagree, so a
+    difference is a break only if it is still there in the next one.
+    """
+
+    broker_account: str
+    as_of: datetime
+    open_orders: Sequence[BrokerOrder]
+    positions: Sequence[Position]
+    cash: BrokerCash
+    moving: frozenset[SecurityId] = frozenset()
+    """Names in the middle of a corporate action: their shares have gone and not come back yet."""
 
 
 class Broker(Protocol):
@@ -230,4 +351,12 @@ class Broker(Protocol):
 
     def cash(self, broker_account: str) -> BrokerCash:
         """Return the cash."""
+        ...
+
+    def mass_status(self, broker_account: str) -> MassStatus:
+        """Return all open orders, positions and cash of an account, complete.
+
+        Raises:
+            BrokerUnavailableError: If any part could not be read: there is no half status.
+        """
         ...
