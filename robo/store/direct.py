@@ -1,0 +1,103 @@
+"""Direct sleeves: what a customer chose for one, and how far its account has grown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlmodel import Session, SQLModel
+
+from robo.core.ids import AccountId
+from robo.store.columns import STRICT, check, integer, one_of, text
+from robo.store.database import bulk, select_in
+from robo.store.transfers import WithdrawalRow
+
+_PAID: Final = ("sent", "paid")
+
+
+class DirectSleeveRow(SQLModel, table=True):
+    """Choices for a sleeve, and what its account carries; written when either first exists."""
+
+    __tablename__ = "direct_sleeve"
+    __table_args__ = (
+        one_of("direct_theme", "theme", "fades", "stays"),
+        check("direct_names", "names > 0 AND names_max >= 0"),
+        check("direct_stays", "stays_ppm >= 0 AND stays_ppm <= 1000000"),
+        check("direct_amounts", "carried_cents >= 0 AND withdrawn_cents >= 0"),
+        STRICT,
+    )
+    sleeve_id: str = text(key=True, to="sleeve.id")
+    account_id: str = text(to="account.id", unique=True)
+    ladder: str = text(default="standard")
+    names_max: int = integer(default=0)
+    """The customer's own limit; 0 for none."""
+    theme: str = text(default="fades")
+    stays_ppm: int = integer(default=0)
+    """The least share of a theme that stays; 0 where it fades."""
+    tilts: str = text(default="{}")
+    """Dial -> ppm asked for, canonical JSON."""
+    names: int = integer()
+    """How many names the account carries; more may be held."""
+    carried_cents: int = integer(default=0)
+    """The balance that the count rests on: follows the market up, never down."""
+    withdrawn_cents: int = integer(default=0)
+    """All that had been paid out when the count was last reviewed."""
+    reviewed_on: str = text(default="")
+    changed_at: int = integer()
+
+
+_DIRECT: Any = DirectSleeveRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class DirectSleeve:
+    """One row; see `DirectSleeveRow` for what each field means."""
+
+    sleeve_id: str
+    account_id: AccountId
+    ladder: str
+    names_max: int
+    theme: str
+    stays_ppm: int
+    tilts: str
+    names: int
+    carried_cents: int
+    withdrawn_cents: int
+    reviewed_on: str
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(DirectSleeve))
+_SELECT: Any = select(*(_DIRECT.c[name] for name in _COLUMNS))
+
+
+def of_accounts(
+    session: Session, account_ids: Sequence[AccountId]
+) -> dict[AccountId, DirectSleeve]:
+    """Return what is known of accounts' sleeves; those that never chose nor grew are left out."""
+    rows = select_in(session, _SELECT, _DIRECT.c.account_id, account_ids)
+    return {row[1]: DirectSleeve(*row) for row in rows}
+
+
+def put(session: Session, rows: Sequence[DirectSleeve], at_micros: int) -> None:
+    """Write rows, in place of those that were there."""
+    names = (*_COLUMNS, "changed_at")
+    marks = ", ".join("?" * len(names))
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
+    bulk(
+        session,
+        f"INSERT INTO direct_sleeve ({', '.join(names)}) VALUES ({marks}) "  # noqa: S608 - names are ours
+        f"ON CONFLICT (sleeve_id) DO UPDATE SET {changes}",
+        [(*(getattr(one, name) for name in _COLUMNS), at_micros) for one in rows],
+    )
+
+
+def withdrawn(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, int]:
+    """Return all that was ever paid out of accounts, in cents; those without payment left out."""
+    statement = (
+        select(_WITHDRAWAL.c.account_id, func.sum(_WITHDRAWAL.c.promised_cents))
+        .where(_WITHDRAWAL.c.state.in_(_PAID))
+        .group_by(_WITHDRAWAL.c.account_id)
+    )
+    rows = select_in(session, statement, _WITHDRAWAL.c.account_id, account_ids)
+    return {AccountId(account): int(cents) for account, cents in rows}

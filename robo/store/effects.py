@@ -1,0 +1,145 @@
+"""What a trade does: the lots it means, its tax, its effect on risk; and the sums of a plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlmodel import Session, SQLModel
+
+from robo.core.ids import AccountId
+from robo.store.columns import KEYED, STRICT, check, integer, text
+from robo.store.database import insert_many, select_in
+
+
+class OrderLotRow(SQLModel, table=True):
+    """Shares of one lot that a sale means: specific identification, written before the trade."""
+
+    __tablename__ = "order_lot"
+    __table_args__ = (check("order_lot_nanos", "nanos > 0"), KEYED)
+    order_id: str = text(key=True, to="orders.id")
+    lot_id: str = text(key=True, to="lot.id")
+    place: int = integer()
+    """The order in which the lots go."""
+    nanos: int = integer()
+
+
+class TradeEffectRow(SQLModel, table=True):
+    """What one order was expected to do, as of its plan."""
+
+    __tablename__ = "trade_effect"
+    __table_args__ = (KEYED,)
+    order_id: str = text(key=True, to="orders.id")
+    tax_cents: int = integer()
+    """Tax of the lots it sells; negative where it saves tax."""
+    cost_cents: int = integer()
+    tracking_error_ppm: int = integer()
+    """Annual tracking error of the plan, less that of the plan without this trade."""
+
+
+class PlanEffectRow(SQLModel, table=True):
+    """What one plan of an account was expected to do."""
+
+    __tablename__ = "plan_effect"
+    __table_args__ = (STRICT,)
+    batch_id: str = text(key=True)
+    account_id: str = text(to="account.id", index=True)
+    before_ppm: int = integer()
+    """Annual tracking error of what was held."""
+    after_ppm: int = integer()
+    tax_cents: int = integer()
+    cost_cents: int = integer()
+    short_gain_cents: int = integer()
+    long_gain_cents: int = integer()
+    model_id: str = text()
+    at: int = integer()
+
+
+_LOT: Any = OrderLotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_TRADE: Any = TradeEffectRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_PLAN: Any = PlanEffectRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class TradeEffect:
+    """What an order does; see `TradeEffectRow`."""
+
+    tax_cents: int
+    cost_cents: int
+    tracking_error_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEffect:
+    """What a plan does; see `PlanEffectRow`."""
+
+    before_ppm: int
+    after_ppm: int
+    tax_cents: int
+    cost_cents: int
+    short_gain_cents: int
+    long_gain_cents: int
+    model_id: str
+
+
+_PLAN_FIELDS: Final = tuple(field.name for field in fields(PlanEffect))
+
+
+def name_lots(session: Session, rows: Sequence[tuple[str, str, int, int]]) -> None:
+    """Write which lots sales mean: (order, lot, place, nanoshares)."""
+    insert_many(session, "order_lot", ("order_id", "lot_id", "place", "nanos"), rows)
+
+
+def named_lots(session: Session, order_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return order -> lot -> place of the lots that sales mean; orders without any left out."""
+    statement = select(_LOT.c.order_id, _LOT.c.lot_id, _LOT.c.place)
+    found: dict[str, dict[str, int]] = {}
+    for order_id, lot_id, place in select_in(session, statement, _LOT.c.order_id, order_ids):
+        found.setdefault(order_id, {})[lot_id] = place
+    return found
+
+
+def write(
+    session: Session,
+    trades: Sequence[tuple[str, TradeEffect]],
+    plans: Sequence[tuple[str, AccountId, PlanEffect]],
+    at_micros: int,
+) -> None:
+    """Write the effects of orders (order, effect) and of plans (batch, account, effect)."""
+    insert_many(
+        session,
+        "trade_effect",
+        ("order_id", "tax_cents", "cost_cents", "tracking_error_ppm"),
+        [
+            (order_id, one.tax_cents, one.cost_cents, one.tracking_error_ppm)
+            for order_id, one in trades
+        ],
+    )
+    insert_many(
+        session,
+        "plan_effect",
+        ("batch_id", "account_id", *_PLAN_FIELDS, "at"),
+        [
+            (batch_id, account, *(getattr(one, name) for name in _PLAN_FIELDS), at_micros)
+            for batch_id, account, one in plans
+        ],
+    )
+
+
+def of_orders(session: Session, order_ids: Sequence[str]) -> dict[str, TradeEffect]:
+    """Return the effects of orders; those that never had one are left out."""
+    columns = (
+        _TRADE.c.order_id,
+        _TRADE.c.tax_cents,
+        _TRADE.c.cost_cents,
+        _TRADE.c.tracking_error_ppm,
+    )
+    rows = select_in(session, select(*columns), _TRADE.c.order_id, order_ids)
+    return {order_id: TradeEffect(*rest) for order_id, *rest in rows}
+
+
+def of_batches(session: Session, batch_ids: Sequence[str]) -> dict[str, PlanEffect]:
+    """Return the effects of plans by batch."""
+    columns = (_PLAN.c.batch_id, *(_PLAN.c[name] for name in _PLAN_FIELDS))
+    rows = select_in(session, select(*columns), _PLAN.c.batch_id, batch_ids)
+    return {batch_id: PlanEffect(*rest) for batch_id, *rest in rows}
