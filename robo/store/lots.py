@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Index, func, select
+from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -27,6 +28,10 @@ LOT_EVENTS: Final = ChainTable(
         "on_date",
     ),
 )
+
+
+CLOSES: Final = "kind = 'close'"
+"""Sales of lots: a partial index, because most of what happens to lots is purchases."""
 
 
 class LotRow(SQLModel, table=True):
@@ -56,7 +61,16 @@ class LotEventRow(SQLModel, table=True):
 
     __tablename__ = "lot_event"
     __table_args__ = chained(
-        "lot_event", one_of("lot_event_kind", "kind", "open", "close", "split", "merge", "basis")
+        "lot_event",
+        one_of("lot_event_kind", "kind", "open", "close", "split", "merge", "basis"),
+        # For a year's gains and for losses whose purchases must wait.
+        Index(
+            "ix_lot_event_close",
+            "account_id",
+            "on_date",
+            sqlite_where=words(CLOSES),
+            postgresql_where=words(CLOSES),
+        ),
     )
     id: str = text(key=True)
     lot_id: str = text()
