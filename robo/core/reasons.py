@@ -21,6 +21,17 @@ class Reason(StrEnum):
     SKIP_NO_PRICE = "skip_no_price"
     REJECT_UNFUNDED = "reject_unfunded"
     REJECT_EXPIRED = "reject_expired"
+    BUY_TRACKING = "buy_tracking"
+    BUY_STAND_IN = "buy_stand_in"
+    SELL_HARVEST = "sell_harvest"
+    SELL_TRACKING = "sell_tracking"
+    SELL_GAIN_WANTED = "sell_gain_wanted"
+    SELL_LEFT_OUT = "sell_left_out"
+    SKIP_GAIN_LIMIT = "skip_gain_limit"
+    SKIP_WASH_BUY = "skip_wash_buy"
+    SKIP_WASH_LOSS = "skip_wash_loss"
+    SKIP_NO_PLAN = "skip_no_plan"
+    SKIP_KEPT = "skip_kept"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -39,4 +50,17 @@ SENTENCES: dict[Reason, str] = {
     Reason.SKIP_NO_PRICE: "Not traded: no fresh price.",
     Reason.REJECT_UNFUNDED: "Cancelled before it was sent: the deposit behind it was returned.",
     Reason.REJECT_EXPIRED: "The order expired at the close; what is left is planned again.",
+    Reason.BUY_TRACKING: "Bought because it brings the account closer to what it follows.",
+    Reason.BUY_STAND_IN: "Bought to stand in for a name that may not be bought now.",
+    Reason.SELL_HARVEST: "Sold to take a loss that is worth more than it costs.",
+    Reason.SELL_TRACKING: (
+        "Sold because it brings the account closer to what it follows, within your tax limit."
+    ),
+    Reason.SELL_GAIN_WANTED: "Sold to realise a gain that you asked for this year.",
+    Reason.SELL_LEFT_OUT: "Sold because it no longer passes what you asked for.",
+    Reason.SKIP_GAIN_LIMIT: "Not sold: the gain would go beyond what you allow this year.",
+    Reason.SKIP_WASH_BUY: "Not bought: it was sold at a loss within 30 days.",
+    Reason.SKIP_WASH_LOSS: "Not sold: bought within 30 days, so the loss would not count now.",
+    Reason.SKIP_NO_PLAN: "Not traded: what was asked for cannot all be met together.",
+    Reason.SKIP_KEPT: "Not sold: selling would cost more than it is worth.",
 }

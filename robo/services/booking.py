@@ -10,7 +10,7 @@ an account touch the same pages of the database, which halves what is written to
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -28,7 +28,7 @@ from robo.portfolio import blocks as splitting
 from robo.portfolio.jit import KeyArray
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
-from robo.store import blocks, events, ledger, lots, orders
+from robo.store import blocks, effects, events, ledger, lots, orders
 from robo.store.chains import Link
 from robo.store.database import Database
 from robo.store.keyring import Keyring
@@ -203,6 +203,8 @@ def _write(session: Session, keyring: Keyring, shares: Sequence[_Share], at_micr
     proceeds: list[tuple[str, AccountId, int, str, str]] = []
     sellers = {share.order.account_id for share in shares if share.execution.side == "sell"}
     open_lots = lots.open_lots(session, sorted(sellers))
+    sales = sorted({share.order.id for share in shares if share.execution.side == "sell"})
+    named = effects.named_lots(session, sales)
     for share in shares:
         order, part, execution = share.order, share.part, share.execution
         on = business_date(from_micros(execution.executed_at))
@@ -219,7 +221,8 @@ def _write(session: Session, keyring: Keyring, shares: Sequence[_Share], at_micr
             over = part.fee_cents - fee_cents
             transfers += recipes.absorb_fee(share.firm_id, over, fill_id)
             held = open_lots.get(order.account_id, [])
-            lot_events += _close(held, order, part.nanos, net, fill_id, on)
+            first = named.get(order.id, {})
+            lot_events += _close(held, first, order, part.nanos, net, fill_id, on)
             if net > 0:
                 proceed_id = child_id("pro", fill_id)
                 proceeds.append((proceed_id, order.account_id, net, execution.settles_on, fill_id))
@@ -253,18 +256,20 @@ def _open(order: orders.BlockOrder, part: blocks.Part, fill_id: str, on: date) -
 
 def _close(
     held: list[lots.OpenLot],
+    first: Mapping[str, int],
     order: orders.BlockOrder,
     nanos: int,
     net_cents: int,
     fill_id: str,
     on: date,
 ) -> list[lots.LotEvent]:
-    """Close lots first in first out, those free to sell before those on hold; keep `held` true."""
+    """Close the lots it means, then first in first out, those on hold last; keep `held` true."""
     if nanos == 0:
         return []
     mine = [lot for lot in held if lot.security_id == order.security_id]
     today = on.isoformat()
     mine.sort(key=lambda lot: (lot.hold_until > today, lot.acquired_on, lot.id))
+    mine.sort(key=lambda lot: first.get(lot.id, len(first)))
     pure = [
         tax_lots.Lot(
             LotId(lot.id),

@@ -8,8 +8,9 @@ from sqlmodel import Session
 from robo.core.ids import AccountId, FirmId, child_id
 from robo.core.reasons import Reason
 from robo.ledger import recipes
-from robo.store import events, ledger, orders
+from robo.store import effects, events, ledger, orders
 from robo.store.accounts import Sleeve
+from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.keyring import Keyring
 
 
@@ -21,6 +22,10 @@ class Trade:
     reason: Reason
     buy_cents: int = 0
     sell_nanos: int = 0
+    lots: tuple[tuple[str, int], ...] = ()
+    """Lots of a sale and nanoshares of each, in the order they go; empty: first in first out."""
+    effect: TradeEffect | None = None
+    """What the plan expects of it; None where nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Plan:
     trades: tuple[Trade, ...]
     skips: Mapping[int, Reason]
     hold_until: str = ""
+    effect: PlanEffect | None = None
 
     @property
     def batch_id(self) -> str:
@@ -70,6 +76,32 @@ def write(session: Session, keyring: Keyring, plans: Sequence[Plan], at_micros: 
         for security_id, reason in plan.skips.items()
     ]
     orders.write(session, made, skips, at_micros)
+    _write_effects(session, plans, at_micros)
+
+
+def _write_effects(session: Session, plans: Sequence[Plan], at_micros: int) -> None:
+    """Write which lots the sales mean, and what trades and plans were expected to do."""
+    placed = [(_order_id(plan, trade), trade) for plan in plans for trade in plan.trades]
+    named = [
+        (order_id, lot_id, place, nanos)
+        for order_id, trade in placed
+        for place, (lot_id, nanos) in enumerate(trade.lots)
+    ]
+    effects.name_lots(session, named)
+    effects.write(
+        session,
+        [(order_id, trade.effect) for order_id, trade in placed if trade.effect is not None],
+        [
+            (plan.batch_id, plan.sleeve.account_id, plan.effect)
+            for plan in plans
+            if plan.effect is not None
+        ],
+        at_micros,
+    )
+
+
+def _order_id(plan: Plan, trade: Trade) -> str:
+    return child_id("ord", plan.sleeve.id, plan.batch_id, trade.security_id)
 
 
 def unwritten(session: Session, plans: Sequence[Plan]) -> list[Plan]:
@@ -83,7 +115,7 @@ def _orders(plan: Plan) -> list[orders.NewOrder]:
     sleeve, batch_id = plan.sleeve, plan.batch_id
     return [
         orders.NewOrder(
-            id=child_id("ord", sleeve.id, batch_id, trade.security_id),
+            id=_order_id(plan, trade),
             firm_id=sleeve.firm_id,
             account_id=sleeve.account_id,
             sleeve_id=sleeve.id,

@@ -1,0 +1,98 @@
+"""A sale closes the lots it was planned with, over partial fills, and keeps what was expected."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from desk import Desk, desk_from, write_template
+
+from robo.core.ids import AccountId
+from robo.core.reasons import Reason
+from robo.services import ordering
+from robo.store import effects, lots
+from robo.store.effects import PlanEffect, TradeEffect
+
+SHARE = 10**9
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_template(tmp_path_factory.mktemp("named") / "template.db", "firm_a")
+
+
+@pytest.fixture
+def desk(template: Path, tmp_path: Path) -> Iterator[Desk]:
+    with desk_from(template, tmp_path) as made:
+        yield made
+
+
+def test_a_sale_closes_the_lots_it_means_and_only_then_the_oldest(desk: Desk) -> None:
+    account, (oldest, middle, newest) = three_lots(desk)
+    sale = ordering.Trade(
+        1,
+        Reason.SELL_HARVEST,
+        sell_nanos=15 * SHARE,
+        lots=((newest, 10 * SHARE), (middle, 5 * SHARE)),
+    )
+
+    sell_in_parts(desk, account, sale, [4, 8, 3])
+
+    assert left(desk, account) == {oldest: 10 * SHARE, middle: 5 * SHARE}
+    assert desk.findings() == []
+
+
+def test_a_sale_that_means_no_lots_goes_first_in_first_out(desk: Desk) -> None:
+    account, (_, middle, newest) = three_lots(desk)
+    sale = ordering.Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=12 * SHARE)
+
+    sell_in_parts(desk, account, sale, [12])
+
+    assert left(desk, account) == {middle: 8 * SHARE, newest: 10 * SHARE}
+
+
+def test_what_a_trade_and_its_plan_were_expected_to_do_is_kept(desk: Desk) -> None:
+    account, (oldest, _, _) = three_lots(desk)
+    trade = TradeEffect(tax_cents=-1_234, cost_cents=5, tracking_error_ppm=-300)
+    plan = PlanEffect(9_000, 8_700, -1_234, 5, -4_000, 0, "mdl_1")
+    sale = ordering.Trade(
+        1, Reason.SELL_HARVEST, sell_nanos=SHARE, lots=((oldest, SHARE),), effect=trade
+    )
+
+    desk.plan({account: [sale]}, "why", "")
+
+    batch = str(desk.column("SELECT batch_id FROM orders WHERE side = 'sell'")[0])
+    order = str(desk.column("SELECT id FROM orders WHERE side = 'sell'")[0])
+    with desk.db.write() as session:
+        effects.write(session, [], [(batch, account, plan)], 1)
+    with desk.db.read() as session:
+        assert effects.of_orders(session, [order]) == {order: trade}
+        assert effects.of_batches(session, [batch]) == {batch: plan}
+        assert effects.named_lots(session, [order]) == {order: {oldest: 0}}
+
+
+def three_lots(desk: Desk) -> tuple[AccountId, tuple[str, str, str]]:
+    """Return an account with three lots of ten shares, bought at $10, $20 and $30."""
+    (account,) = desk.open("firm_a", 1)
+    desk.fund({account: 600_00})
+    for dollars in (10, 20, 30):
+        block = desk.buy({account: dollars * 1_000})
+        desk.broker.fill_at(block, dollars * 1_000_000)
+        desk.collect()
+        desk.next_day()
+    with desk.db.read() as session:
+        oldest, middle, newest = (lot.id for lot in lots.open_lots(session, [account])[account])
+    return account, (oldest, middle, newest)
+
+
+def sell_in_parts(desk: Desk, account: AccountId, sale: ordering.Trade, shares: list[int]) -> None:
+    desk.plan({account: [sale]}, "sale", "")
+    desk.send()
+    block = str(desk.column("SELECT id FROM block WHERE side = 'sell'")[0])
+    for some in shares:
+        desk.broker.fill(block, some * SHARE, some * 2_500, price_micros=25_000_000)
+        desk.collect()
+
+
+def left(desk: Desk, account: AccountId) -> dict[str, int]:
+    with desk.db.read() as session:
+        return {lot.id: lot.nanos for lot in lots.open_lots(session, [account])[account]}
