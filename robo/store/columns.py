@@ -7,7 +7,17 @@ is 0/1.
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Integer, LargeBinary, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+)
+from sqlalchemy import text as words
 from sqlmodel import Field
 
 INT64 = BigInteger().with_variant(Integer(), "sqlite")
@@ -60,6 +70,11 @@ def one_of(name: str, column: str, *words: str) -> CheckConstraint:
     """Return the rule that a column holds one of a few words."""
     listed = ", ".join(f"'{word}'" for word in words)
     return check(name, f"{column} IN ({listed})")
+
+
+def partial(name: str, condition: str, *fields: str) -> Index:
+    """Return an index of the rows that meet a condition: others cost it nothing."""
+    return Index(name, *fields, sqlite_where=words(condition), postgresql_where=words(condition))
 
 
 def _field(

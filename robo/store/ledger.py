@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Index, func, literal, select
+from sqlalchemy import func, literal, select
 from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
@@ -13,7 +13,7 @@ from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.ledger import chart
 from robo.ledger.entries import Transfer, chain_of
 from robo.store.chains import ChainTable, Link, append, chained
-from robo.store.columns import KEYED, blob, check, integer, text
+from robo.store.columns import KEYED, blob, check, integer, partial, text
 from robo.store.database import bulk, select_in
 
 TRANSFERS: Final = ChainTable(
@@ -24,10 +24,6 @@ TRANSFERS: Final = ChainTable(
 INVESTABLE: Final = "asset = 'USD/2' AND amount >= 100 AND book LIKE 'customer/%/cash'"
 """Balances that a plan looks at; a partial index, so that idle accounts cost nothing."""
 HOLDERS: Final = "asset <> 'USD/2' AND amount > 0 AND book LIKE 'customer/%/holdings'"
-
-
-def _partial(name: str, field: str, condition: str) -> Index:
-    return Index(name, field, sqlite_where=words(condition), postgresql_where=words(condition))
 
 
 _INFLOWS: Final = 50
@@ -61,8 +57,8 @@ class BalanceRow(SQLModel, table=True):
     __tablename__ = "balance"
     __table_args__ = (
         check("balance_customer", "amount >= 0 OR substr(book, 1, 9) <> 'customer/'"),
-        _partial("ix_balance_investable", "book", INVESTABLE),
-        _partial("ix_balance_holders", "asset", HOLDERS),
+        partial("ix_balance_investable", INVESTABLE, "book"),
+        partial("ix_balance_holders", HOLDERS, "asset"),
         KEYED,
     )
     book: str = text(key=True)

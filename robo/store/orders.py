@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Index, UniqueConstraint, func, literal_column, select, tuple_
-from sqlalchemy import text as words
+from sqlalchemy import UniqueConstraint, func, literal_column, select, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
-from robo.store.columns import KEYED, STRICT, check, integer, one_of, text
+from robo.store.columns import KEYED, STRICT, check, integer, one_of, partial, text
 from robo.store.database import bulk, insert_many, select_in
 
 OPEN_STATES: Final = ("planned", "sending")
@@ -37,15 +36,7 @@ class OrderRow(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("sleeve_id", "batch_id", "security_id", name="uq_orders_cause"),
         # Orders leave it when they end: it stays as small as what is open.
-        Index(
-            "ix_orders_window",
-            "state",
-            "firm_id",
-            "side",
-            "security_id",
-            sqlite_where=words(_OPEN),
-            postgresql_where=words(_OPEN),
-        ),
+        partial("ix_orders_window", _OPEN, "state", "firm_id", "side", "security_id"),
         one_of("orders_side", "side", "buy", "sell"),
         one_of("orders_state", "state", *ORDER_STATES),
         check(
