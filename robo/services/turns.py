@@ -32,13 +32,11 @@ _MEMORY: Final = 0.3
 
 @dataclass(slots=True)
 class Turns:
-    """Runs writes in turns; keeps what it learnt of their cost, and the longest turn it took."""
+    """Runs writes in turns; keeps what it learnt of their cost."""
 
     db: Database
     policy: Policy
     size: int = _FIRST
-    longest_ms: float = 0.0
-    turns: int = 0
     commit_ms: float = 0.0
     refused: list[tuple[object, RefusedError]] = field(default_factory=list)
 
@@ -85,8 +83,6 @@ class Turns:
 
     def _learn(self, write_ms: float, commit_ms: float, count: int) -> None:
         """Fit the next turn into the limit: a commit costs the same however much it writes."""
-        self.turns += 1
-        self.longest_ms = max(self.longest_ms, write_ms + commit_ms)
         self.commit_ms += (commit_ms - self.commit_ms) * _MEMORY
         limit = self.policy.write_lock_ms_max
         room = max(limit * _AIM - self.commit_ms, limit * _LEAST)
