@@ -14,7 +14,7 @@ preview: it knows what our books and the household's imports know, and is no tax
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from enum import StrEnum
 
@@ -33,13 +33,36 @@ class Part(StrEnum):
     LONG = "II"
 
 
-@dataclass(frozen=True, slots=True)
-class FormRow:
-    """One row of Form 8949; letters are the form's columns.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The columns of Form 8949 that hold money, of one row or summed; letters are the form's."""
+
+    proceeds_cents: int
+    basis_cents: int
+    """(e), as the broker states it: wash sales of the same account are in it."""
+    wash_cents: int
+    household_wash_cents: int
+    household_basis_cents: int
+    lost_cents: int
+    """The part of `household_wash_cents` that an IRA's purchase took for good."""
+
+    @property
+    def adjustment_cents(self) -> int:
+        """Return (g), what is added to proceeds less basis."""
+        return self.wash_cents + self.household_wash_cents + self.household_basis_cents
+
+    @property
+    def gain_cents(self) -> int:
+        """Return (h); summed over a part, a line of Schedule D."""
+        return self.proceeds_cents - self.basis_cents + self.adjustment_cents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormRow(Columns):
+    """One row of Form 8949.
 
     Attributes:
         held_from: The acquisition date with holding periods of wash sales added; decides the part.
-        basis_cents: (e), as the broker states it: wash sales of the same account are in it.
         code: (f): W, B, BW or nothing.
         final_from: The first day on which no purchase can change this row any more.
     """
@@ -52,24 +75,7 @@ class FormRow:
     acquired_on: date
     held_from: date
     sold_on: date
-    proceeds_cents: int
-    basis_cents: int
-    wash_cents: int
-    household_wash_cents: int
-    household_basis_cents: int
-    lost_cents: int
-    """The part of `household_wash_cents` that an IRA's purchase took for good."""
     final_from: date
-
-    @property
-    def adjustment_cents(self) -> int:
-        """Return (g), what is added to proceeds less basis."""
-        return self.wash_cents + self.household_wash_cents + self.household_basis_cents
-
-    @property
-    def gain_cents(self) -> int:
-        """Return (h)."""
-        return self.proceeds_cents - self.basis_cents + self.adjustment_cents
 
     @property
     def code(self) -> str:
@@ -79,35 +85,13 @@ class FormRow:
 
 
 @dataclass(frozen=True, slots=True)
-class PartTotal:
-    """The sums of one part's columns; `gain_cents` is a line of Schedule D."""
-
-    proceeds_cents: int
-    basis_cents: int
-    wash_cents: int
-    household_wash_cents: int
-    household_basis_cents: int
-    lost_cents: int
-
-    @property
-    def adjustment_cents(self) -> int:
-        """Return what is added to proceeds less basis."""
-        return self.wash_cents + self.household_wash_cents + self.household_basis_cents
-
-    @property
-    def gain_cents(self) -> int:
-        """Return the part's net gain."""
-        return self.proceeds_cents - self.basis_cents + self.adjustment_cents
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduleD:
     """A year's sales: rows, sums by part, and how they net."""
 
     year: int
     rows: tuple[FormRow, ...]
-    short: PartTotal
-    long: PartTotal
+    short: Columns
+    long: Columns
     carried_in: Net
     closed: Year
     """What is taxed, deducted and carried to the next year."""
@@ -175,11 +159,7 @@ def first_final_day(sold_on: date) -> date:
     return sold_on + WINDOW + timedelta(days=1)
 
 
-def _total(rows: Iterable[FormRow]) -> PartTotal:
-    sums = [0] * len(PartTotal.__dataclass_fields__)
-    for row in rows:
-        sums = [
-            before + getattr(row, name)
-            for before, name in zip(sums, PartTotal.__dataclass_fields__, strict=True)
-        ]
-    return PartTotal(*sums)
+def _total(rows: Iterable[FormRow]) -> Columns:
+    part = tuple(rows)
+    names = [column.name for column in fields(Columns)]
+    return Columns(**{name: sum(getattr(row, name) for row in part) for name in names})
