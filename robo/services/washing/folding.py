@@ -1,0 +1,231 @@
+"""The books of households: every member's history folded together for as long as they were one."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.services.washing import streams
+from robo.services.washing.streams import Dated
+from robo.store import households, lot_history, outside_trades
+from robo.store.households import Membership
+from robo.tax.wash_events import AccountKind, Event
+from robo.tax.wash_sales import Books
+from robo.tax.wash_unions import join, part
+
+IRAS = frozenset({"traditional_ira", "roth_ira", "ira"})
+"""Kinds of accounts whose sales are not taxed, ours and others'."""
+
+
+@dataclass(slots=True)
+class People:
+    """Some people, those they ever shared a household with, and all their accounts."""
+
+    memberships: dict[str, list[Membership]]
+    """By person; nobody without a household."""
+    homes: dict[str, list[str]]
+    """Household -> everybody who ever was of it."""
+    accounts: dict[str, dict[AccountId, AccountKind]]
+    """By person: ours and those elsewhere."""
+    ours: list[AccountId]
+    elsewhere: list[AccountId]
+
+    def ever_with(self, customer_id: str) -> frozenset[str]:
+        """Return everybody connected with a person through households, now or before."""
+        found, fresh = {customer_id}, {customer_id}
+        while fresh:
+            mine = [m for one in fresh for m in self.memberships.get(one, ())]
+            near = {one for m in mine for one in self.homes[m.household_id]}
+            fresh = near - found
+            found |= near
+        return frozenset(found)
+
+    def together(self, customer_id: str, on: date) -> frozenset[str]:
+        """Return who counts together with a person on a day; the person at least."""
+        day = on.isoformat()
+        found = {customer_id}
+        for mine in self.memberships.get(customer_id, ()):
+            if mine.since_on <= day and not _over(mine, day):
+                found.update(self.homes[mine.household_id])
+        return frozenset(found)
+
+
+def people(session: Session, customer_ids: Collection[str]) -> People:
+    """Return people with everybody they ever shared a household with, and their accounts."""
+    known: frozenset[str] = frozenset()
+    wanted = frozenset(customer_ids)
+    found: list[Membership] = []
+    while wanted != known:
+        known = wanted
+        found = households.memberships(session, sorted(known))
+        wanted = known | {one.customer_id for one in found}
+    made = People({}, {}, {customer: {} for customer in sorted(known)}, [], [])
+    for one in found:
+        made.memberships.setdefault(one.customer_id, []).append(one)
+        made.homes.setdefault(one.household_id, []).append(one.customer_id)
+    for ours in households.accounts_of(session, sorted(known)):
+        made.accounts[ours.customer_id][ours.id] = kind_of(ours.kind)
+        made.ours.append(ours.id)
+    for theirs in outside_trades.accounts_of(session, sorted(known)):
+        made.accounts[theirs.customer_id][AccountId(theirs.id)] = kind_of(theirs.kind)
+        made.elsewhere.append(AccountId(theirs.id))
+    return made
+
+
+def kind_of(kind: str) -> AccountKind:
+    """Return what a kind of account is to the tax."""
+    return AccountKind.IRA if kind in IRAS else AccountKind.TAXABLE
+
+
+def books_of(
+    session: Session,
+    customer_ids: Collection[str],
+    until: date,
+    security_ids: Collection[int] | None = None,
+) -> dict[str, Books]:
+    """Return customer -> the books of everybody who counts together with them, up to a day.
+
+    Nothing is assumed: the history begins with the first lot that any of them ever bought, here or,
+    as far as it was imported, elsewhere. Two people of one household get the same books.
+
+    Args:
+        session: Of one snapshot.
+        customer_ids: Who is asked for; others are read as far as they matter.
+        until: The last day, itself included.
+        security_ids: Only these names, and those that corporate actions tie to them; None for all.
+            A name's books do not depend on other names.
+
+    Raises:
+        ValueError: If what is booked does not fit together.
+    """
+    return fold(session, people(session, customer_ids), customer_ids, until, security_ids)
+
+
+def fold(
+    session: Session,
+    known: People,
+    customer_ids: Collection[str],
+    until: date,
+    security_ids: Collection[int] | None = None,
+) -> dict[str, Books]:
+    """Return `books_of` for people who were read before."""
+    histories = _read(session, known, until, security_ids)
+    made: dict[str, Books] = {}
+    for customer in sorted(customer_ids):
+        if customer not in made:
+            made |= _lived(known, histories, known.ever_with(customer), until)
+    return {customer: made[customer] for customer in customer_ids}
+
+
+@dataclass(slots=True)
+class _Histories:
+    """What happened, by person; and what happens to names whoever holds them."""
+
+    events: dict[str, list[Dated]] = field(default_factory=dict)
+    names: dict[str, set[int]] = field(default_factory=dict)
+    actions: list[lot_history.Action] = field(default_factory=list)
+
+
+def _read(
+    session: Session, known: People, until: date, security_ids: Collection[int] | None
+) -> _Histories:
+    wanted = None if security_ids is None else tied(session, security_ids)
+    day = until.isoformat()
+    rows = lot_history.events_of(session, known.ours, day, None if wanted is None else list(wanted))
+    trades: dict[AccountId, list[outside_trades.OutsideTrade]] = {}
+    for trade in outside_trades.trades_of(session, known.elsewhere):
+        if trade.on_date <= day and (wanted is None or trade.security_id in wanted):
+            trades.setdefault(AccountId(trade.account_id), []).append(trade)
+    names = {row.security_id for mine in rows.values() for row in mine}
+    names |= {trade.security_id for mine in trades.values() for trade in mine}
+    names = tied(session, names)
+    actions = [one for one in lot_history.actions_of(session, list(names)) if one.ex_on <= day]
+    made = _Histories(actions=actions)
+    for customer, accounts in known.accounts.items():
+        mine: list[Dated] = []
+        for account in sorted(accounts):
+            mine += streams.booked(account, rows.get(account, ()))
+            mine += streams.outside(trades.get(account, ()), actions)
+        mine.sort(key=lambda one: one[0])  # stable: each account keeps its order
+        made.events[customer] = mine
+    return made
+
+
+def tied(session: Session, security_ids: Collection[int]) -> set[int]:
+    """Return names with those that mergers and spin-offs have made of them."""
+    found = set(security_ids)
+    fresh = set(found)
+    while fresh:
+        heirs = {
+            int(heir)
+            for one in lot_history.actions_of(session, sorted(fresh))
+            if (heir := json.loads(one.detail)["new_security_id"]) is not None
+        }
+        fresh = heirs - found
+        found |= fresh
+    return found
+
+
+def _lived(
+    known: People, histories: _Histories, persons: Collection[str], until: date
+) -> dict[str, Books]:
+    """Return person -> books, for people connected through households."""
+    last = until.isoformat()
+    books = {one: Books(known.accounts[one]) for one in sorted(persons)}
+    days: dict[date, dict[str, list[Event]]] = {}
+    for one in sorted(persons):
+        for on, event in histories.events[one]:
+            days.setdefault(on, {}).setdefault(one, []).append(event)
+    told: dict[date, list[Event]] = {}
+    for on, event in streams.successions(histories.actions):
+        told.setdefault(on, []).append(event)
+        days.setdefault(on, {})
+    mine = [m for one in sorted(persons) for m in known.memberships.get(one, ())]
+    changes = {m.since_on for m in mine} | {m.left_on for m in mine if m.left_on}
+    turns = {date.fromisoformat(on) for on in changes if on <= last}
+    for on in sorted(days.keys() | turns):
+        if on in turns:
+            _regroup(known, books, mine, on)
+        for group in _groups(books):
+            events = [*told.get(on, ())]
+            for one in group:
+                events += days.get(on, {}).get(one, ())
+            if events:
+                books[group[0]].apply(on, events)
+    return books
+
+
+def _groups(books: Mapping[str, Books]) -> list[list[str]]:
+    """Return people by the books they share."""
+    found: dict[int, list[str]] = {}
+    for one in sorted(books):
+        found.setdefault(id(books[one]), []).append(one)
+    return list(found.values())
+
+
+def _regroup(
+    known: People, books: dict[str, Books], memberships: Sequence[Membership], on: date
+) -> None:
+    """Part who leaves on a day, then join who comes together."""
+    day = on.isoformat()
+    for membership in memberships:
+        if membership.left_on == day:
+            one = membership.customer_id
+            books[one] = part(books[one], known.accounts[one])
+    by_home: dict[str, list[str]] = {}
+    for membership in memberships:
+        if membership.since_on == day and not _over(membership, day):
+            by_home.setdefault(membership.household_id, []).append(membership.customer_id)
+    for together in by_home.values():
+        shared = books[together[0]]
+        for one in together[1:]:
+            if books[one] is not shared:
+                shared = join(shared, books[one])
+        books.update(dict.fromkeys(together, shared))
+
+
+def _over(membership: Membership, day: str) -> bool:
+    return membership.left_on is not None and membership.left_on <= day

@@ -1,0 +1,152 @@
+"""Which households' history has to be folded, and what the rest of it says without folding.
+
+Where nobody of a household ever bought a name within 30 days of selling it at a loss, no loss was
+ever disallowed: then what was paid is the basis, every loss of the last 30 days still waits for a
+purchase, and every share bought in them is fresh. Only the other names are folded: few, because
+what we trade keeps to the masks. Names that corporate actions touch near a loss, and names traded
+elsewhere, are folded too. Property-tested equal to folding everything.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.services.washing.folding import People, fold, people, tied
+from robo.store import lot_history, outside_trades
+from robo.store.lot_history import Bought, Closed
+from robo.tax.wash_events import AccountKind
+from robo.tax.wash_sales import WINDOW, Books
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened to some people up to a day, as far as wash sales turn on it.
+
+    Attributes:
+        on: The last day.
+        known: The people, those they ever shared a household with, and their accounts.
+        owner: Our account -> its first owner.
+        losses: Sales at a loss from taxable accounts, ever.
+        fresh: Lots bought in the 30 days up to `on` of which something is left.
+        folded: The names that were folded, for those who are among the keys of `books`.
+        books: By person: of the folded names only.
+    """
+
+    on: date
+    known: People
+    owner: dict[AccountId, str]
+    losses: list[Closed]
+    fresh: list[Bought]
+    folded: frozenset[int]
+    books: dict[str, Books]
+
+    def is_folded(self, account_id: AccountId, security_id: int) -> bool:
+        """Return whether a name's truth about an account is in the books."""
+        return security_id in self.folded and self.owner[account_id] in self.books
+
+
+def read(session: Session, customer_ids: Collection[str], on: date) -> History:
+    """Return the history of some people up to a day; a few queries for thousands of them."""
+    known = people(session, customer_ids)
+    owner = {account: who for who, mine in known.accounts.items() for account in mine}
+    taxable = [a for a in known.ours if known.accounts[owner[a]][a] is AccountKind.TAXABLE]
+    last = on.isoformat()
+    losses = [
+        one
+        for one in lot_history.closed(session, taxable, losses=True)
+        if one.nanos and one.on_date <= last
+    ]
+    first = (on - WINDOW).isoformat()
+    sellers = {owner[one.account_id] for one in losses}
+    circles = {one: known.ever_with(one) for one in sellers}
+    near = {other for circle in circles.values() for other in circle}
+    lots = lot_history.bought(session, [a for a in known.ours if owner[a] in near])
+    recent = lot_history.bought(session, known.ours, first)
+    doubtful = _doubtful(known, owner, losses, lots)
+    doubtful |= _acted(session, owner, losses, lot_history.moved(session, known.ours, first))
+    doubtful |= {
+        (owner[AccountId(trade.account_id)], trade.security_id)
+        for trade in outside_trades.trades_of(session, known.elsewhere)
+    }
+    persons = {other for one, _ in doubtful for other in known.ever_with(one)}
+    names = frozenset(tied(session, {name for _, name in doubtful}))
+    books = fold(session, known, persons, on, names) if persons else {}
+    fresh = [one for one in recent if one.nanos and one.acquired_on <= last]
+    return History(on, known, owner, losses, fresh, names, books)
+
+
+def _doubtful(
+    known: People, owner: dict[AccountId, str], losses: list[Closed], lots: Iterable[Bought]
+) -> set[tuple[str, int]]:
+    """Return (person, name) where somebody bought within 30 days of a loss."""
+    if not losses:
+        return set()
+    circles: dict[str, int] = {}
+    numbers: dict[frozenset[str], int] = {}
+    for customer in known.accounts:
+        circle = known.ever_with(customer)
+        circles[customer] = numbers.setdefault(circle, len(numbers))
+    bought = [(circles[owner[one.account_id]], one.security_id, one.acquired_on) for one in lots]
+    keys, days = _sorted(bought)
+    sold = [(circles[owner[one.account_id]], one.security_id, one.on_date) for one in losses]
+    loss_keys, loss_days = _keyed(sold)
+    # A lot of the same key bought in [day - 30, day + 30] lies between these two places.
+    low = _places(keys, days, loss_keys, loss_days - WINDOW.days, "left")
+    high = _places(keys, days, loss_keys, loss_days + WINDOW.days, "right")
+    return {
+        (owner[losses[place].account_id], losses[place].security_id)
+        for place in np.flatnonzero(high > low).tolist()
+    }
+
+
+def _keyed(rows: list[tuple[int, int, str]]) -> tuple[IntArray, IntArray]:
+    circle = np.array([row[0] for row in rows], dtype=np.int64)
+    name = np.array([row[1] for row in rows], dtype=np.int64)
+    days = np.array([row[2] for row in rows], dtype="datetime64[D]").astype(np.int64)
+    return (circle << 32) | name, days
+
+
+def _sorted(rows: list[tuple[int, int, str]]) -> tuple[IntArray, IntArray]:
+    keys, days = _keyed(rows)
+    order = np.lexsort((days, keys))
+    return keys[order], days[order]
+
+
+def _places(keys: IntArray, days: IntArray, wanted: IntArray, day: IntArray, side: str) -> IntArray:
+    """Return where (key, day) would stand among sorted pairs."""
+    found = np.empty(wanted.size, dtype=np.int64)
+    starts = np.searchsorted(keys, wanted, "left")
+    ends = np.searchsorted(keys, wanted, "right")
+    for place, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        mine = days[start:end]
+        found[place] = start + int(
+            np.searchsorted(mine, day[place], "left" if side == "left" else "right")
+        )
+    return found
+
+
+def _acted(
+    session: Session,
+    owner: dict[AccountId, str],
+    losses: list[Closed],
+    received: Iterable[Bought],
+) -> set[tuple[str, int]]:
+    """Return (person, name) where a corporate action stands near a loss or a purchase."""
+    found = {(owner[one.account_id], one.security_id) for one in received}
+    names = {one.security_id for one in losses}
+    dates: dict[int, list[date]] = {}
+    for action in lot_history.actions_of(session, sorted(names)):
+        dates.setdefault(action.security_id, []).append(date.fromisoformat(action.ex_on))
+    month = WINDOW + timedelta(days=1)
+    for loss in losses:
+        sold_on = date.fromisoformat(loss.on_date)
+        if any(abs(ex_on - sold_on) <= month for ex_on in dates.get(loss.security_id, ())):
+            found.add((owner[loss.account_id], loss.security_id))
+    return found

@@ -1,0 +1,189 @@
+"""What is booked for one account, and what was imported of another firm's, as tax events."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from typing import Final
+
+from robo.core.ids import AccountId, LotId, SecurityId, child_id
+from robo.core.money import PPM, round_ratio
+from robo.ports.prices import ActionKind
+from robo.store.lot_history import Action
+from robo.store.lots import LotEvent
+from robo.store.outside_trades import OutsideTrade
+from robo.tax import lots as tax_lots
+from robo.tax.wash_events import Event, Move, Purchase, Rescale, Sale, Succession
+
+Dated = tuple[date, Event]
+_ACTION: Final = "act_"
+
+
+@dataclass(slots=True)
+class _Parent:
+    lot_id: LotId
+    basis_cents: int
+    leaving: bool
+
+
+def booked(account_id: AccountId, rows: Iterable[LotEvent]) -> list[Dated]:
+    """Return the events of one of our accounts, days rising.
+
+    The books' order is kept: what was booked late counts as of the last day before it, because
+    that is when our lots changed.
+
+    Args:
+        account_id: Whose.
+        rows: In the order in which they were booked.
+    """
+    made: list[Dated] = []
+    nanos: dict[str, int] = {}
+    parents: dict[str, _Parent] = {}
+    day = date.min
+    for row in rows:
+        day = max(day, date.fromisoformat(row.on_date))
+        nanos[row.lot_id] = nanos.get(row.lot_id, 0) + row.nanos_delta
+        lot, security = LotId(row.lot_id), SecurityId(row.security_id)
+        match row.kind:
+            case "open" if row.cause.startswith(_ACTION):
+                parent = parents.pop(row.lot_id, None) or _silent_parent(row, nanos)
+                leaving, basis = parent.leaving, row.basis_delta_cents
+                move = Move(parent.lot_id, lot, security, row.nanos_delta, basis, leaving)
+                made.append((day, move))
+            case "open":
+                bought = Purchase(account_id, security, lot, row.nanos_delta, row.basis_delta_cents)
+                made.append((day, bought))
+            case "close":
+                basis = -row.basis_delta_cents
+                sold = Sale(row.cause, lot, -row.nanos_delta, basis, row.proceeds_cents)
+                made.append((day, sold))
+            case "split":
+                made.append((day, Rescale(lot, nanos[row.lot_id])))
+            case _:
+                heir = child_id("lot", row.cause, row.lot_id)
+                parents[heir] = _Parent(lot, -row.basis_delta_cents, row.kind == "merge")
+    return made
+
+
+def _silent_parent(row: LotEvent, nanos: Mapping[str, int]) -> _Parent:
+    """Return the lot from which shares were spun off without any of its basis: it says nothing."""
+    for lot_id in nanos:
+        if child_id("lot", row.cause, lot_id) == row.lot_id:
+            return _Parent(LotId(lot_id), 0, leaving=False)
+    message = f"lot {row.lot_id} came from no lot of its account"
+    raise ValueError(message)
+
+
+def successions(actions: Iterable[Action]) -> list[Dated]:
+    """Return splits and stock mergers, told once a household, in the order of their ex-dates."""
+    made: list[Dated] = []
+    for action in actions:
+        detail = json.loads(action.detail)
+        ratio = int(detail["ratio_num"]), int(detail["ratio_den"])
+        old = SecurityId(action.security_id)
+        if action.kind == ActionKind.SPLIT:
+            made.append((date.fromisoformat(action.ex_on), Succession(old, old, *ratio)))
+        elif action.kind == ActionKind.STOCK_MERGER and detail["new_security_id"] is not None:
+            heir = SecurityId(int(detail["new_security_id"]))
+            made.append((date.fromisoformat(action.ex_on), Succession(old, heir, *ratio)))
+    return made
+
+
+def outside(trades: Sequence[OutsideTrade], actions: Sequence[Action]) -> list[Dated]:
+    """Return the events of one outside account, days rising; sales take the oldest lots first.
+
+    We follow splits and mergers there as if its firm had done what ours did. An account that sells
+    more than it was said to hold sells what it holds: what was imported may be incomplete.
+
+    Args:
+        trades: In the order in which they happened.
+        actions: Of all names traded, in the order of ex-dates.
+    """
+    shelf: dict[str, tax_lots.Lot] = {}
+    made: list[Dated] = []
+    waiting = list(actions)
+    for day, todays in groupby(trades, key=lambda trade: trade.on_date):
+        while waiting and waiting[0].ex_on <= day:
+            made += _acted(waiting.pop(0), shelf)
+        for trade in todays:
+            made += _traded(trade, shelf)
+    for action in waiting:
+        made += _acted(action, shelf)
+    return made
+
+
+def _traded(trade: OutsideTrade, shelf: dict[str, tax_lots.Lot]) -> list[Dated]:
+    on, security = date.fromisoformat(trade.on_date), SecurityId(trade.security_id)
+    if trade.kind != "sell":
+        new = LotId(trade.id)
+        shelf[trade.id] = tax_lots.Lot(new, security, on, trade.nanos, trade.cents)
+        account = AccountId(trade.account_id)
+        return [(on, Purchase(account, security, new, trade.nanos, trade.cents))]
+    wanted = trade.acquired_on
+    held = [
+        lot
+        for lot in tax_lots.fifo(shelf.values())
+        if lot.security_id == security and (wanted is None or lot.acquired_on.isoformat() == wanted)
+    ]
+    nanos = min(trade.nanos, sum(lot.nanos for lot in held))
+    if nanos == 0:
+        return []
+    cents = round_ratio(trade.cents * nanos, trade.nanos)
+    made: list[Dated] = []
+    for closing in tax_lots.close(held, nanos, cents):
+        lot = shelf.pop(closing.lot_id)
+        left = lot.nanos - closing.nanos
+        if left or lot.basis_cents - closing.basis_cents:
+            shelf[lot.id] = tax_lots.Lot(
+                lot.id, security, lot.acquired_on, left, lot.basis_cents - closing.basis_cents
+            )
+        sold = closing.nanos, closing.basis_cents, closing.proceeds_cents
+        made.append((on, Sale(trade.id, lot.id, *sold)))
+    return made
+
+
+def _acted(action: Action, shelf: dict[str, tax_lots.Lot]) -> list[Dated]:
+    """Let a corporate action happen to what is held of its name."""
+    on, detail = date.fromisoformat(action.ex_on), json.loads(action.detail)
+    held = [lot for lot in shelf.values() if lot.security_id == action.security_id]
+    num, den = int(detail["ratio_num"]), int(detail["ratio_den"])
+    made: list[Dated] = []
+    for lot in held:
+        fresh = lot.nanos * num // den
+        match action.kind:
+            case ActionKind.SPLIT if lot.nanos:
+                shelf[lot.id] = tax_lots.Lot(
+                    lot.id, lot.security_id, lot.acquired_on, fresh, lot.basis_cents
+                )
+                made.append((on, Rescale(lot.id, fresh)))
+            case ActionKind.CASH_MERGER | ActionKind.DELISTING:
+                del shelf[lot.id]
+                cents = lot.nanos * int(detail["cash_micros"]) // 10**13
+                sale = Sale(f"{action.id}/{lot.id}", lot.id, lot.nanos, lot.basis_cents, cents)
+                made.append((on, sale))
+            case ActionKind.STOCK_MERGER | ActionKind.SPIN_OFF:
+                if detail["new_security_id"] is not None:
+                    made.append((on, _moved(action, detail, lot, fresh, shelf)))
+    return made
+
+
+def _moved(
+    action: Action,
+    detail: Mapping[str, object],
+    lot: tax_lots.Lot,
+    fresh: int,
+    shelf: dict[str, tax_lots.Lot],
+) -> Move:
+    heir = SecurityId(int(str(detail["new_security_id"])))
+    new = LotId(child_id("lot", action.id, lot.id))
+    leaving = action.kind == ActionKind.STOCK_MERGER
+    part = PPM if leaving else int(str(detail["basis_ppm"]))
+    basis = round_ratio(lot.basis_cents * part, PPM)
+    del shelf[lot.id]
+    if not leaving:
+        shelf[lot.id] = tax_lots.Lot(
+            lot.id, lot.security_id, lot.acquired_on, lot.nanos, lot.basis_cents - basis
+        )
+    shelf[new] = tax_lots.Lot(new, heir, lot.acquired_on, fresh, basis)
+    return Move(lot.id, new, heir, fresh, basis, leaving)

@@ -1,0 +1,130 @@
+"""What happened to lots, read in bulk: histories, and the rows that wash sales turn on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import literal_column, select
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.store.database import select_in
+from robo.store.lots import LotEvent, LotEventRow, LotRow
+from robo.store.prices import ActionRow
+
+_EVENT: Any = LotEventRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ACTION: Any = ActionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_OF_ACTION: Final = "act\\_%"
+_IS_CLOSE: Any = literal_column("lot_event.kind") == literal_column("'close'")
+"""Spelt out, because SQLite uses a partial index only for the very words of its condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A sale from one lot; `acquired_on` is the lot's date."""
+
+    account_id: AccountId
+    security_id: int
+    lot_id: str
+    on_date: str
+    acquired_on: str
+    nanos: int
+    basis_cents: int
+    proceeds_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A lot that was bought, not received for other shares; `nanos` is what is left of it."""
+
+    account_id: AccountId
+    security_id: int
+    lot_id: str
+    acquired_on: str
+    nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A corporate action as it was published; `detail` is canonical JSON."""
+
+    id: str
+    kind: str
+    security_id: int
+    ex_on: str
+    detail: str
+
+
+def events_of(
+    session: Session,
+    account_ids: Sequence[str],
+    until: str,
+    security_ids: Sequence[int] | None = None,
+) -> dict[AccountId, list[LotEvent]]:
+    """Return what happened to the lots of accounts up to a day, in the order of their books.
+
+    Args:
+        session: Of one snapshot.
+        account_ids: Whose.
+        until: The last day, ISO.
+        security_ids: Only these names; None for all.
+    """
+    columns = [_EVENT.c[name] for name in LotEvent.__dataclass_fields__]
+    statement = select(*columns, _EVENT.c.seq).where(_EVENT.c.on_date <= until)
+    if security_ids is not None:
+        statement = statement.where(_EVENT.c.security_id.in_(sorted(security_ids)))
+    found: dict[AccountId, list[tuple[int, LotEvent]]] = {}
+    # By chain: it is the account, and its rows lie together there.
+    for row in select_in(session, statement, _EVENT.c.chain, list(account_ids)):
+        found.setdefault(row[2], []).append((row[-1], LotEvent(*row[:-1])))
+    return {
+        account: [event for _, event in sorted(rows, key=lambda one: one[0])]
+        for account, rows in found.items()
+    }
+
+
+def closed(
+    session: Session, account_ids: Sequence[str], first: str = "", *, losses: bool = False
+) -> list[Closed]:
+    """Return sales from lots since a day, in the order of days; only those at a loss if asked."""
+    statement = select(
+        _EVENT.c.account_id,
+        _EVENT.c.security_id,
+        _EVENT.c.lot_id,
+        _EVENT.c.on_date,
+        _LOT.c.acquired_on,
+        -_EVENT.c.nanos_delta,
+        -_EVENT.c.basis_delta_cents,
+        _EVENT.c.proceeds_cents,
+    ).join(_LOT, _LOT.c.id == _EVENT.c.lot_id)
+    statement = statement.where(_IS_CLOSE, _EVENT.c.on_date >= first)
+    if losses:
+        statement = statement.where(_EVENT.c.proceeds_cents < -_EVENT.c.basis_delta_cents)
+    rows = select_in(session, statement, _EVENT.c.account_id, list(account_ids))
+    found = [Closed(*row) for row in rows]
+    return sorted(found, key=lambda one: (one.on_date, one.account_id, one.lot_id))
+
+
+def bought(session: Session, account_ids: Sequence[str], first: str = "") -> list[Bought]:
+    """Return lots bought since a day, sold ones too; what corporate actions opened is left out."""
+    return _lots(session, account_ids, first, _LOT.c.opened_by.not_like(_OF_ACTION, escape="\\"))
+
+
+def moved(session: Session, account_ids: Sequence[str], first: str) -> list[Bought]:
+    """Return lots that corporate actions opened, with shares that were bought since a day."""
+    return _lots(session, account_ids, first, _LOT.c.opened_by.like(_OF_ACTION, escape="\\"))
+
+
+def _lots(session: Session, account_ids: Sequence[str], first: str, opened: Any) -> list[Bought]:
+    columns = [_LOT.c[name] for name in ("account_id", "security_id", "id", "acquired_on", "nanos")]
+    statement = select(*columns).where(_LOT.c.acquired_on >= first, opened)
+    return [Bought(*row) for row in select_in(session, statement, _LOT.c.account_id, account_ids)]
+
+
+def actions_of(session: Session, security_ids: Sequence[int]) -> list[Action]:
+    """Return the corporate actions of securities, dividends apart, in the order of ex-dates."""
+    columns = [_ACTION.c[name] for name in Action.__dataclass_fields__]
+    statement = select(*columns).where(_ACTION.c.kind != "cash_dividend")
+    rows = select_in(session, statement, _ACTION.c.security_id, sorted(set(security_ids)))
+    return sorted((Action(*row) for row in rows), key=lambda one: (one.ex_on, one.id))
