@@ -11,7 +11,6 @@ an account touch the same pages of the database, which halves what is written to
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -24,8 +23,7 @@ from robo.core.money import format_cents
 from robo.core.shares import format_nanos
 from robo.ledger import recipes
 from robo.ledger.entries import Transfer
-from robo.portfolio import blocks as splitting
-from robo.portfolio.jit import KeyArray
+from robo.services.apportioning import ByAccount, Share, SplitExecution, missing_of
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import blocks, effects, events, ledger, lots, orders
@@ -35,21 +33,8 @@ from robo.store.keyring import Keyring
 from robo.tax import lots as tax_lots
 
 _JOB: Final = "book-fills"
-_ORDERS_MAX: Final = 400_000
-"""Orders split together; bounds the memory of a night to some hundred megabytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """One order's part of one execution, to be written."""
-
-    order: orders.BlockOrder
-    execution: blocks.BookedExecution
-    part: blocks.Part
-    firm_id: FirmId
-    fill_id: str
-    """The one id that this order's part of this execution can have. It begins like the order's,
-    which begins like the account's: what a turn writes then lies together on a few pages."""
+_SHARES_MAX: Final = 2_000_000
+"""Shares of executions split together; bounds the memory of a night to about a gigabyte."""
 
 
 def book(
@@ -73,7 +58,7 @@ def book(
     """
     at_micros = to_micros(clock.now())
 
-    def write(session: Session, part: Sequence[Sequence[_Share]]) -> None:
+    def write(session: Session, part: Sequence[Sequence[Share]]) -> None:
         wanted = [share for shares in part for share in shares]
         # Another booker, started by hand or after a lost lease, may have come first.
         known = blocks.known_fills(session, [share.fill_id for share in wanted])
@@ -81,10 +66,10 @@ def book(
         if fresh:
             _write(session, keyring, fresh, at_micros)
 
-    blame = Blame[Sequence[_Share]](db, clock, _JOB, lambda shares: shares[0].order.account_id)
+    blame = Blame[Sequence[Share]](db, clock, _JOB, lambda shares: shares[0].order.account_id)
     for group in _groups(db, executions):
         missing, stuck = _missing_shares(db, clock, group)
-        left = turns.each(_by_account(missing), write, blame)
+        left = turns.each(ByAccount(missing), write, blame)
         if turns.refused:
             message = "a fill would overdraw an account"
             raise BrokenInvariantError(message)
@@ -106,7 +91,7 @@ def _groups(
     group: list[blocks.BookedExecution] = []
     count = 0
     for block_id, mine in by_block.items():
-        if group and count + sizes[block_id] * len(mine) > _ORDERS_MAX:
+        if group and count + sizes[block_id] * len(mine) > _SHARES_MAX:
             yield group
             group, count = [], 0
         group += mine
@@ -117,85 +102,24 @@ def _groups(
 
 def _missing_shares(
     db: Database, clock: Clock, group: Sequence[blocks.BookedExecution]
-) -> tuple[list[_Share], set[str]]:
+) -> tuple[list[SplitExecution], set[str]]:
     """Return the shares that have no fill yet, in the broker's order, and blocks that cannot be."""
     by_block: dict[str, list[blocks.BookedExecution]] = {}
     for execution in group:
         by_block.setdefault(execution.block_id, []).append(execution)
-    missing: list[_Share] = []
+    missing: list[SplitExecution] = []
     blame = Blame[str](db, clock, _JOB, str)
     stuck: list[str] = []
     for block_id, mine in by_block.items():
 
         def add(ids: Sequence[str], mine: Sequence[blocks.BookedExecution] = mine) -> None:
-            missing.extend(_missing_of(db, ids[0], mine))
+            missing.extend(missing_of(db, ids[0], mine))
 
         stuck += blame.together([block_id], add)
     return missing, set(stuck)
 
 
-def _missing_of(
-    db: Database, block_id: str, mine: Sequence[blocks.BookedExecution]
-) -> list[_Share]:
-    """Return the shares of a block's executions that have no fill yet."""
-    with db.read() as session:
-        block = blocks.get(session, block_id)
-        assert block is not None
-        members = orders.of_block(session, block_id)
-        done = [blocks.fills_of(session, block_id, execution.id) for execution in mine]
-    unit = 1 if block.side == "buy" else 0
-    firm_id = FirmId(block.firm_id)
-    hashes = splitting.order_hashes([order.id for order in members])
-    still_open = [
-        order.open_units + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
-        for order in members
-    ]
-    missing: list[_Share] = []
-    for execution, fills in zip(mine, done, strict=True):
-        keys = splitting.mix_keys(execution.id, hashes)
-        parts = _split(execution, members, still_open, keys)
-        still_open = [
-            left - (part.cents if unit else part.nanos)
-            for left, part in zip(still_open, parts, strict=True)
-        ]
-        missing += [
-            _Share(order, execution, part, firm_id, child_id("fil", order.id, execution.id))
-            for order, part in zip(members, parts, strict=True)
-            if (part.nanos or part.cents) and order.id not in fills
-        ]
-    return missing
-
-
-def _split(
-    execution: blocks.BookedExecution,
-    members: Sequence[orders.BlockOrder],
-    still_open: Sequence[int],
-    keys: KeyArray,
-) -> list[blocks.Part]:
-    if execution.side == "buy":
-        # Rounding can use up the cents before the last shares come: those follow the orders' sizes.
-        sizes = still_open if any(still_open) else [o.notional_cents or 0 for o in members]
-        bought = splitting.split_buy(sizes, execution.cents, execution.nanos, keys)
-        pairs = zip(bought.nanos.tolist(), bought.cents.tolist(), strict=True)
-        return [blocks.Part(nanos, cents, 0) for nanos, cents in pairs]
-    sold = splitting.split_sell(
-        still_open, execution.nanos, execution.cents, execution.fee_cents, keys
-    )
-    triples = zip(
-        sold.nanos.tolist(), sold.gross_cents.tolist(), sold.fee_cents.tolist(), strict=True
-    )
-    return [blocks.Part(nanos, cents, fee) for nanos, cents, fee in triples]
-
-
-def _by_account(shares: Sequence[_Share]) -> list[list[_Share]]:
-    """Return the shares of each account together, in the broker's order within an account."""
-    found: dict[AccountId, list[_Share]] = {}
-    for share in shares:
-        found.setdefault(share.order.account_id, []).append(share)
-    return [found[account] for account in sorted(found)]
-
-
-def _write(session: Session, keyring: Keyring, shares: Sequence[_Share], at_micros: int) -> None:
+def _write(session: Session, keyring: Keyring, shares: Sequence[Share], at_micros: int) -> None:
     transfers: list[Transfer] = []
     fills: list[Link] = []
     lot_events: list[lots.LotEvent] = []
@@ -311,13 +235,13 @@ def _close(
     ]
 
 
-def _progress(share: _Share) -> orders.Progress:
+def _progress(share: Share) -> orders.Progress:
     part = share.part
     released = 0 if share.execution.side == "sell" else part.cents
     return orders.Progress(share.order.id, part.nanos, part.cents, part.fee_cents, released)
 
 
-def _event(share: _Share) -> events.NewEvent:
+def _event(share: Share) -> events.NewEvent:
     order, part = share.order, share.part
     payload = (
         f'{{"security_id":{order.security_id},"side":"{order.side}",'

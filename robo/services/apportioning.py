@@ -1,0 +1,148 @@
+"""Which share of which execution each order still waits for: split, sorted by account, not written.
+
+The split of an execution is a function of what was open of each order *before* it. What waits of a
+night are millions of shares, so they are kept as arrays until their turn to be written comes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robo.core.ids import FirmId, child_id
+from robo.portfolio import blocks as splitting
+from robo.portfolio.jit import KeyArray
+from robo.store import blocks, orders
+from robo.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One order's part of one execution, to be written."""
+
+    order: orders.BlockOrder
+    execution: blocks.BookedExecution
+    part: blocks.Part
+    firm_id: FirmId
+    fill_id: str
+    """The one id that this order's part of this execution can have. It begins like the order's,
+    which begins like the account's: what a turn writes then lies together on a few pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitExecution:
+    """An execution split over the orders of its block; `places` are the orders without a fill."""
+
+    execution: blocks.BookedExecution
+    firm_id: FirmId
+    members: Sequence[orders.BlockOrder]
+    places: NDArray[np.int64]
+    parts: NDArray[np.int64]
+    """Nanoshares, cents and fee cents, shape (places, 3)."""
+
+    def share(self, row: int) -> Share:
+        """Return one of the shares."""
+        order = self.members[int(self.places[row])]
+        nanos, cents, fee_cents = self.parts[row].tolist()
+        return Share(
+            order,
+            self.execution,
+            blocks.Part(nanos, cents, fee_cents),
+            self.firm_id,
+            child_id("fil", order.id, self.execution.id),
+        )
+
+
+class ByAccount(Sequence[Sequence[Share]]):
+    """The shares of each account together, in the broker's order within it, made when asked for.
+
+    What waits of a night are millions of shares: they are kept as arrays until their turn comes.
+    """
+
+    def __init__(self, split: Sequence[SplitExecution]) -> None:
+        """Sort the shares by account."""
+        self._split = split
+        accounts = sorted({one.members[p].account_id for one in split for p in one.places.tolist()})
+        number = {account: place for place, account in enumerate(accounts)}
+        owner = [number[one.members[p].account_id] for one in split for p in one.places.tolist()]
+        owners = np.array(owner, dtype=np.int64)
+        sizes = [one.places.size for one in split]
+        order = np.argsort(owners, kind="stable")
+        self._execution = np.repeat(np.arange(len(split)), sizes)[order]
+        self._row = np.concatenate([np.arange(size) for size in (*sizes, 0)])[order]
+        self._starts = np.searchsorted(owners[order], np.arange(len(accounts) + 1))
+
+    def __len__(self) -> int:
+        """Return how many accounts there are."""
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence[Share]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sequence[Share]]: ...
+
+    def __getitem__(self, index: int | slice) -> Sequence[Share] | list[Sequence[Share]]:
+        """Return the shares of one account, or of several."""
+        if isinstance(index, slice):
+            return [self._of(place) for place in range(*index.indices(len(self)))]
+        return self._of(range(len(self))[index])
+
+    def _of(self, place: int) -> Sequence[Share]:
+        mine = slice(int(self._starts[place]), int(self._starts[place + 1]))
+        pairs = zip(self._execution[mine].tolist(), self._row[mine].tolist(), strict=True)
+        return [self._split[execution].share(row) for execution, row in pairs]
+
+
+def missing_of(
+    db: Database, block_id: str, mine: Sequence[blocks.BookedExecution]
+) -> list[SplitExecution]:
+    """Return the shares of a block's executions that have no fill yet."""
+    with db.read() as session:
+        block = blocks.get(session, block_id)
+        assert block is not None
+        members = orders.of_block(session, block_id)
+        done = [blocks.fills_of(session, block_id, execution.id) for execution in mine]
+    unit = 1 if block.side == "buy" else 0
+    hashes = splitting.order_hashes([order.id for order in members])
+    still_open = np.array(
+        [
+            order.open_units + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
+            for order in members
+        ],
+        dtype=np.int64,
+    )
+    missing: list[SplitExecution] = []
+    for execution, fills in zip(mine, done, strict=True):
+        parts = _split(execution, members, still_open, splitting.mix_keys(execution.id, hashes))
+        still_open = still_open - parts[:, unit]
+        todo = (parts[:, 0] != 0) | (parts[:, 1] != 0)
+        if fills:
+            todo &= np.array([order.id not in fills for order in members])
+        places = np.flatnonzero(todo)
+        missing.append(
+            SplitExecution(execution, FirmId(block.firm_id), members, places, parts[places])
+        )
+    return missing
+
+
+def _split(
+    execution: blocks.BookedExecution,
+    members: Sequence[orders.BlockOrder],
+    still_open: NDArray[np.int64],
+    keys: KeyArray,
+) -> NDArray[np.int64]:
+    """Return nanoshares, cents and fee cents of each order, shape (orders, 3)."""
+    if execution.side == "buy":
+        # Rounding can use up the cents before the last shares come: those follow the orders' sizes.
+        sizes = still_open
+        if not still_open.any():
+            sizes = np.array([o.notional_cents or 0 for o in members], dtype=np.int64)
+        bought = splitting.split_buy(sizes, execution.cents, execution.nanos, keys)
+        return np.column_stack((bought.nanos, bought.cents, np.zeros_like(bought.cents)))
+    sold = splitting.split_sell(
+        still_open, execution.nanos, execution.cents, execution.fee_cents, keys
+    )
+    return np.column_stack((sold.nanos, sold.gross_cents, sold.fee_cents))
