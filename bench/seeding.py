@@ -291,7 +291,8 @@ def nights(folder: Path, count: int, seconds: float) -> dict[str, float]:
 
 def customers(count: int) -> list[Customer]:
     """Return the customers that a firm of this size has; the same numbers are the same people."""
-    ids = [child_id("cus", "bench", number) for number in range(count)]
+    # Each begins its own way, as random ids do; children of one cause would all lie together.
+    ids = [child_id("cus", f"bench {number}") for number in range(count)]
     return [Customer(i, AccountId(child_id("acc", i)), child_id("lnk", i)) for i in ids]
 
 
