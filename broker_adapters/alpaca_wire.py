@@ -8,7 +8,7 @@ as strings or JSON numbers that were read as Decimal; a binary float is refused 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +17,7 @@ from typing import Any, Final
 from robo.core.errors import BrokerUnavailableError
 from robo.core.money import NANOS_PER_SHARE, PPM, format_cents, round_ratio
 from robo.core.shares import format_nanos
-from robo.ports.broker import BrokerOrderState, OrderTicket, Side, SubmitStatus
+from robo.ports.broker import BrokerOrderState, OrderTicket, Side
 
 _PLAIN: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _INSTANT: Final = re.compile(
@@ -98,6 +98,8 @@ class WireFill:
     cumulative_nanos: int
     price: Decimal
     at: datetime
+    busts: str = ""
+    """The execution that did not happen after all, which this row takes back."""
 
     @property
     def price_micros(self) -> int:
@@ -125,16 +127,10 @@ class WireAccount:
 
     cash_cents: int
     withdrawable_cents: int
+    spendable_cents: int
+    """What a buy could be paid with, without borrowing."""
     blocked: bool
     """Whether Alpaca or its user has stopped the account from trading."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an answer that is no order means for the ticket, with our own stable code."""
-
-    status: SubmitStatus
-    code: str
 
 
 def cents_of(dollars: Fraction) -> int:
@@ -207,6 +203,36 @@ def parse_fill(body: Any) -> WireFill | None:
     )
 
 
+def parse_amendment(body: Any) -> tuple[str, WireFill, WireFill | None] | None:
+    """Return what a bust or a correction changes; None if the activity is neither.
+
+    Returns:
+        The execution that it is about; the row that takes it back (the amounts are Alpaca's, the
+        first telling's count); and what happened instead, None for a bust.
+
+    Raises:
+        UnreadableError: If it is one and not every field of it can be read.
+    """
+    row = _object(body)
+    kind = row.get("type")
+    if row.get("activity_type") != "FILL" or kind not in {"trade_bust", "trade_correct"}:
+        return None
+    name = "previous_execution_id" if row.get("previous_execution_id") else "previous_id"
+    before = _text(row, name)
+    told = WireFill(
+        id=_text(row, "id"),
+        order_id=_text(row, "order_id"),
+        symbol=_text(row, "symbol"),
+        side=_side(row),
+        nanos=abs(_nanos(row, "qty")),
+        cumulative_nanos=0,
+        price=_decimal(row, "price"),
+        at=_instant(row, "transaction_time"),
+    )
+    back = replace(told, id=f"{told.id}#bust", busts=before)
+    return before, back, told if kind == "trade_correct" else None
+
+
 def parse_position(body: Any) -> WirePosition:
     """Return a position body as a value.
 
@@ -233,12 +259,23 @@ def parse_account(body: Any) -> WireAccount:
         raise UnreadableError(message, code="foreign_currency")
     cash = _whole_cents(row, "cash")
     given = row.get("cash_withdrawable") is not None
+    spendable = row.get("non_marginable_buying_power") is not None
     flags = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
     return WireAccount(
         cash_cents=cash,
         withdrawable_cents=_whole_cents(row, "cash_withdrawable") if given else cash,
+        spendable_cents=_whole_cents(row, "non_marginable_buying_power") if spendable else cash,
         blocked=any(row.get(flag) is not False for flag in flags if flag in row),
     )
+
+
+def optional_decimal(row: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return a plain number; None if the field is null, empty or not there.
+
+    Raises:
+        UnreadableError: If something else stands there.
+    """
+    return None if row.get(name) in {None, ""} else _decimal(row, name)
 
 
 def rows_of(body: Any) -> list[Any]:
@@ -251,56 +288,6 @@ def rows_of(body: Any) -> list[Any]:
         message = "Alpaca should have answered a list"
         raise UnreadableError(message)
     return body
-
-
-_REFUSALS: Final = tuple(
-    (re.compile(pattern), Verdict(status, code))
-    for pattern, status, code in (
-        (r"client_order_id must be unique", SubmitStatus.DUPLICATE, "duplicate"),
-        (r"wash trade", SubmitStatus.THROTTLED, "wash_trade"),
-        (r"while having open closing", SubmitStatus.THROTTLED, "opposite_order_open"),
-        (r"rejected by user request", SubmitStatus.THROTTLED, "account_stopped"),
-        (r"cost basis must be >=", SubmitStatus.REJECTED, "below_minimum"),
-        (r"insufficient (buying power|balance)", SubmitStatus.REJECTED, "insufficient_funds"),
-        (r"insufficient qty", SubmitStatus.REJECTED, "insufficient_position"),
-        (r"(allowed to|be sold) short", SubmitStatus.REJECTED, "insufficient_position"),
-        (r"not fractionable", SubmitStatus.REJECTED, "not_fractionable"),
-        (r"not (tradable|active)", SubmitStatus.REJECTED, "not_tradable"),
-        (r"asset .*not found", SubmitStatus.REJECTED, "unknown_security"),
-        (r"order not found", SubmitStatus.REJECTED, "unknown_order"),
-        (r"not cancelable|already (filled|canceled)", SubmitStatus.REJECTED, "not_cancelable"),
-    )
-)
-"""What Alpaca's sentences mean. One code covers many meanings, so the words decide.
-
-A refusal that passes by itself (an opposite order that is still open, a stopped account) is
-"throttled": nothing was taken, and the same ticket may be told again.
-"""
-_HTTP: Final = {
-    401: Verdict(SubmitStatus.THROTTLED, "unauthorized"),
-    429: Verdict(SubmitStatus.THROTTLED, "rate_limit"),
-}
-_ANSWERS: Final = frozenset({400, 403, 404, 409, 422})
-"""Statuses by which Alpaca itself says no; a gateway's 408, 3xx or 5xx may hide a live order."""
-
-
-def classify(status: int, body: Any) -> Verdict:
-    """Return what an error answer to a request means, from status, code and message.
-
-    Only Alpaca's own refusal (an object with a message, or a bare sentence) is a refusal. A page
-    of some gateway is UNKNOWN, and so is every status that does not say that nothing was done.
-    """
-    if status in _HTTP:
-        return _HTTP[status]
-    message = body.get("message") if isinstance(body, Mapping) else body
-    if status not in _ANSWERS or not isinstance(message, str) or not message:
-        return Verdict(SubmitStatus.UNKNOWN, f"http_{status}")
-    for pattern, verdict in _REFUSALS:
-        if pattern.search(message.lower()):
-            return verdict
-    code = body.get("code") if isinstance(body, Mapping) else None
-    number = code if isinstance(code, int) and not isinstance(code, bool) else status
-    return Verdict(SubmitStatus.REJECTED, f"refused_{number}")
 
 
 def _object(body: Any) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from robo.core.errors import ConfigError
 
 PREFIX: Final = "ROBO_"
 PLUGIN_PREFIXES: Final = (
+    "ROBO_ALPACA_",
     "ROBO_PAPER_",
     "ROBO_SIM_",
     "ROBO_PRICES_",

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_adapters.alpaca_verdicts import classify
 from broker_adapters.alpaca_wire import (
     UnreadableError,
-    classify,
     order_body,
     parse_account,
     parse_fill,

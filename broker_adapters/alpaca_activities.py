@@ -1,0 +1,301 @@
+"""Alpaca's activities that are no executions, as ours: what belongs together becomes one.
+
+Alpaca tells a split as two rows, minutes apart (the old shares REMOVEd, the new ones ADDed), a
+merger as up to three. Our books want one activity with what was there before and what came of it,
+so the rows of an event are held until they are complete; meanwhile the name is "moving". The
+activity takes the number of the row that completed it.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+from broker_adapters.alpaca_wire import UnreadableError, cents_of, optional_decimal
+from robo.core.ids import SecurityId
+from robo.core.money import NANOS_PER_SHARE
+from robo.ports.broker import Activity, CashKind
+from robo.ports.prices import ActionKind, CorporateAction
+
+_POSITION: Final = re.compile(r"Pos QTY: *([0-9.]+)", re.ASCII)
+_WAY: Final = re.compile(r"\b(REMOVE|ADD)\b[, ]*")
+_PAYING_DAYS: Final = 120
+"""How long before its payment a dividend may have gone ex."""
+_ACTING_DAYS: Final = 7
+_DIVIDENDS: Final = frozenset({"DIV", "DIVCGL", "DIVCGS", "DIVROC", "DIVTXEX", "CGD"})
+_KINDS: Final = {
+    **dict.fromkeys(("DIVNRA", "DIVFT", "DIVTW", "INTNRA", "INTTW"), CashKind.WITHHOLDING),
+    **dict.fromkeys(("FEE", "CFEE", "DIVFEE", "PTC", "PTR"), CashKind.FEE),
+    "INT": CashKind.INTEREST,
+    "CSD": CashKind.DEPOSIT,
+    "CSW": CashKind.WITHDRAWAL,
+    **dict.fromkeys(("JNL", "JNLC", "JNLS", "ACATC", "ACATS", "TRANS"), CashKind.JOURNAL),
+}
+FROM_OUTSIDE: Final = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL, CashKind.JOURNAL})
+"""Cash of these kinds was moved in or out; it is no result of trading."""
+_EVENTS: Final = frozenset({"SPLIT", "MA", "NC", "SPIN", "REORG"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row, read."""
+
+    seq: int
+    key: str
+    type: str
+    sub_type: str
+    on: date
+    symbol: str
+    cents: int
+    nanos: int
+    text: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a journal's rows amount to."""
+
+    activities: Sequence[tuple[int, str, Activity]]
+    """(number, key, activity) in the order of their numbers."""
+    moving: frozenset[SecurityId]
+    """Names whose event is not complete yet."""
+    outside_cents: int
+    """Net cash that was moved in from outside, or out."""
+
+
+class ActivityReader:
+    """Turns rows into activities; needs our names for securities and corporate actions."""
+
+    def __init__(
+        self,
+        security: Callable[[str], SecurityId],
+        actions: Callable[[date], Sequence[CorporateAction]],
+    ) -> None:
+        """Take what names a symbol, and what lists the corporate actions of an ex-date."""
+        self._security = security
+        self._actions = actions
+        self._by_day: dict[date, Sequence[CorporateAction]] = {}
+
+    def read(self, rows: Sequence[tuple[int, str, Any]], broker_account: str) -> Reading:
+        """Return the activities of all rows; an event's rows are put together."""
+        waiting: dict[tuple[str, ...], list[_Row]] = {}
+        made: list[tuple[int, str, Activity]] = []
+        for seq, key, body in rows:
+            try:
+                row = _row(seq, key, body)
+            except UnreadableError:
+                made.append((seq, key, self._strange(key, body, broker_account)))
+                continue
+            if row.type in _EVENTS and not row.key.partition("#")[2]:
+                group = waiting.setdefault(_group(row), [])
+                group.append(row)
+                if _complete(group):
+                    made.append((seq, key, self._event(group, broker_account)))
+                    del waiting[_group(row)]
+            else:
+                made.append((seq, key, self._single(row, broker_account)))
+        moving = {
+            self._security(row.symbol)
+            for group in waiting.values()
+            for row in group
+            if not _only_basis(group)
+        }
+        outside = sum(one.cents for _, _, one in made if one.kind in FROM_OUTSIDE)
+        return Reading(made, frozenset(moving), outside)
+
+    def _single(self, row: _Row, broker_account: str) -> Activity:
+        security_id = self._security(row.symbol) if row.symbol else SecurityId(0)
+        dividend = row.type in _DIVIDENDS
+        in_shares = dividend and row.sub_type == "SDIV"
+        kind: ActionKind | CashKind = _KINDS.get(row.type, CashKind.OTHER)
+        if in_shares:
+            kind = ActionKind.SPLIT  # a dividend in shares leaves everybody the same part
+        elif dividend:
+            kind = ActionKind.CASH_DIVIDEND
+        paying = dividend or kind is CashKind.WITHHOLDING
+        back = row.key.partition("#")[2] == "canceled"
+        sign = -1 if back else 1
+        return Activity(
+            id=row.key,
+            action_id=self._action_id(row, ActionKind.CASH_DIVIDEND if paying else kind),
+            kind=kind,
+            security_id=security_id,
+            on=row.on,
+            cents=sign * row.cents,
+            nanos_before=_held(row) if dividend else 0,
+            nanos_delta=0 if dividend and not in_shares else sign * row.nanos,
+            broker_account=broker_account,
+            takes_back=row.key.partition("#")[0] if back else _previous(row),
+            detail=f"{row.type} {row.sub_type}".strip(),
+        )
+
+    def _event(self, group: Sequence[_Row], broker_account: str) -> Activity:
+        """Return the one activity of an event's rows."""
+        last, kind = group[-1], _event_kind(group[0])
+        gone = -sum(row.nanos for row in group if row.nanos < 0)
+        came = sum(row.nanos for row in group if row.nanos > 0)
+        old = next((row for row in group if row.nanos < 0), group[0])
+        new = next((row for row in group if row.nanos > 0 and row.symbol != old.symbol), None)
+        before = gone
+        if kind is ActionKind.SPIN_OFF:
+            old, new = group[0], group[0]
+            parent = _parent(group[0])
+            old_id, before = self._security(parent), 0
+        else:
+            old_id = self._security(old.symbol)
+        same = kind in {ActionKind.SPLIT, ActionKind.SYMBOL_CHANGE}
+        delta = came - gone if same else -gone
+        new_id = self._security(new.symbol) if new is not None and not same else None
+        return Activity(
+            id=last.key,
+            action_id=self._action_id(old, kind, old_id),
+            kind=kind,
+            security_id=old_id,
+            on=last.on,
+            cents=sum(row.cents for row in group),
+            nanos_before=before,
+            nanos_delta=delta,
+            new_security_id=new_id,
+            new_nanos=came if new_id is not None else 0,
+            broker_account=broker_account,
+            detail=f"{last.type} {last.sub_type}".strip(),
+        )
+
+    def _strange(self, key: str, body: Any, broker_account: str) -> Activity:
+        """Return a row that cannot be read as something for a person."""
+        word = body.get("activity_type", "") if isinstance(body, Mapping) else ""
+        return Activity(
+            id=key,
+            action_id="",
+            kind=CashKind.OTHER,
+            security_id=SecurityId(0),
+            on=date.min,
+            cents=0,
+            nanos_before=0,
+            nanos_delta=0,
+            broker_account=broker_account,
+            detail=f"unreadable {word}".strip(),
+        )
+
+    def _action_id(
+        self, row: _Row, kind: ActionKind | CashKind, security_id: SecurityId | None = None
+    ) -> str:
+        """Return our id of the corporate action that a row tells of; empty if none fits."""
+        if not isinstance(kind, ActionKind) or not (row.symbol or security_id):
+            return ""
+        named = self._security(row.symbol) if security_id is None else security_id
+        paying = kind is ActionKind.CASH_DIVIDEND
+        fits: list[tuple[int, str]] = []
+        for back in range(_PAYING_DAYS if paying else _ACTING_DAYS):
+            for action in self._on(row.on - timedelta(days=back)):
+                alike = action.kind is kind or {action.kind, kind} <= _ALIKE
+                if action.security_id == named and alike:
+                    meant = action.pay_on if paying else action.ex_on
+                    fits.append((abs((meant - row.on).days), action.id))
+        best = min(fits, default=(_ACTING_DAYS, ""))
+        return best[1] if best[0] < _ACTING_DAYS else ""
+
+    def _on(self, day: date) -> Sequence[CorporateAction]:
+        if day not in self._by_day:
+            self._by_day[day] = self._actions(day)
+        return self._by_day[day]
+
+
+_ALIKE: Final = frozenset({ActionKind.DELISTING, ActionKind.CASH_MERGER})
+"""Both take the shares and may pay for them; brokers and sources differ in the word."""
+
+
+def _row(seq: int, key: str, body: Any) -> _Row:
+    """Read a row strictly where money is.
+
+    Raises:
+        UnreadableError: If its type, day, cash or shares cannot be read.
+    """
+    if not isinstance(body, Mapping) or key.endswith("#unreadable"):
+        message = "an activity cannot be read"
+        raise UnreadableError(message)
+    cash = optional_decimal(body, "net_amount") or Decimal(0)
+    shares = Fraction(optional_decimal(body, "qty") or Decimal(0)) * NANOS_PER_SHARE
+    day = body.get("date") or body.get("settle_date") or body.get("system_date")
+    try:
+        on = date.fromisoformat(str(day)[:10])
+    except ValueError as error:
+        message = "an activity has no day"
+        raise UnreadableError(message) from error
+    if shares.denominator != 1:
+        message = "an activity has parts of a nanoshare"
+        raise UnreadableError(message)
+    return _Row(
+        seq=seq,
+        key=key,
+        type=str(body.get("activity_type") or body.get("entry_type") or ""),
+        sub_type=str(body.get("activity_sub_type") or body.get("entry_sub_type") or ""),
+        on=on,
+        symbol=str(body.get("symbol") or ""),
+        cents=cents_of(Fraction(cash)),
+        nanos=shares.numerator,
+        text=str(body.get("description") or ""),
+        body=body,
+    )
+
+
+def _held(row: _Row) -> int:
+    """Return the position that a dividend was paid for: in its text, or as its quantity."""
+    found = _POSITION.search(row.text)
+    if found is None:
+        return abs(row.nanos)
+    exact = Fraction(found.group(1)) * NANOS_PER_SHARE
+    return exact.numerator if exact.denominator == 1 else abs(row.nanos)
+
+
+def _previous(row: _Row) -> str:
+    return str(row.body.get("previous_id") or "")
+
+
+def _group(row: _Row) -> tuple[str, ...]:
+    """Return what the rows of one event have in common."""
+    named = str(row.body.get("group_id") or "") or _WAY.sub("", row.text)
+    whose = row.symbol if row.type == "SPLIT" else ""
+    return row.type, row.sub_type, row.on.isoformat(), named, whose
+
+
+def _complete(group: Sequence[_Row]) -> bool:
+    """Return whether everything that an event brings has been told."""
+    first = group[0]
+    gone = any(row.nanos < 0 for row in group)
+    came = any(row.nanos > 0 for row in group)
+    paid = any(row.cents for row in group)
+    if first.type == "SPIN":
+        return "basis" not in first.text.lower() and came
+    if first.type == "REORG":
+        return gone
+    if first.type == "MA":
+        needs = {"CMA": (gone, paid), "SMA": (gone, came), "SCMA": (gone, came, paid)}
+        return all(needs.get(first.sub_type, (gone, came or paid)))
+    return gone and came
+
+
+def _only_basis(group: Sequence[_Row]) -> bool:
+    """Return whether rows only move what shares cost: they go and come back the same."""
+    return group[0].type == "SPIN" and sum(row.nanos for row in group) == 0
+
+
+def _event_kind(row: _Row) -> ActionKind:
+    if row.type == "MA":
+        return ActionKind.CASH_MERGER if row.sub_type == "CMA" else ActionKind.STOCK_MERGER
+    return {
+        "SPLIT": ActionKind.SPLIT,
+        "NC": ActionKind.SYMBOL_CHANGE,
+        "SPIN": ActionKind.SPIN_OFF,
+        "REORG": ActionKind.DELISTING,
+    }[row.type]
+
+
+def _parent(row: _Row) -> str:
+    """Return the symbol of the company that was split off from."""
+    found = re.search(r"Initiating Symbol: *([A-Z0-9./]+)", row.text)
+    return found.group(1) if found else row.symbol

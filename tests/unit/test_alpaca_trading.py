@@ -1,0 +1,293 @@
+"""The shared account at Alpaca, over real sockets: nothing lost, nothing twice, nothing guessed."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alpaca_ground import (
+    APPLE,
+    BANK,
+    COAL,
+    OMNIBUS,
+    OPENING_CENTS,
+    SHARE,
+    Ground,
+    by_shares,
+    by_value,
+    ground_at,
+    net_cents,
+)
+
+from broker_adapters import alpaca_trading
+from broker_adapters.alpaca_server.faults import Fault, FaultKind
+from broker_adapters.alpaca_trading import AlpacaTrading
+from robo.core.errors import BrokerUnavailableError, ConfigError, InvalidInputError
+from robo.core.market_calendar import MarketCalendar
+from robo.ports.broker import BrokerOrderState, Refusal, Side, SubmitStatus
+
+
+@pytest.fixture
+def ground(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[Ground]:
+    with ground_at(tmp_path, short_calendar) as made:
+        yield made
+
+
+@pytest.fixture
+def slow_ground(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[Ground]:
+    """Every order fills in two to four parts, up to twenty seconds apart."""
+    settings = {"ROBO_PAPER_PARTIAL_PPM": "1000000", "ROBO_PAPER_PARTIAL_SECONDS": "20"}
+    with ground_at(tmp_path, short_calendar, **settings) as made:
+        yield made
+
+
+@pytest.fixture
+def broker(ground: Ground) -> AlpacaTrading:
+    return ground.trading()
+
+
+def test_an_order_is_accepted_filled_found_and_paid_to_the_cent(broker: AlpacaTrading):
+    result = broker.submit(by_value("c1", APPLE, 1_000))
+
+    order = broker.find("c1")
+    (execution,) = broker.executions("").executions
+    (position,) = broker.positions(OMNIBUS)
+    assert result.status is SubmitStatus.ACCEPTED
+    assert order is not None
+    assert (order.state, order.filled_cents) == (BrokerOrderState.FILLED, 1_000)
+    assert (execution.client_id, execution.cents) == ("c1", 1_000)
+    assert (position.security_id, position.nanos) == (APPLE, execution.nanos)
+    cash = broker.cash(OMNIBUS)
+    assert (cash.total_cents, cash.spendable_cents) == (-1_000, OPENING_CENTS - 1_000)
+
+
+def test_partial_fills_add_up_and_every_cursor_replays_the_same(slow_ground: Ground):
+    broker = slow_ground.trading()
+    for index in range(60):
+        broker.submit(by_value(f"c{index}", (APPLE, BANK, COAL)[index % 3], 5_003 + index))
+    slow_ground.wait(minutes=5)
+
+    everything = list(broker.executions("", 100_000).executions)
+    paged, cursor = [], ""
+    while (page := broker.executions(cursor, 7)).executions:
+        paged += page.executions
+        cursor = page.cursor
+
+    assert len(everything) > 120  # more than a page of Alpaca's
+    assert paged == everything
+    assert len({one.id for one in everything}) == len(everything)
+    assert broker.cash(OMNIBUS).total_cents == net_cents(everything)
+    assert sum(one.cents for one in everything) == sum(5_003 + i for i in range(60))
+    orders = [broker.find(f"c{index}") for index in range(60)]
+    assert all(o is not None and o.filled_cents == 5_003 + i for i, o in enumerate(orders))
+
+
+def test_a_journal_that_was_lost_is_read_again_and_old_cursors_start_over(slow_ground: Ground):
+    broker = slow_ground.trading()
+    for index in range(10):
+        broker.submit(by_value(f"c{index}", APPLE, 3_000))
+    slow_ground.wait(minutes=5)
+    page = broker.executions("", 9)
+    first = {one.id for one in broker.executions("", 1_000).executions}
+    broker.close()
+    for path in (slow_ground.folder / "adapter" / "alpaca").iterdir():
+        path.unlink()
+
+    again = slow_ground.trading()
+
+    assert {one.id for one in again.executions("", 1_000).executions} == first
+    later = again.executions(page.cursor, 1_000).executions
+    assert {one.id for one in later} | {one.id for one in page.executions} == first
+    with pytest.raises(InvalidInputError):
+        again.executions("not a cursor")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(FaultKind.DROP_AFTER),
+        Fault(FaultKind.FAIL_AFTER, status=504, body='{"message": "gateway timeout"}'),
+        Fault(FaultKind.FAIL_AFTER, status=500, body="<html>"),
+        Fault(FaultKind.FAIL_AFTER, status=200, body="not json"),
+        Fault(FaultKind.TRUNCATE),
+        Fault(FaultKind.DELAY_AFTER, seconds=0.8),
+        Fault(FaultKind.EDIT, edit={"id": None}),
+        Fault(FaultKind.EDIT, edit={"qty": "7"}),
+        Fault(FaultKind.DROP),
+        Fault(FaultKind.REFUSE, status=503),
+        Fault(FaultKind.REFUSE, status=302),
+    ],
+)
+def test_an_outcome_that_was_not_seen_is_unknown_and_asking_again_makes_one_order(
+    ground: Ground, fault: Fault
+):
+    broker = ground.trading()
+    ground.server.faults.plan(fault)
+
+    first = broker.submit(by_value("c1", APPLE, 1_000))
+    again = broker.submit(by_value("c1", APPLE, 1_000))
+
+    assert first.status is SubmitStatus.UNKNOWN
+    assert again.status in {SubmitStatus.ACCEPTED, SubmitStatus.DUPLICATE}
+    assert len(broker.executions("").executions) == 1
+
+
+def test_a_duplicate_is_compared_field_by_field(broker: AlpacaTrading):
+    ticket = by_value("c1", APPLE, 1_000)
+    first = broker.submit(ticket)
+
+    same = broker.submit(ticket)
+    other = broker.submit(replace(ticket, notional_cents=1_001))
+
+    assert (same.status, same.broker_order_id) == (SubmitStatus.DUPLICATE, first.broker_order_id)
+    assert (other.status, other.code) == (SubmitStatus.REJECTED, "client_id_mismatch")
+    assert len(broker.executions("").executions) == 1
+
+
+def test_what_alpaca_could_never_take_is_refused_without_a_request(ground: Ground):
+    broker = ground.trading()
+    ground.server.faults.plan(Fault(FaultKind.REFUSE, times=1_000_000))
+
+    short = broker.submit(by_value("c1", APPLE, 99))
+    long_id = broker.submit(by_value("x" * 129, APPLE, 1_000))
+
+    assert (short.code, short.refusal) == ("below_minimum", Refusal.MINIMUM)
+    assert (long_id.code, long_id.refusal) == ("client_id_length", Refusal.CLIENT_ID)
+
+
+def test_a_second_firm_cannot_use_the_same_account(broker: AlpacaTrading):
+    broker.submit(by_value("c1", APPLE, 1_000))
+
+    result = broker.submit(replace(by_value("c2", APPLE, 1_000), broker_account="omnibus/firm_2"))
+
+    assert (result.status, result.code) == (SubmitStatus.REJECTED, "unknown_account")
+    assert list(broker.positions("omnibus/firm_2")) == []
+    assert broker.cash("omnibus/firm_2").total_cents == 0
+
+
+def test_refusals_are_classified_and_nothing_was_taken(broker: AlpacaTrading):
+    result = broker.submit(by_shares("s1", APPLE, SHARE, Side.SELL))
+
+    assert (result.status, result.refusal) == (SubmitStatus.REJECTED, Refusal.POSITION)
+    assert broker.find("s1") is None
+
+
+def test_an_error_is_never_an_empty_answer(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_value("c1", APPLE, 1_000))
+    for path in ("/v2/positions", "/v2/account", "/v2/account/activities", "/v2/orders.*"):
+        ground.server.faults.plan(Fault(FaultKind.REFUSE, "GET", path, status=500, times=9))
+
+    for ask in (
+        lambda: broker.positions(OMNIBUS),
+        lambda: broker.cash(OMNIBUS),
+        lambda: broker.executions(""),
+        lambda: broker.find("c1"),
+        lambda: broker.mass_status(OMNIBUS),
+        lambda: broker.activities(""),
+    ):
+        with pytest.raises(BrokerUnavailableError):
+            ask()
+
+
+def test_mass_status_is_all_open_orders_positions_and_cash(slow_ground: Ground):
+    broker = slow_ground.trading()
+    broker.submit(by_value("c1", APPLE, 90_000))
+    broker.submit(by_value("c2", BANK, 90_000))
+
+    status = broker.mass_status(OMNIBUS)
+
+    assert {one.client_id for one in status.open_orders} == {"c1", "c2"}
+    filled = sum(one.filled_cents for one in status.open_orders)
+    assert 0 < filled < 180_000
+    assert status.cash.total_cents == -filled
+    assert {one.security_id for one in status.positions} == {APPLE, BANK}
+    slow_ground.wait(minutes=5)
+    assert broker.mass_status(OMNIBUS).open_orders == []
+
+
+def test_a_cancel_leaves_what_has_filled_and_is_final(slow_ground: Ground):
+    broker = slow_ground.trading()
+    broker.submit(by_value("c1", APPLE, 10_000))
+
+    result = broker.cancel("c1")
+    slow_ground.wait(hours=1)
+
+    order = broker.find("c1")
+    assert result.status is SubmitStatus.ACCEPTED
+    assert order is not None
+    assert (order.state, order.code) == (BrokerOrderState.CANCELED, "canceled")
+    assert 0 < order.filled_cents < 10_000
+    assert broker.cancel("c1").code == "not_cancelable"
+    assert broker.cancel("never").code == "unknown_order"
+
+
+def test_assets_say_what_can_be_traded_and_how_finely(
+    tmp_path: Path, short_calendar: MarketCalendar
+):
+    with ground_at(tmp_path, short_calendar, ROBO_PAPER_WHOLE_ONLY="BBB") as ground:
+        broker = ground.trading()
+
+        few = broker.assets([APPLE, BANK])
+        many = broker.assets([APPLE, BANK, COAL, SHARE])
+
+    assert [(one.tradable, one.fractionable) for one in few] == [(True, True), (True, False)]
+    assert [(one.tradable, one.fractionable) for one in many] == [
+        (True, True),
+        (True, False),
+        (True, True),
+        (False, False),
+    ]
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"ROBO_ALPACA_KEY": ""}, "ROBO_ALPACA_KEY"),
+        ({"ROBO_ALPACA_SECRET_FILE": "/nowhere"}, "either"),
+        ({"ROBO_ALPACA_SECRET": "", "ROBO_ALPACA_SECRET_FILE": "/nowhere"}, "cannot be read"),
+        ({"ROBO_ALPACA_SECRET": "a\nb"}, "no key"),
+        ({"ROBO_ALPACA_URL": "http://paper-api.alpaca.markets"}, "https"),
+        ({"ROBO_ALPACA_URL": "https://u:p@paper-api.alpaca.markets"}, "https"),
+        ({"ROBO_ALPACA_URL": "https://api.alpaca.markets"}, "ROBO_ALPACA_LIVE"),
+        ({"ROBO_ALPACA_LIVE": "maybe"}, "one of"),
+        ({"ROBO_ALPACA_LIVE": "yes"}, "broker of record"),
+        (
+            {
+                "ROBO_ALPACA_LIVE": "yes",
+                "ROBO_ALPACA_BROKER_OF_RECORD": "declared",
+                "ROBO_ALPACA_URL": "https://paper-api.alpaca.markets",
+            },
+            "play money",
+        ),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_and_names_itself(
+    ground: Ground, change: dict[str, str], word: str
+):
+    settings = {**ground.adapter_settings(), **change}
+
+    with pytest.raises(ConfigError, match=word) as caught:
+        alpaca_trading.create(ground.context("adapter", **settings))
+
+    assert "very-secret-9" not in str(caught.value)
+
+
+def test_real_money_needs_the_declaration_and_then_starts(ground: Ground, tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("very-secret-9\n")
+    given = {
+        "ROBO_ALPACA_KEY": "a",
+        "ROBO_ALPACA_SECRET_FILE": str(secret),
+        "ROBO_ALPACA_LIVE": "yes",
+        "ROBO_ALPACA_BROKER_OF_RECORD": "declared",
+    }
+
+    broker = alpaca_trading.create(ground.context("live", **given))
+
+    assert not broker.capabilities.simulated
+    assert "very-secret-9" not in repr(vars(broker))
+    broker.close()  # type: ignore[attr-defined] # the port leaves closing to the process
