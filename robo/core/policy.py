@@ -45,6 +45,14 @@ class Policy:
     bank_links_max: int = 10
     """Linked bank accounts a customer may have, for the same reason."""
 
+    recapture_ppm: int = 500_000
+    """Half of the long-term tax on a harvested loss is counted as coming back: the lower basis is
+    taxed once it is sold, but later, and never where shares are given away or left to heirs."""
+
+    assumed_income_cents: int = 8_000_000
+    """$80,000 of taxable income where a customer has told us nothing: in 2026 that is 22 % on
+    short-term and 15 % on long-term gains for a single filer, the rates in the middle."""
+
     sell_margin_ppm: int = 5_000
     """0.5 % more is sold than a withdrawal needs, so that a falling price and fees do not leave it
     short; what is left over is invested again."""

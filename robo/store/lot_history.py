@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import literal_column, select
+from sqlalchemy import func, literal_column, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
 from robo.store.database import select_in
+from robo.store.fills import FillRow
 from robo.store.lots import LotEvent, LotEventRow, LotRow
+from robo.store.orders import OrderRow
 from robo.store.prices import ActionRow
 
 _EVENT: Any = LotEventRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACTION: Any = ActionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _OF_ACTION: Final = "act\\_%"
 _IS_CLOSE: Any = literal_column("lot_event.kind") == literal_column("'close'")
 """Spelt out, because SQLite uses a partial index only for the very words of its condition."""
@@ -32,6 +36,24 @@ class Closed:
     nanos: int
     basis_cents: int
     proceeds_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """A sale from one lot with its cause, and the reason of the order behind it.
+
+    `reason` is empty where there was no order: a merger paid in cash.
+    """
+
+    account_id: AccountId
+    security_id: int
+    lot_id: str
+    on_date: str
+    acquired_on: str
+    basis_cents: int
+    proceeds_cents: int
+    cause: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +126,37 @@ def closed(
     rows = select_in(session, statement, _EVENT.c.account_id, list(account_ids))
     found = [Closed(*row) for row in rows]
     return sorted(found, key=lambda one: (one.on_date, one.account_id, one.lot_id))
+
+
+def sold(session: Session, account_ids: Sequence[str], first: str) -> list[Sold]:
+    """Return sales from lots since a day, each with why it was made, in the order of days."""
+    statement = (
+        select(
+            _EVENT.c.account_id,
+            _EVENT.c.security_id,
+            _EVENT.c.lot_id,
+            _EVENT.c.on_date,
+            _LOT.c.acquired_on,
+            -_EVENT.c.basis_delta_cents,
+            _EVENT.c.proceeds_cents,
+            _EVENT.c.cause,
+            func.coalesce(_ORDER.c.reason, ""),
+        )
+        .join(_LOT, _LOT.c.id == _EVENT.c.lot_id)
+        .outerjoin(_FILL, _FILL.c.id == _EVENT.c.cause)
+        .outerjoin(_ORDER, _ORDER.c.id == _FILL.c.order_id)
+        .where(_IS_CLOSE, _EVENT.c.on_date >= first)
+    )
+    rows = select_in(session, statement, _EVENT.c.account_id, list(account_ids))
+    found = [Sold(*row) for row in rows]
+    return sorted(found, key=lambda one: (one.on_date, one.account_id, one.cause, one.lot_id))
+
+
+def reasons(session: Session, causes: Sequence[str]) -> dict[str, str]:
+    """Return fill -> the reason of its order, of those causes that are fills."""
+    statement = select(_FILL.c.id, _ORDER.c.reason).join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
+    rows = select_in(session, statement, _FILL.c.id, sorted(set(causes)))
+    return {fill: reason for fill, reason in rows}  # noqa: C416 - rows are not pairs
 
 
 def bought(session: Session, account_ids: Sequence[str], first: str = "") -> list[Bought]:

@@ -5,12 +5,13 @@ Incomes are sealed with the customer's other records; here is only what a night 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, one_of, text
+from robo.store.customers import CustomerRow, PersonalRow
 from robo.store.database import insert_many, select_in
 from robo.store.transfers import DepositRow
 
@@ -75,6 +76,11 @@ class DistributionRow(SQLModel, table=True):
 _CHOICE: Any = TaxChoiceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _CONTRIBUTION: Any = ContributionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_PERSONAL: Any = PersonalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_CUSTOMER: Any = CustomerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+PROFILE: Final = "tax_profile"
+"""Sealed records of this name and a year, `tax_profile:2026`, hold what a customer told us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,25 @@ def choose(session: Session, customer_id: str, made: Choice) -> None:
     columns = tuple(Choice.__dataclass_fields__)
     values = tuple(getattr(made, name) for name in columns)
     insert_many(session, "tax_choice", ("customer_id", *columns), [(customer_id, *values)])
+
+
+def sealed_profiles(
+    session: Session, customer_ids: Sequence[str]
+) -> dict[str, tuple[bytes, dict[str, bytes]]]:
+    """Return customer -> wrapped data key, and sealed tax profile by field.
+
+    Only of those who have one and whose key was not shredded.
+    """
+    statement = (
+        select(_PERSONAL.c.customer_id, _CUSTOMER.c.data_key, _PERSONAL.c.field, _PERSONAL.c.sealed)
+        .join(_CUSTOMER, _CUSTOMER.c.id == _PERSONAL.c.customer_id)
+        .where(_PERSONAL.c.field.like(f"{PROFILE}:%"), _CUSTOMER.c.data_key.is_not(None))
+    )
+    found: dict[str, tuple[bytes, dict[str, bytes]]] = {}
+    ids = sorted(set(customer_ids))
+    for customer, key, field, sealed in select_in(session, statement, _PERSONAL.c.customer_id, ids):
+        found.setdefault(customer, (bytes(key), {}))[1][field] = bytes(sealed)
+    return found
 
 
 def contribute(session: Session, made: Contribution) -> None:

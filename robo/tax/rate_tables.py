@@ -144,6 +144,15 @@ def load(year: int) -> YearTable:
     return table
 
 
+def nearest(year: int) -> YearTable:
+    """Return the figures of a year, or of the nearest year before it that has a file.
+
+    Where all files are of later years, the first of them stands in. The table says which it is.
+    """
+    known = years()
+    return load(max((one for one in known if one <= year), default=known[0]))
+
+
 def parse(text: str) -> YearTable:
     """Return the figures that a file's text states.
 
