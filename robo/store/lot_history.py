@@ -1,5 +1,6 @@
 """What happened to lots, read in bulk: histories, and the rows that wash sales turn on."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -181,3 +182,13 @@ def actions_of(session: Session, security_ids: Sequence[int]) -> list[Action]:
     statement = select(*columns).where(_ACTION.c.kind != "cash_dividend")
     rows = select_in(session, statement, _ACTION.c.security_id, sorted(set(security_ids)))
     return sorted((Action(*row) for row in rows), key=lambda one: (one.ex_on, one.id))
+
+
+def heirs(session: Session) -> list[tuple[int, int]]:
+    """Return (old, new) for every merger into shares and every spin-off that was published."""
+    statement = select(_ACTION.c.security_id, _ACTION.c.detail).where(
+        _ACTION.c.kind.in_(("stock_merger", "spin_off"))
+    )
+    rows = session.connection().execute(statement)
+    pairs = [(old, json.loads(detail)["new_security_id"]) for old, detail in rows]
+    return [(old, int(new)) for old, new in pairs if new is not None]

@@ -1,6 +1,5 @@
 """The books of households: every member's history folded together for as long as they were one."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -155,16 +154,15 @@ def _read(
 
 
 def tied(session: Session, security_ids: Collection[int]) -> set[int]:
-    """Return names with those that mergers and spin-offs have made of them."""
+    """Return names with those that mergers and spin-offs have made of them, or them of."""
+    near: dict[int, set[int]] = {}
+    for old, new in lot_history.heirs(session):
+        near.setdefault(old, set()).add(new)
+        near.setdefault(new, set()).add(old)
     found = set(security_ids)
     fresh = set(found)
     while fresh:
-        heirs = {
-            int(heir)
-            for one in lot_history.actions_of(session, sorted(fresh))
-            if (heir := json.loads(one.detail)["new_security_id"]) is not None
-        }
-        fresh = heirs - found
+        fresh = {other for one in fresh for other in near.get(one, ())} - found
         found |= fresh
     return found
 
