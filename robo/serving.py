@@ -217,7 +217,7 @@ def _gunicorn(settings: Settings) -> None:
                 "bind": f"{host}:{settings.port}",
                 "workers": settings.workers,
                 "threads": settings.threads,
-                "worker_class": "gthread",
+                "worker_class": "robo.web_worker.ProblemWorker",
                 "preload_app": False,
                 "timeout": _WORKER_SECONDS,
                 "graceful_timeout": _REQUEST_SECONDS,

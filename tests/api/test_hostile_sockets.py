@@ -145,10 +145,22 @@ def test_nothing_is_smuggled_behind_an_ambiguous_length(live: Live, name: str) -
 
 
 def test_refusals_over_the_wire_are_problems(live: Live) -> None:
-    for name in ("body of 64 KiB and one", "percent NUL", "latin-1 token", "no length"):
+    for name in (
+        "body of 64 KiB and one",
+        "percent NUL",
+        "latin-1 token",
+        "no length",
+        "long request line",
+        "a thousand headers",
+        "HTTP/9.9",
+        "encoding unknown",
+        "length negative",
+        "NUL in a header",
+    ):
         head, _, body = live.raw(REQUESTS[name]).partition(b"\r\n\r\n")
         assert b"application/problem+json" in head, (name, head)
         assert body.startswith(b'{"type":"/problems/'), (name, body)
+        assert b"aaaa" not in body, name
 
 
 def test_half_requests_do_not_shut_others_out_for_long(live: Live) -> None:
