@@ -216,8 +216,9 @@ def _add_fill(db: sqlite3.Connection, fill: WireFill, order: KnownOrder, settles
     if any(row[0] == fill.id for row in rows):
         return
     busted = next((row for row in rows if fill.busts and row[0] == fill.busts), None)
+    nanos, price = fill.nanos, format(fill.price, "f")
     if busted is not None:
-        cents = int(busted[3])
+        nanos, price, cents = int(busted[1]), str(busted[2]), int(busted[3])
     else:
         exact = fill.dollars + sum((_signed(row) for row in rows), Fraction(0))
         told = sum(row[3] if not row[4] else -row[3] for row in rows)
@@ -231,8 +232,8 @@ def _add_fill(db: sqlite3.Connection, fill: WireFill, order: KnownOrder, settles
             order.client_id,
             order.security_id,
             fill.side.value,
-            fill.nanos,
-            format(fill.price, "f"),
+            nanos,
+            price,
             cents,
             to_micros(fill.at),
             settles_on.toordinal(),

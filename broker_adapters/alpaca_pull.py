@@ -5,7 +5,7 @@ with the day, so a dividend that is booked at noon sorts before the morning's fi
 the last days again, and what is known already is passed over by its id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -43,13 +43,13 @@ class Puller:
         journal: AlpacaJournal,
         clock: Clock,
         calendar: MarketCalendar,
-        securities: Mapping[str, SecurityId],
+        security: Callable[[str], SecurityId],
         paths: tuple[str, str] = ("/account/activities", "/orders"),
     ) -> None:
         """Take what it reads with, and the paths of activities and of an order."""
         self._http, self._journal = http, journal
         self._clock, self._calendar = clock, calendar
-        self._securities = securities
+        self._security = security
         self._activities, self._orders = paths
         self._swept_at: datetime | None = None
 
@@ -83,7 +83,7 @@ class Puller:
             message = "an execution's order could not be looked up"
             raise BrokerUnavailableError(message, code="order_not_found")
         order = parse_order(reply.body)
-        security_id = self._securities.get(order.symbol, SecurityId(0))
+        security_id = self._security(order.symbol)
         known = KnownOrder(order.id, order.client_id, security_id)
         self._journal.learn(known)
         return known

@@ -17,6 +17,7 @@ from broker_adapters.alpaca_orders import OrderDesk, answered, assets, capabilit
 from broker_adapters.alpaca_pace import Lane, Pace
 from broker_adapters.alpaca_pull import Puller
 from broker_adapters.alpaca_settings import AlpacaSettings, read_trading
+from broker_adapters.alpaca_symbols import Symbols
 from broker_adapters.alpaca_wire import parse_account, parse_position, rows_of
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId
@@ -64,14 +65,13 @@ class AlpacaTrading:
         self._http = AlpacaHttp(given.keys, given.url, Pace(given.per_minute))
         name = hashlib.sha256(f"{given.url} {given.keys.id}".encode()).hexdigest()[:16]
         self._journal = AlpacaJournal(context.state_dir / "alpaca" / f"trading-{name}.db")
-        self._securities = {one.symbol: one.id for one in context.securities}
-        self._symbols = {one.id: one.symbol for one in context.securities}
-        self._desk = OrderDesk(self._http, self._journal, self._security)
-        self._puller = Puller(
-            self._http, self._journal, context.clock, context.calendar, self._securities
-        )
         actions = context.prices.actions if context.prices is not None else lambda _: ()
-        self._reader = ActivityReader(self._security, actions)
+        self._symbols = Symbols(context.securities, self._journal, context.clock, actions)
+        self._desk = OrderDesk(self._http, self._journal, self._symbols.security)
+        self._puller = Puller(
+            self._http, self._journal, context.clock, context.calendar, self._symbols.security
+        )
+        self._reader = ActivityReader(self._symbols.security, actions)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -89,7 +89,7 @@ class AlpacaTrading:
             return SubmitResult(
                 SubmitStatus.REJECTED, None, "unknown_account", detail, Refusal.ACCOUNT
             )
-        self._securities.setdefault(ticket.symbol, ticket.security_id)
+        self._symbols.learn(ticket.symbol, ticket.security_id)
         return self._desk.submit(ticket)
 
     def find(self, client_id: str) -> BrokerOrder | None:
@@ -143,7 +143,7 @@ class AlpacaTrading:
         rows = rows_of(answered(self._http.get("/positions", {}, Lane.READS)))
         found = [parse_position(row) for row in rows]
         return [
-            Position(self._security(one.symbol), one.nanos, one.symbol)
+            Position(self._symbols.security(one.symbol), one.nanos, one.symbol)
             for one in found
             if one.nanos
         ]
@@ -193,7 +193,7 @@ class AlpacaTrading:
         Raises:
             BrokerUnavailableError: If Alpaca did not answer.
         """
-        return assets(self._http, [(one, self._symbols.get(one, "")) for one in security_ids])
+        return assets(self._http, [(one, self._symbols.symbol(one)) for one in security_ids])
 
     def close(self) -> None:
         """Give connections and the journal back."""
@@ -210,9 +210,6 @@ class AlpacaTrading:
 
     def _reading(self) -> Reading:
         return self._reader.read(self._journal.others(), self._journal.mark(_WHOSE))
-
-    def _security(self, symbol: str) -> SecurityId:
-        return self._securities.get(symbol, SecurityId(0))
 
     def _ours(self, broker_account: str) -> bool:
         """Return whether a ticket's account is the one that uses this one; the first one is."""

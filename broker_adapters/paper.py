@@ -16,6 +16,7 @@ from broker_adapters.paper_store import PaperOrder, PaperTables
 from robo.core.clock import business_date
 from robo.core.errors import InvalidInputError
 from robo.core.ids import SecurityId
+from robo.ports import precheck
 from robo.ports.broker import (
     AccountModel,
     ActivityPage,
@@ -75,6 +76,7 @@ class PaperBroker:
             settlement_days=1,
             orders_per_second_max=_ORDERS_PER_SECOND_MAX,
             always_open=self._engine.config.always_open,
+            find_lag_seconds=0,
             client_id_rule=ClientIdRule.REPLAYED,
             groups=frozenset({Group.ASSETS}),
         )
@@ -110,6 +112,11 @@ class PaperBroker:
         """Return every order with everything the file keeps of it, oldest first."""
         with self._looked_at() as tables:
             return tables.all_orders()
+
+    def open_records(self) -> list[PaperOrder]:
+        """Return every order that may still fill, oldest first."""
+        with self._looked_at() as tables:
+            return tables.unended()
 
     def cancel(self, client_id: str) -> SubmitResult:
         """Cancel what is left of an order; what was due before now has filled first."""
@@ -198,8 +205,9 @@ class PaperBroker:
             yield tables
 
     def _submit(self, tables: PaperTables, ticket: OrderTicket, now: datetime) -> SubmitResult:
-        if not 0 < len(ticket.client_id) <= _CLIENT_ID_LENGTH_MAX:
-            return _rejected("client_id_length", "A client id has 1 to 128 characters.")
+        fault = precheck.check(ticket, self.capabilities)
+        if fault in {"client_id_length", "client_id_alphabet"}:
+            return precheck.refused(fault)
         order = tables.order(ticket.client_id)
         if order is not None and not order.matches(ticket):
             detail = "Another order has this client id."

@@ -2,7 +2,7 @@
 
 Other packages add commands through the entry-point group `robo.commands`: the value is a function
 that takes argparse's sub-parsers and sets `do`, a function of settings and arguments that returns
-the exit status.
+the exit status. A command that sets a default `context` gets there what a broker plug-in is given.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from robo.config import Settings
 from robo.core.clock import to_micros
 from robo.core.errors import RoboError
 from robo.portfolio import kernels
-from robo.runtime import SystemClock, load_keyring, open_database
+from robo.ports.plugins import PluginContext
+from robo.runtime import SystemClock, broker_context, load_keyring, open_database
 from robo.services import licensing
 from robo.services.listing import sync_universe
 from robo.store import jobs
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = config.read()
         os.umask(_PRIVATE)
         logs.configure(settings.log_level)
+        if "context" in args:
+            args.context = _context(settings)
         return do(settings, args)
     except RoboError as error:
         print(f"robo: {error.detail}", file=sys.stderr)
@@ -57,6 +60,15 @@ def prepare(settings: Settings, db: Database) -> None:
     if settings.clock == "sim":
         with db.write() as session:
             jobs.start_sim_clock(session, to_micros(clock.now()))
+
+
+def _context(settings: Settings) -> PluginContext:
+    db = open_database(settings)
+    try:
+        prepare(settings, db)
+    finally:
+        db.close()
+    return broker_context(settings)
 
 
 def _parser() -> argparse.ArgumentParser:

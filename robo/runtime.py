@@ -143,6 +143,30 @@ def boot(
     return build(settings, securities, policy=policy, clock=clock)
 
 
+def broker_context(settings: Settings) -> PluginContext:
+    """Return what a broker plug-in is given, prices included; for commands that serve a market.
+
+    Raises:
+        ConfigError: As `boot`.
+    """
+    db = open_database(settings)
+    try:
+        require_current(db)
+        with db.read() as session:
+            securities = universe.listed(session)
+    finally:
+        db.close()
+    clock = DatabaseClock(open_database(settings)) if settings.clock == "sim" else SystemClock()
+    context = PluginContext(
+        settings=settings.plugins,
+        clock=clock,
+        state_dir=settings.state_path,
+        calendar=market_calendar(),
+        securities=tuple(securities),
+    )
+    return replace(context, prices=load("robo.prices", settings.prices)(context))
+
+
 def open_database(settings: Settings) -> Database:
     """Return the database; makes the state directory, connects at the first use."""
     settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)

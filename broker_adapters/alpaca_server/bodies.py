@@ -92,13 +92,24 @@ def order(one: PaperOrder, fills: Sequence[Fill], status: str | None = None) -> 
     }
 
 
-def activity(fill: Fill, one: PaperOrder) -> dict[str, Any]:
-    """Return an execution's body; the id begins with New York's time, as Alpaca's do."""
+def price_text(price_micros: int) -> str:
+    """Return a price as Alpaca writes it."""
+    return format_micros(price_micros)
+
+
+def fill_id(execution: Execution) -> str:
+    """Return the id of an execution's row; it begins with New York's time, as Alpaca's do."""
+    return f"{_local(execution.executed_at)}::{uuid_of('execution', execution.id)}"
+
+
+def activity(fill: Fill, one: PaperOrder, account_id: str = "") -> dict[str, Any]:
+    """Return an execution's body; the Broker API says whose it is."""
     execution = fill.execution
     left = 0 if one.nanos is None else one.nanos - fill.cumulative_nanos
     final = one.state is BrokerOrderState.FILLED and fill.cumulative_nanos == one.filled_nanos
     return {
-        "id": f"{_local(execution.executed_at)}::{uuid_of('execution', execution.id)}",
+        "id": fill_id(execution),
+        **({"account_id": account_id} if account_id else {}),
         "activity_type": "FILL",
         "transaction_time": iso_instant(to_micros(execution.executed_at)),
         "type": "fill" if final else "partial_fill",

@@ -1,274 +1,277 @@
-"""What the Alpaca-shaped server answers: the paper broker's market behind Alpaca's rules.
+"""One account of the server: its orders, executions, cash and positions, in Alpaca's words.
 
-Money and shares are the paper broker's; words, refusals, ids and what a cancelled or refused order
-looks like are Alpaca's. Like Alpaca's paper accounts it charges no fees and pays the exact value of
-an order's executions, to the nearest cent of the order.
+Money and shares are the paper broker's; what is kept here is counted along as things happen, so
+that an answer costs the same after a hundred thousand orders as after one. Like Alpaca's paper
+accounts it charges no fees and pays the exact value of an order's executions, to the nearest cent
+of the order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from fractions import Fraction
-from threading import RLock
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
-from broker_adapters import settings
 from broker_adapters.alpaca_server import bodies
 from broker_adapters.alpaca_server.bodies import Fill
-from broker_adapters.paper import PaperBroker
+from broker_adapters.alpaca_server.exchange import BAD, Answer, Exchange, refused
+from broker_adapters.alpaca_server.rows import Row, Rows, told
 from broker_adapters.paper_store import PaperOrder
-from robo.core.clock import business_date, to_micros
-from robo.core.ids import new_id
+from robo.core.clock import business_date, iso_instant, to_micros
 from robo.core.money import NANOS_PER_SHARE, PPM, round_ratio
-from robo.core.shares import format_nanos
-from robo.ports.broker import BrokerOrderState, OrderTicket, Side, SubmitStatus
-from robo.ports.plugins import PluginContext
+from robo.ports.broker import Activity, BrokerOrderState, Execution, OrderTicket, Side
 
-Answer = tuple[int, Any]
-ACCOUNT: Final = "alpaca"
-START_CENTS: Final = 100_000_00
 _CLIENT_ID_LENGTH_MAX: Final = 128
-_EVERYTHING: Final = 10**9
 _CENTS_SCALE: Final = NANOS_PER_SHARE * PPM // 100
-_BAD: Final = 42210000
-_REFUSALS: Final = {
-    "no_price": (422, _BAD, "asset {symbol} is not active"),
-    "below_minimum": (403, 40310000, "cost basis must be >= minimal amount of order 1"),
-    "insufficient_position": (
-        403,
-        40310000,
-        "insufficient qty available for order (requested: {requested}, available: {available})",
-    ),
-    "not_fractionable": (422, _BAD, "requested asset is not fractionable"),
-    "random_reject": (403, 40310000, "order was refused at random, as configured"),
-    "order_too_large": (422, _BAD, "order size exceeds what can be expressed"),
-}
-"""The paper broker's codes in Alpaca's (status, code, sentence)."""
+_ORDERS_USUAL, _ORDERS_MAX = 50, 500
+_FINE: Final = range(200, 300)
 
 
 class Book:
-    """One Alpaca account; every method is safe for threads."""
+    """One account; every call is made under the exchange's lock."""
 
-    def __init__(self, context: PluginContext) -> None:
-        """Open the market of a context; what its file holds goes on."""
-        self._context = context
-        self._paper = PaperBroker(context)
-        self._lock = RLock()
-        self._start_cents = settings.integer(
-            context.settings, "ROBO_PAPER_START_CENTS", START_CENTS, lowest=0, highest=10**15
-        )
-        self._whole_only = settings.words(context.settings, "ROBO_PAPER_WHOLE_ONLY")
-        self._securities = {security.symbol: security for security in context.securities}
-        self._symbols = {security.id: security.symbol for security in context.securities}
-        self._client_ids = {
-            bodies.uuid_of("order", one.client_id): one.client_id
-            for one in self._paper.records()
-            if one.state is not BrokerOrderState.REJECTED
-        }
-        self._fills: list[Fill] = []
+    def __init__(self, exchange: Exchange, account: str, account_id: str, start_cents: int) -> None:
+        """Begin with cash; the exchange tells it what its file holds."""
+        self._exchange, self.account, self.account_id = exchange, account, account_id
+        self.rows = Rows()
+        self._start_cents = start_cents
+        self._moved_cents = 0
+        self._order_ids: list[str] = []
+        self._client_of: dict[str, str] = {}
+        self._place: dict[str, int] = {}
         self._fills_of: dict[str, list[Fill]] = {}
-        self._cursor = ""
+        self._values: dict[str, int] = {}
+        self._unsettled: dict[date, int] = {}
+        self._shift: dict[int, int] = {}
+        """Shares that were put in or taken out by hand: security -> nanoshares."""
         self._doomed: dict[str, PaperOrder] = {}
         """Orders that were accepted and will be rejected."""
         self._cancels: dict[str, datetime] = {}
         """Orders whose cancel was accepted, and when it takes effect."""
 
-    def close(self) -> None:
-        """Give the file back."""
-        self._paper.close()
+    def take(self, client_id: str) -> None:
+        """Remember that an order exists."""
+        order_id = bodies.uuid_of("order", client_id)
+        if order_id not in self._client_of:
+            self._client_of[order_id] = client_id
+            self._place[order_id] = len(self._order_ids)
+            self._order_ids.append(order_id)
+
+    def fill(self, execution: Execution, now: datetime) -> Fill:
+        """Count an execution in."""
+        before = self._fills_of.setdefault(execution.client_id, [])
+        filled = execution.nanos + (before[-1].cumulative_nanos if before else 0)
+        fill = Fill(execution, filled, self._exchange.symbol(execution.security_id))
+        before.append(fill)
+        self.revalue(execution.client_id, execution.nanos * execution.price_micros, execution)
+        created = iso_instant(to_micros(execution.executed_at))
+        row_id = bodies.fill_id(execution)
+
+        def build() -> Mapping[str, Any]:
+            one = self._order(execution.client_id)
+            assert one is not None
+            return bodies.activity(fill, one, self.account_id)
+
+        self.rows.add(Row(row_id, created, now, "FILL", fill.symbol, build), now)
+        return fill
+
+    def revalue(self, client_id: str, value: int, execution: Execution) -> None:
+        """Move an order's exact value (nanoshares x micro-dollars); cash follows to its cent."""
+        old = self._values.get(client_id, 0)
+        self._values[client_id] = old + value
+        cents = round_ratio(old + value, _CENTS_SCALE) - round_ratio(old, _CENTS_SCALE)
+        if execution.side is Side.SELL:
+            settles = execution.settles_on
+            self._unsettled[settles] = self._unsettled.get(settles, 0) + cents
+        self.move_cash(cents if execution.side is Side.SELL else -cents)
+
+    def act(self, activity: Activity, now: datetime, gap: timedelta) -> None:
+        """Count a corporate action in: its cash, and the rows that tell of it."""
+        self.move_cash(activity.cents)
+        for body, late in told(activity, self._exchange.symbol, self.account_id):
+            shows = max(now, datetime.fromisoformat(body["created_at"])) + gap if late else now
+            self.tell(body, shows, now)
+
+    def tell(self, body: Mapping[str, Any], shows_at: datetime, now: datetime) -> None:
+        """Add a row that is no execution."""
+        created = str(body.get("created_at") or iso_instant(to_micros(now)))
+        kept = {name: value for name, value in body.items() if name != "created_at"}
+        kind, symbol = str(body["activity_type"]), str(body.get("symbol") or "")
+        self.rows.add(Row(str(body["id"]), created, shows_at, kind, symbol, lambda: kept), now)
+
+    def move_cash(self, cents: int) -> None:
+        """Add cash, or take it."""
+        self._moved_cents += cents
+
+    def move_shares(self, security_id: int, nanos: int) -> None:
+        """Add shares that no order brought, or take them."""
+        self._shift[security_id] = self._shift.get(security_id, 0) + nanos
+
+    def due_cancels(self, now: datetime) -> list[str]:
+        """Return, and forget, the client ids of orders whose cancel takes effect by now."""
+        due = [one for one, at in self._cancels.items() if at <= now]
+        for client_id in due:
+            del self._cancels[client_id]
+        return [one for one in due if one not in self._doomed]
 
     def submit(self, body: Mapping[str, Any], *, doomed: bool = False) -> Answer:
         """Take an order, or refuse it as Alpaca would."""
-        with self._lock:
-            try:
-                ticket = self._ticket(body)
-            except ValueError as error:
-                return _refused(422, _BAD, str(error))
-            if len(ticket.client_id) > _CLIENT_ID_LENGTH_MAX:
-                return _refused(422, 40010001, "client_order_id must be at most 128 characters")
-            known = self._order(ticket.client_id)
-            if known is not None and self._was_taken(known):
-                return _refused(422, 40010001, "client_order_id must be unique")
-            if ticket.side is Side.BUY and (ticket.notional_cents or 0) > self._power_cents():
-                return _refused(403, 40310000, "insufficient buying power")
-            order_id = bodies.uuid_of("order", ticket.client_id)
-            if doomed:
-                self._doomed[ticket.client_id] = self._shadow(ticket)
-            else:
-                result = self._paper.submit(ticket)
-                if result.status is SubmitStatus.REJECTED:
-                    return self._refusal(ticket, result.code)
-            self._client_ids[order_id] = ticket.client_id
-            # Alpaca has acknowledged the order; what it fills at once is told afterwards.
-            return self._told(ticket.client_id, status="accepted")
+        try:
+            ticket = self._exchange.ticket(body, self.account)
+        except ValueError as error:
+            return refused(422, BAD, str(error))
+        if len(ticket.client_id) > _CLIENT_ID_LENGTH_MAX:
+            return refused(422, 40010001, "client_order_id must be at most 128 characters")
+        known = self._order(ticket.client_id) or self._exchange.record(ticket.client_id)
+        if known is not None and self._was_taken(known):
+            return refused(422, 40010001, "client_order_id must be unique")
+        if ticket.side is Side.BUY and (ticket.notional_cents or 0) > self.power_cents():
+            return refused(403, 40310000, "insufficient buying power")
+        if doomed:
+            self._doomed[ticket.client_id] = self._shadow(ticket)
+        else:
+            code = self._exchange.send(ticket)
+            if code:
+                return self._exchange.refusal(ticket, code, self.held(ticket.security_id))
+        self.take(ticket.client_id)
+        # Alpaca has acknowledged the order; what it fills at once is told afterwards.
+        return self._told(ticket.client_id, status="accepted")
 
     def order(self, order_id: str) -> Answer:
         """Return an order by Alpaca's id."""
-        with self._lock:
-            return self._told(self._client_ids.get(order_id, ""))
+        return self._told(self._client_of.get(order_id, ""))
 
     def order_by_client_id(self, client_id: str) -> Answer:
         """Return an order by the client's id."""
-        with self._lock:
-            known = bodies.uuid_of("order", client_id) in self._client_ids
-            return self._told(client_id if known else "")
+        return self._told(
+            client_id if bodies.uuid_of("order", client_id) in self._client_of else ""
+        )
 
     def orders(self, query: Mapping[str, str]) -> Answer:
-        """Return orders: `status` open, closed or all; `after`, `until`, `direction`, `limit`."""
-        with self._lock:
-            self._look()
-            wanted = query.get("status", "open")
-            after, until = query.get("after", ""), query.get("until", "")
-            found = []
-            for client_id in self._client_ids.values():
-                one = self._order(client_id)
-                if one is None or not self._was_taken(one):
-                    continue
-                body = self._body(one)
-                at = str(body["submitted_at"])
-                fits = wanted == "all" or (wanted == "closed") == one.state.final
-                if fits and (not after or at > after) and (not until or at < until):
-                    found.append(body)
-            found.sort(key=lambda body: body["submitted_at"])
-            if query.get("direction", "desc") == "desc":
-                found.reverse()
-            return 200, found[: _limit(query.get("limit"), 50, 500)]
+        """Return orders: `status`, `after`, `until`, `after_order_id`, `direction`, `limit`."""
+        wanted, rising = query.get("status", "open"), query.get("direction", "desc") == "asc"
+        after, until = query.get("after", ""), query.get("until", "")
+        start = self._place.get(query.get("after_order_id", ""), -1) + 1
+        places: Sequence[int] = range(start, len(self._order_ids))
+        if wanted == "open":
+            places = [place for place in self._open_places() if place >= start]
+        found: list[Any] = []
+        most = _limit(query.get("limit"), _ORDERS_USUAL, _ORDERS_MAX)
+        for place in places if rising else reversed(places):
+            one = self._order(self._client_of[self._order_ids[place]])
+            if one is None or not self._was_taken(one):
+                continue
+            at = iso_instant(one.submitted_at)
+            fits = wanted == "all" or (wanted == "closed") == one.state.final
+            if fits and (not after or at > after) and (not until or at < until):
+                found.append(self._body(one))
+            if len(found) >= most:
+                break
+        return 200, found
 
     def cancel(self, order_id: str, *, after_seconds: float = 0.0) -> Answer:
         """Cancel an order, at once or (as a broker that is slow to hear) later."""
-        with self._lock:
-            self._look()
-            one = self._order(self._client_ids.get(order_id, ""))
-            if one is None:
-                return _refused(404, 40410000, f"order not found for {order_id}")
-            if one.state.final:
-                return _refused(422, _BAD, f"order is not cancelable: it is {one.state.value}")
-            self._cancels[one.client_id] = self._now() + timedelta(seconds=after_seconds)
-            self._look()
-            return 204, None
+        one = self._order(self._client_of.get(order_id, ""))
+        if one is None:
+            return refused(404, 40410000, f"order not found for {order_id}")
+        if one.state.final:
+            return refused(422, BAD, f"order is not cancelable: it is {one.state.value}")
+        self._cancels[one.client_id] = self._exchange.now() + timedelta(seconds=after_seconds)
+        self._exchange.look()
+        return 204, None
 
-    def activities(self, query: Mapping[str, str]) -> Answer:
-        """Return executions: `direction`, `after`, `page_token` (an id), `page_size`."""
-        with self._lock:
-            self._look()
-            types = query.get("activity_types", "FILL").split(",")
-            rows = [] if "FILL" not in types else self._fills
-            after = query.get("after", "")
-            told = [
-                bodies.activity(fill, one)
-                for fill in rows
-                if (one := self._order(fill.execution.client_id)) is not None
-            ]
-            told = [row for row in told if row["transaction_time"] > after]
-            if query.get("direction", "desc") == "desc":
-                told.reverse()
-            token = query.get("page_token", "")
-            if token:
-                places = [place for place, row in enumerate(told) if row["id"] == token]
-                told = told[places[0] + 1 :] if places else []
-            return 200, told[: _limit(query.get("page_size"), 100, 100)]
+    def cancel_all(self) -> Answer:
+        """Cancel every open order; one status each."""
+        ids = [self._order_ids[place] for place in self._open_places()]
+        told = [(one, self.cancel(one)[0]) for one in ids]
+        return 207, [
+            {"id": one, "status": 200 if status in _FINE else status} for one, status in told
+        ]
+
+    def activities(self, query: Mapping[str, str], types: str = "") -> Answer:
+        """Return executions and everything else that moved cash or shares."""
+        named = types or query.get("activity_types", "")
+        wanted = [one for one in named.split(",") if one]
+        return 200, self.rows.page(query, wanted, self._exchange.now())
 
     def positions(self) -> Answer:
         """Return every position."""
-        with self._lock:
-            self._look()
-            return 200, list(self._positions().values())
+        return 200, list(self._positions().values())
 
     def position(self, name: str) -> Answer:
         """Return one position by symbol or asset id."""
-        with self._lock:
-            self._look()
-            for symbol, body in self._positions().items():
-                if name in {symbol, body["asset_id"]}:
-                    return 200, body
-            return _refused(404, 40410000, "position does not exist")
-
-    def account(self) -> Answer:
-        """Return the account."""
-        with self._lock:
-            self._look()
-            cash, settled = self._cash()
-            holdings = sum(
-                round(Decimal(body["market_value"]) * 100) for body in self._positions().values()
-            )
-            return 200, bodies.account(cash, min(cash, settled), self._power_cents(), holdings)
-
-    def assets(self, name: str = "") -> Answer:
-        """Return every asset, or the one of a symbol or id."""
-        found = [
-            bodies.asset(security, fractionable=symbol not in self._whole_only)
-            for symbol, security in self._securities.items()
-        ]
-        if not name:
-            return 200, found
-        for body in found:
-            if name in {body["symbol"], body["id"]}:
+        for symbol, body in self._positions().items():
+            if name in {symbol, body["asset_id"]}:
                 return 200, body
-        return _refused(404, 40410000, f"asset not found for {name}")
+        return refused(404, 40410000, "position does not exist")
 
-    def _ticket(self, body: Mapping[str, Any]) -> OrderTicket:
-        symbol = str(body.get("symbol", ""))
-        security = self._securities.get(symbol)
-        if security is None:
-            message = f'asset "{symbol}" not found'
-            raise ValueError(message)
-        if body.get("type") != "market" or body.get("time_in_force") != "day":
-            message = "this server takes market orders of the day only"
-            raise ValueError(message)
-        if (body.get("qty") is None) == (body.get("notional") is None):
-            message = "qty or notional is required, and not both"
-            raise ValueError(message)
-        return OrderTicket(
-            client_id=str(body.get("client_order_id") or new_id("cid")),
-            broker_account=ACCOUNT,
-            security_id=security.id,
-            symbol=symbol,
-            side=Side(str(body.get("side"))),
-            notional_cents=_scaled(body.get("notional"), 2),
-            nanos=_scaled(body.get("qty"), 9),
+    def summary(self) -> Answer:
+        """Return the account."""
+        holdings = sum(
+            round(Decimal(body["market_value"]) * 100) for body in self._positions().values()
         )
+        cash = self.cash_cents()
+        settled = min(cash, cash - self._unsettled_cents())
+        body = bodies.account(cash, settled, self.power_cents(), holdings)
+        return 200, {**body, "id": self.account_id}
 
-    def _shadow(self, ticket: OrderTicket) -> PaperOrder:
-        """Return an order that the market never sees."""
-        return PaperOrder(
-            seq=0,
-            client_id=ticket.client_id,
-            broker_order_id="",
-            account=ACCOUNT,
-            security_id=ticket.security_id,
-            symbol=ticket.symbol,
-            side=ticket.side,
-            notional_cents=ticket.notional_cents,
-            nanos=ticket.nanos,
-            state=BrokerOrderState.OPEN,
-            filled_nanos=0,
-            filled_cents=0,
-            fee_cents=0,
-            slices=1,
-            slice=0,
-            submitted_at=to_micros(self._now()),
-            due_at=None,
-            expires_at=None,
-            code="",
-            detail="",
-        )
+    def held(self, security_id: int) -> int:
+        """Return the nanoshares of a security."""
+        return dict(self._holdings()).get(security_id, 0)
 
-    def _refusal(self, ticket: OrderTicket, code: str) -> Answer:
-        status, number, sentence = _REFUSALS.get(code, (422, _BAD, code))
-        held = {one.security_id: one.nanos for one in self._paper.positions(ACCOUNT)}
-        text = sentence.format(
-            symbol=ticket.symbol,
-            requested=format_nanos(ticket.nanos or 0),
-            available=format_nanos(held.get(ticket.security_id, 0)),
-        )
-        return _refused(status, number, text)
+    def cash_cents(self) -> int:
+        """Return the cash."""
+        return self._start_cents + self._moved_cents
+
+    def power_cents(self) -> int:
+        """Return the cash that open buys have not been promised."""
+        promised = 0
+        for one in self._exchange.open_records(self.account):
+            if one.side is Side.BUY:
+                promised += max(0, (one.notional_cents or 0) - one.filled_cents)
+        return max(0, self.cash_cents() - promised)
+
+    def amend(self, tail: str, instead: Fill | None) -> Fill | None:
+        """Take an execution back, putting another in its place or none; return the old one."""
+        for client_id, fills in self._fills_of.items():
+            for place, fill in enumerate(fills):
+                if bodies.fill_id(fill.execution).endswith(tail):
+                    fills[place : place + 1] = [] if instead is None else [instead]
+                    for one, sign in ((fill, -1), (instead, 1)):
+                        if one is not None:
+                            self._count(client_id, one.execution, sign)
+                    return fill
+        return None
+
+    def _count(self, client_id: str, execution: Execution, sign: int) -> None:
+        """Count an amended execution's cash and shares in, or out."""
+        self.revalue(client_id, sign * execution.nanos * execution.price_micros, execution)
+        way = sign if execution.side is Side.BUY else -sign
+        self.move_shares(execution.security_id, way * execution.nanos)
+
+    def find_fill(self, tail: str) -> Fill | None:
+        """Return an execution by the end of its row's id."""
+        for fills in self._fills_of.values():
+            for fill in fills:
+                if bodies.fill_id(fill.execution).endswith(tail):
+                    return fill
+        return None
+
+    def published(self, client_id: str) -> dict[str, Any] | None:
+        """Return an order's body, or None."""
+        one = self._order(client_id)
+        return None if one is None else self._body(one)
+
+    def _open_places(self) -> list[int]:
+        waiting = [one.client_id for one in self._exchange.open_records(self.account)]
+        waiting += [one.client_id for one in self._doomed.values() if not one.state.final]
+        return sorted(self._place[bodies.uuid_of("order", one)] for one in waiting)
 
     def _told(self, client_id: str, status: str | None = None) -> Answer:
-        self._look()
+        self._exchange.look()
         one = self._order(client_id)
         if one is None:
-            return _refused(404, 40410000, "order not found")
+            return refused(404, 40410000, "order not found")
         body = self._body(one) if status is None else bodies.order(one, [], status)
         if status is not None and client_id in self._doomed:
             self._doomed[client_id] = replace(one, state=BrokerOrderState.REJECTED)
@@ -280,93 +283,68 @@ class Book:
         return bodies.order(one, self._fills_of.get(one.client_id, []), status)
 
     def _order(self, client_id: str) -> PaperOrder | None:
-        return self._doomed.get(client_id) or self._paper.record(client_id)
+        if client_id in self._doomed:
+            return self._doomed[client_id]
+        one = self._exchange.record(client_id)
+        return one if one is not None and one.account == self.account else None
 
     def _was_taken(self, one: PaperOrder) -> bool:
         """Return whether an order ever existed here: one refused at once never did."""
         return one.state is not BrokerOrderState.REJECTED or one.client_id in self._doomed
 
-    def _look(self) -> None:
-        """Let the market go on, cancel what is due, and read what has filled."""
-        now = self._now()
-        for client_id in [one for one, at in self._cancels.items() if at <= now]:
-            del self._cancels[client_id]
-            if client_id in self._doomed:
-                continue
-            self._paper.cancel(client_id)
-        page = self._paper.executions(self._cursor, _EVERYTHING)
-        self._cursor = page.cursor
-        for execution in page.executions:
-            before = self._fills_of.setdefault(execution.client_id, [])
-            filled = execution.nanos + (before[-1].cumulative_nanos if before else 0)
-            fill = Fill(execution, filled, self._symbols[execution.security_id])
-            before.append(fill)
-            self._fills.append(fill)
+    def _shadow(self, ticket: OrderTicket) -> PaperOrder:
+        """Return an order that the market never sees."""
+        return PaperOrder(
+            seq=0,
+            client_id=ticket.client_id,
+            broker_order_id="",
+            account=self.account,
+            security_id=ticket.security_id,
+            symbol=ticket.symbol,
+            side=ticket.side,
+            notional_cents=ticket.notional_cents,
+            nanos=ticket.nanos,
+            state=BrokerOrderState.OPEN,
+            filled_nanos=0,
+            filled_cents=0,
+            fee_cents=0,
+            slices=1,
+            slice=0,
+            submitted_at=to_micros(self._exchange.now()),
+            due_at=None,
+            expires_at=None,
+            code="",
+            detail="",
+        )
 
-    def _cash(self) -> tuple[int, int]:
-        """Return (cash, cash without the proceeds of sales that have not settled)."""
-        today = business_date(self._now())
-        cash, unsettled = self._start_cents, 0
-        for fills in self._fills_of.values():
-            value = sum(fill.execution.nanos * fill.execution.price_micros for fill in fills)
-            cents = round_ratio(value, _CENTS_SCALE)
-            last = fills[-1].execution
-            cash += cents if last.side is Side.SELL else -cents
-            if last.side is Side.SELL and last.settles_on > today:
-                unsettled += cents
-        paid = self._paper.activities("", _EVERYTHING).activities
-        cash += sum(one.cents for one in paid if one.broker_account == ACCOUNT)
-        return cash, cash - unsettled
+    def _unsettled_cents(self) -> int:
+        today = business_date(self._exchange.now())
+        self._unsettled = {day: cents for day, cents in self._unsettled.items() if day > today}
+        return sum(self._unsettled.values())
 
-    def _power_cents(self) -> int:
-        """Return the cash that open buys have not been promised."""
-        promised = 0
-        for one in self._paper.records():
-            if one.side is Side.BUY and not one.state.final:
-                promised += max(0, (one.notional_cents or 0) - one.filled_cents)
-        return max(0, self._cash()[0] - promised)
+    def _holdings(self) -> list[tuple[int, int]]:
+        held: dict[int, int] = dict(self._shift)
+        for security_id, nanos in self._exchange.holdings(self.account):
+            held[security_id] = held.get(security_id, 0) + nanos
+        return [(one, nanos) for one, nanos in held.items() if nanos]
 
     def _positions(self) -> dict[str, dict[str, Any]]:
-        held = self._paper.positions(ACCOUNT)
-        assert self._context.prices is not None
-        quotes = self._context.prices.quotes([one.security_id for one in held], self._now())
         promised: dict[int, int] = {}
-        for order in self._paper.records():
-            if order.side is Side.SELL and not order.state.final:
-                left = (order.nanos or 0) - order.filled_nanos
-                promised[order.security_id] = promised.get(order.security_id, 0) + left
+        for one in self._exchange.open_records(self.account):
+            if one.side is Side.SELL:
+                left = (one.nanos or 0) - one.filled_nanos
+                promised[one.security_id] = promised.get(one.security_id, 0) + left
+        held = self._holdings()
+        prices = self._exchange.prices_micros([one for one, _ in held])
+        hidden = self.rows.hidden(self._exchange.now())
         return {
             symbol: bodies.position(
-                symbol,
-                one.nanos,
-                max(0, one.nanos - promised.get(one.security_id, 0)),
-                quotes[one.security_id].price_micros if one.security_id in quotes else 0,
+                symbol, nanos, max(0, nanos - promised.get(one, 0)), prices.get(one, 0)
             )
-            for one in held
-            if (symbol := self._symbols.get(one.security_id, f"ID{one.security_id}"))
+            for one, nanos in held
+            if (symbol := self._exchange.symbol(one)) not in hidden
         }
-
-    def _now(self) -> datetime:
-        return self._context.clock.now()
-
-
-def _refused(status: int, code: int, message: str) -> Answer:
-    return status, {"code": code, "message": message}
 
 
 def _limit(text: str | None, usual: int, most: int) -> int:
     return min(int(text), most) if text and text.isascii() and text.isdigit() else usual
-
-
-def _scaled(value: Any, decimals: int) -> int | None:
-    """Return a positive decimal (text or JSON number) as an integer of its smallest unit."""
-    if value is None:
-        return None
-    try:
-        exact = Fraction(Decimal(str(value))) * 10**decimals
-    except (InvalidOperation, ValueError, OverflowError):
-        exact = Fraction(-1)
-    if exact.denominator != 1 or not 0 < exact.numerator < 10**18:
-        message = f"an order's size is positive, with at most {decimals} decimals"
-        raise ValueError(message)
-    return int(exact.numerator)

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from threading import Lock
-from typing import Any
+from typing import Any, Final
+
+_SECONDS_MAX: Final = 3_600
 
 
 class FaultKind(StrEnum):
@@ -19,16 +21,31 @@ class FaultKind(StrEnum):
     """Close the connection and do nothing."""
     DROP_AFTER = "drop_after"
     """Act, then close the connection."""
+    DELAY = "delay"
+    """Act only after `seconds`."""
     DELAY_AFTER = "delay_after"
     """Act, then answer only after `seconds`: the caller has timed out."""
     TRUNCATE = "truncate"
     """Act, then close the connection in the middle of the answer."""
     EDIT = "edit"
-    """Act, then change keys of the answer to `edit`: a new status, a null date."""
+    """Act, then change keys of the answer (of each row of a list) to `edit`: a new status, a null
+    date."""
+    REPEAT = "repeat"
+    """Act, then say each row of a list twice."""
+    MISSING = "missing"
+    """Act, then leave out the last row of a list."""
     REJECT_LATER = "reject_later"
     """Accept an order and reject it afterwards."""
     CANCEL_LATER = "cancel_later"
     """Accept a cancel; the order goes on filling for `seconds`."""
+    EVENT_TWICE = "event_twice"
+    """Of a stream: tell each event twice."""
+    EVENT_SWAP = "event_swap"
+    """Of a stream: tell events in pairs, the later one first."""
+    EVENT_SILENT = "event_silent"
+    """Of a stream: stay connected for `seconds` and say nothing, not even a heartbeat."""
+    EVENT_DROPPED = "event_dropped"
+    """Of a stream: leave out the first event, and say in a comment that messages were dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,40 @@ class Fault:
     edit: Mapping[str, Any] = field(default_factory=dict)
 
 
+def read_fault(body: Any) -> Fault:
+    """Return a fault as it was asked for over HTTP.
+
+    Raises:
+        ValueError: If a key or a value is not one of a fault's.
+    """
+    if not isinstance(body, Mapping):
+        message = "a fault is an object"
+        raise ValueError(message)  # noqa: TRY004 - what came over the wire has no type of ours
+    kinds = {one.name: one.type for one in fields(Fault)}
+    given: dict[str, Any] = {}
+    for name, value in body.items():
+        fine = {
+            "kind": isinstance(value, str),
+            "method": isinstance(value, str),
+            "path": isinstance(value, str),
+            "body": isinstance(value, str),
+            "nth": isinstance(value, int) and value > 0,
+            "times": isinstance(value, int) and value > 0,
+            "status": isinstance(value, int) and value in range(100, 600),
+            "seconds": isinstance(value, int | float) and 0 <= value <= _SECONDS_MAX,
+        }.get(name, name in kinds and isinstance(value, Mapping))
+        if not fine:
+            message = f"a fault's {name} cannot be that"
+            raise ValueError(message)
+        given[name] = value
+    try:
+        re.compile(given.get("path", ""))
+        return Fault(**{**given, "kind": FaultKind(given["kind"])})
+    except (KeyError, re.error) as error:
+        message = "a fault needs a kind, and a path that is a regular expression"
+        raise ValueError(message) from error
+
+
 class Faults:
     """The faults that are planned; safe for threads."""
 
@@ -62,6 +113,11 @@ class Faults:
         """Add faults; calls are counted for each from now on."""
         with self._lock:
             self._planned += [[fault, 0] for fault in faults]
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        with self._lock:
+            self._planned.clear()
 
     def meet(self, method: str, path: str) -> Fault | None:
         """Count a call, and return the fault that it meets."""

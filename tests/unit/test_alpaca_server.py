@@ -219,7 +219,7 @@ def test_refusals_carry_alpacas_status_code_and_words(stage: Stage):
         "below_minimum": stage.post("c2", 99),
         "insufficient_funds": stage.post("c3", 100_000_01),
         "insufficient_position": stage.post("c4", None, nanos=SHARE, side=Side.SELL),
-        "refused_40010001": stage.post("x" * 129),
+        "client_id_length": stage.post("x" * 129),
         "unknown_security": stage.http.post("/orders", unlisted, Lane.ORDERS),
         "not_tradable": stage.http.post("/orders", {**unlisted, "symbol": "BBB"}, Lane.ORDERS),
         "unknown_order": stage.find("c4"),

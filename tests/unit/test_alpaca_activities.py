@@ -1,0 +1,286 @@
+"""Corporate actions, fees, busts and late rows, as Alpaca tells them and as our books want them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from alpaca_ground import (
+    APPLE,
+    BANK,
+    CHILD,
+    OMNIBUS,
+    SHARE,
+    TUESDAY,
+    Ground,
+    by_shares,
+    by_value,
+    ground_at,
+    net_cents,
+)
+
+from broker_adapters.alpaca_activities import ActivityReader
+from robo.core.ids import SecurityId
+from robo.core.market_calendar import MarketCalendar
+from robo.ports.broker import CashKind, ExecutionKind, Side
+from robo.ports.prices import ActionKind, CorporateAction
+
+ACTION = CorporateAction("act-1", ActionKind.SPLIT, APPLE, TUESDAY, TUESDAY)
+SAMPLES = Path(__file__).parents[3] / "shared" / "facts" / "alpaca_sse_samples.json"
+
+
+@pytest.fixture
+def ground(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[Ground]:
+    with ground_at(tmp_path, short_calendar) as made:
+        yield made
+
+
+def local(ground: Ground, path: str, body: Any, method: str = "POST") -> Any:
+    asked = Request(f"{ground.server.url}/_local/{path}", json.dumps(body).encode(), method=method)
+    with urlopen(asked) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def tomorrow(ground: Ground, hour: int = 15) -> None:
+    ground.clock.set(datetime(2026, 3, 3, hour, 0, tzinfo=UTC))
+
+
+def test_a_split_is_one_activity_once_both_of_its_rows_are_told(
+    tmp_path: Path, short_calendar: MarketCalendar
+):
+    settings = {"ROBO_PAPER_SPLIT_GAP_SECONDS": "300"}
+    with ground_at(tmp_path, short_calendar, **settings) as ground:
+        broker = ground.trading()
+        broker.submit(by_shares("b1", APPLE, 3 * SHARE))
+        broker.submit(by_shares("b2", BANK, SHARE))
+        ground.feed.plan(replace(ACTION, ratio_num=3, ratio_den=2))
+        tomorrow(ground)
+
+        between = broker.mass_status(OMNIBUS)
+        nothing = broker.activities("").activities
+        ground.wait(minutes=6)
+        after = broker.mass_status(OMNIBUS)
+        (split,) = broker.activities("").activities
+
+    assert between.moving == {APPLE}
+    assert [one.security_id for one in between.positions] == [BANK]
+    assert list(nothing) == []
+    assert after.moving == frozenset()
+    assert {one.security_id: one.nanos for one in after.positions}[APPLE] == 9 * SHARE // 2
+    assert (split.kind, split.action_id, split.broker_account) == (
+        ActionKind.SPLIT,
+        "act-1",
+        OMNIBUS,
+    )
+    assert (split.nanos_before, split.nanos_delta) == (3 * SHARE, 3 * SHARE // 2)
+
+
+def test_a_dividend_a_merger_and_a_child_are_told_with_our_own_ids(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_shares("b1", APPLE, 10 * SHARE))
+    broker.submit(by_shares("b2", BANK, 4 * SHARE))
+    dividend = replace(
+        ACTION,
+        id="div",
+        kind=ActionKind.CASH_DIVIDEND,
+        cash_micros=333_000,
+        pay_on=date(2026, 3, 6),
+    )
+    ground.feed.plan(dividend)
+    ground.feed.plan(
+        replace(
+            ACTION, id="mrg", kind=ActionKind.CASH_MERGER, security_id=BANK, cash_micros=125_000_000
+        )
+    )
+    ground.feed.plan(
+        replace(
+            ACTION, id="spn", kind=ActionKind.SPIN_OFF, ratio_den=4, new_security_id=CHILD,
+            basis_ppm=150_000,
+        )
+    )  # fmt: skip
+    ground.clock.set(datetime(2026, 3, 6, 15, 0, tzinfo=UTC))
+    ground.feed.micros[CHILD] = 20_000_000
+
+    told = {one.action_id: one for one in broker.activities("").activities}
+    held = {one.security_id: one.nanos for one in broker.positions(OMNIBUS)}
+
+    assert (told["div"].cents, told["div"].nanos_before) == (333, 10 * SHARE)
+    assert (told["mrg"].cents, told["mrg"].nanos_delta) == (50_000, -4 * SHARE)
+    assert (told["spn"].new_security_id, told["spn"].new_nanos) == (CHILD, 10 * SHARE // 4)
+    assert told["spn"].security_id == APPLE
+    assert held == {APPLE: 10 * SHARE, CHILD: 10 * SHARE // 4}
+    cash = broker.cash(OMNIBUS).total_cents
+    assert cash == net_cents(broker.executions("").executions) + 333 + 50_000
+
+
+def test_pages_of_activities_continue_and_repeat_like_those_of_executions(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_value("b1", APPLE, 1_000))
+    for cents in ("-0.01", "-0.02", "-0.03"):
+        local(ground, "activities", {"activity_type": "FEE", "net_amount": cents})
+
+    everything = list(broker.activities("").activities)
+    first = broker.activities("", 2)
+    rest = broker.activities(first.cursor, 2)
+
+    assert [one.cents for one in everything] == [-1, -2, -3]
+    assert [*first.activities, *rest.activities] == everything
+    assert broker.activities(rest.cursor).cursor == rest.cursor
+
+
+def test_a_fee_and_interest_are_trading_and_a_deposit_is_not(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_value("b1", APPLE, 1_000))
+    for kind, cents in (("FEE", "-0.05"), ("INT", "0.20"), ("CSD", "500.00"), ("NEWKIND", "0.01")):
+        local(ground, "activities", {"activity_type": kind, "net_amount": cents})
+
+    told = {one.kind: one for one in broker.activities("").activities}
+
+    assert told[CashKind.FEE].cents == -5
+    assert told[CashKind.INTEREST].cents == 20
+    assert told[CashKind.DEPOSIT].cents == 50_000
+    assert (told[CashKind.OTHER].cents, told[CashKind.OTHER].detail) == (1, "NEWKIND")
+    assert broker.cash(OMNIBUS).total_cents == -1_000 - 5 + 20 + 1
+
+
+def test_a_row_that_sorts_before_what_was_seen_is_found_by_the_sweep(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_value("b1", APPLE, 1_000))
+    assert len(broker.executions("").executions) == 1
+    # Its id begins with midnight, so it stands before the fill that was the last row seen.
+    local(ground, "activities", {"activity_type": "FEE", "net_amount": "-0.01"})
+
+    at_once = list(broker.activities("").activities)
+    ground.wait(minutes=16)
+    later = list(broker.activities("").activities)
+
+    assert at_once == []
+    assert [one.cents for one in later] == [-1]
+
+
+def test_a_bust_takes_back_what_it_names_and_a_correction_puts_another_in_its_place(
+    ground: Ground,
+):
+    broker = ground.trading()
+    broker.submit(by_shares("b1", APPLE, 2 * SHARE))
+    broker.submit(by_shares("b2", APPLE, 3 * SHARE))
+    told = {one.client_id: one for one in broker.executions("").executions}
+    first, second = told["b1"], told["b2"]
+    cursor = broker.executions("").cursor
+    ground.wait(minutes=1)
+
+    local(ground, "amendments", {"execution_id": first.id.rpartition("::")[2]})
+    ground.wait(minutes=1)
+    correction = {"execution_id": second.id.rpartition("::")[2], "price": "90.00"}
+    local(ground, "amendments", correction)
+
+    bust, back, instead = broker.executions(cursor).executions
+    (position,) = broker.positions(OMNIBUS)
+    assert (bust.kind, bust.busts, bust.cents) == (ExecutionKind.BUST, first.id, first.cents)
+    assert (back.kind, back.busts, back.cents) == (ExecutionKind.BUST, second.id, second.cents)
+    assert (instead.kind, instead.nanos) == (ExecutionKind.TRADE, 3 * SHARE)
+    assert instead.cents == 27_000
+    assert position.nanos == 3 * SHARE
+    assert broker.cash(OMNIBUS).total_cents == -27_000
+    assert len(broker.executions("").executions) == 5
+
+
+def test_the_server_remembers_what_was_done_by_hand(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_shares("b1", APPLE, 2 * SHARE))
+    (first,) = broker.executions("").executions
+    local(ground, "activities", {"activity_type": "FEE", "net_amount": "-0.07"})
+    local(ground, "amendments", {"execution_id": first.id.rpartition("::")[2], "qty": "1"})
+    before = broker.cash(OMNIBUS)
+    ground.server.close()
+    ground.opened.remove(ground.server)
+
+    ground.__post_init__()
+    again = ground.trading(ROBO_ALPACA_URL=ground.server.url)
+
+    assert again.cash(OMNIBUS) == before
+    assert [one.nanos for one in again.positions(OMNIBUS)] == [SHARE]
+
+
+def test_a_sale_of_a_renamed_company_and_of_a_child_is_told_of_the_same_security(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_shares("b1", APPLE, 3 * SHARE))
+    ground.feed.plan(replace(ACTION, id="sym", kind=ActionKind.SYMBOL_CHANGE, new_symbol="NEWA"))
+    tomorrow(ground)
+    assert [one.security_id for one in broker.positions(OMNIBUS)] == [APPLE]
+
+    ticket = replace(by_shares("s1", APPLE, SHARE, Side.SELL), symbol="NEWA")
+    broker.submit(ticket)
+
+    assert broker.executions("").executions[-1].security_id == APPLE
+
+
+def test_a_row_that_nobody_can_read_holds_nothing_up(ground: Ground):
+    broker = ground.trading()
+    local(ground, "activities", {"activity_type": "FEE", "net_amount": "0", "qty": "NaN"})
+    broker.submit(by_value("b1", APPLE, 1_000))
+
+    (strange,) = broker.activities("").activities
+
+    assert len(broker.executions("").executions) == 1
+    assert (strange.kind, strange.cents) == (CashKind.OTHER, 0)
+    assert strange.detail == "unreadable FEE"
+
+
+def test_a_foolish_fault_is_refused_by_the_server(ground: Ground):
+    import urllib.error
+
+    for body in ({}, {"kind": "none"}, {"kind": "drop", "path": "("}, {"kind": "drop", "nth": 0}):
+        with pytest.raises(urllib.error.HTTPError):
+            local(ground, "faults", body)
+    assert local(ground, "faults", {"kind": "drop", "path": "/v2/orders", "times": 2}) == {
+        "planned": 1
+    }
+
+
+# What Alpaca publishes as samples
+
+
+def sample_rows() -> list[tuple[int, str, Any]]:
+    bodies = json.loads(SAMPLES.read_text(encoding="utf-8"), parse_float=Decimal)
+    rows = [one for one in bodies if "entry_type" in one and "net_amount" in one]
+    return [(place, f"id-{place}", row) for place, row in enumerate(rows)]
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not SAMPLES.exists(), reason="the recorded bodies are not here")
+def test_published_samples_are_read_to_the_cent_and_the_nanoshare():
+    names: dict[str, SecurityId] = {}
+
+    def security(symbol: str) -> SecurityId:
+        return names.setdefault(symbol, SecurityId(len(names) + 1))
+
+    rows = sample_rows()
+    reading = ActivityReader(security, lambda _: ()).read(rows, OMNIBUS)
+    told = [one for _, _, one in reading.activities]
+    by_name = {(one.kind, one.security_id): one for one in told}
+
+    dividend = by_name[ActionKind.CASH_DIVIDEND, names["MMS"]]
+    assert (dividend.cents, dividend.nanos_before) == (78, 2_607_144_585)
+    withheld = by_name[CashKind.WITHHOLDING, names["ALE"]]
+    assert withheld.cents == -30
+    reverse = by_name[ActionKind.SPLIT, names["FTCI"]]
+    assert (reverse.nanos_before, reverse.nanos_delta) == (291_942_390, -262_748_151)
+    forward = by_name[ActionKind.SPLIT, names["ANET"]]
+    assert (forward.nanos_before, forward.nanos_delta) == (807_009, 2_421_027)
+    cash = by_name[ActionKind.CASH_MERGER, names["HIE"]]
+    assert (cash.cents, cash.nanos_before, cash.nanos_delta) == (2_527, 2 * SHARE, -2 * SHARE)
+    stock = by_name[ActionKind.STOCK_MERGER, names["MRO"]]
+    assert (stock.new_security_id, stock.new_nanos) == (names["COP"], 182_793_322)
+    both = by_name[ActionKind.STOCK_MERGER, names["PSTX"]]
+    assert (both.cents, both.nanos_delta) == (5_870, -6_522_449_746)
+    child = by_name[ActionKind.SPIN_OFF, names["SEM"]]
+    assert (child.new_security_id, child.new_nanos) == (names["CON"], 54_339_042)
+    renamed = by_name[ActionKind.SYMBOL_CHANGE, names["YTEN"]]
+    assert (renamed.nanos_delta, renamed.nanos_before) == (0, 1_250_000_000)
+    assert sum(one.cents for one in told) == sum(int(row["net_amount"] * 100) for _, _, row in rows)
