@@ -16,6 +16,8 @@ from robo.services import (
     adjusting,
     anchoring,
     funding,
+    graduating,
+    indexing,
     investing,
     mailing,
     marking,
@@ -72,6 +74,24 @@ def _invest_cash(rt: Runtime, slot: Slot) -> int:
     )
 
 
+def _admit(rt: Runtime, _slot: Slot) -> int:
+    return graduating.admit(rt.db, rt.prices, rt.clock, rt.policy, rt.calendar)
+
+
+def _graduate(rt: Runtime, slot: Slot) -> int:
+    return graduating.review(rt.db, rt.prices, rt.clock, rt.calendar, rt.policy, slot.on)
+
+
+def _index(rt: Runtime, slot: Slot) -> int:
+    return indexing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text)
+
+
+def _invest_direct(rt: Runtime, slot: Slot) -> int:
+    return indexing.invest(
+        rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
+    )
+
+
 def _sell_restricted(rt: Runtime, _slot: Slot) -> int:
     return unwinding.plan(rt.db, rt.keyring, rt.prices, rt.clock)
 
@@ -109,12 +129,17 @@ TIMETABLE: Final = (
     Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
     # Once for all sessions missed, so that it sees all dates at once and leaves the old ones out.
     Job("run-plans", AtOpen(-75), _run_plans, CatchUp.LATEST),
+    # Yesterday's closes are marked by then, and settled money is there; before the day trades.
+    Job("graduate", AtOpen(-72), _graduate, CatchUp.LATEST, after=("adjust",)),
+    Job("index", AtOpen(-70), _index, CatchUp.LATEST, after=("adjust", "graduate")),
     Job("tell-bank", _MONEY, _tell_bank),
     Job("collect-bank", _MONEY, _collect_bank),
     Job("collect-fills", _MONEY, _collect_fills),
     Job("plan-withdrawals", _MONEY, _plan_withdrawals, after=("adjust",)),
     Job("sell-restricted", _MONEY, _sell_restricted, after=("adjust",)),
+    Job("admit", _MONEY, _admit, after=("adjust",)),
     Job("invest-cash", _MONEY, _invest_cash, after=("adjust",)),
+    Job("invest-direct", _MONEY, _invest_direct, after=("adjust",)),
     Job("trade-window", _MONEY, _send, after=("adjust",)),
     Job("book-fills", _MONEY, _collect_fills),
     Job("pay-withdrawals", _MONEY, _pay),

@@ -105,6 +105,29 @@ class Policy:
     write_lock_ms_max: int = 50
     """How long a nightly batch may hold SQLite's write lock, so that deposits go on."""
 
+    risk_aversion: int = 80
+    """Lambda of lambda/2 x tracking error squared: what a customer gives up for following closely.
+    Between the 48 and 160 at which replays of docs/optimizer.md's kind harvested well."""
+
+    trade_cost_ppm: int = 300
+    """3 bp a dollar traded: half the spread of large American shares, and a fee."""
+
+    trade_part_ppm: int = 50
+    """Trades below half a basis point of an account are left for another day."""
+
+    cash_price_ppm: int = 200_000
+    """What a dollar left in cash costs a plan: more than the risk that any single purchase adds, so
+    that money is invested, and less than taxes that would be paid for it."""
+
+    withdrawal_price_ppm: int = 1_000_000
+    """What a dollar missing from a withdrawal costs a plan: a dollar, more than any tax."""
+
+    long_wait_days: int = 45
+    """A gain that turns long-term within so many days waits for it where it can."""
+
+    price_margin_ppm: int = 20_000
+    """2 %: a plan keeps within a gain budget even if prices rise by so much before it trades."""
+
     @classmethod
     def default(cls) -> Self:
         """Return the house policy."""

@@ -100,7 +100,9 @@ def _plans(
     chunk = chunks.build(raw, prices.price_micros)
     slots = chunk.slots()
     blocked = _blocked(raw, prices, slots, chunk.security_ids)
-    rows = np.flatnonzero((chunk.target >= 0) & (chunk.cash_cents >= minimum_cents))
+    # The cash of direct sleeves is put to work by `indexing.invest`.
+    follows = np.array([one.kind == "basket" for one in raw.sleeves], dtype=np.bool_)
+    rows = np.flatnonzero(follows & (chunk.target >= 0) & (chunk.cash_cents >= minimum_cents))
     buys = allocator.allocate_deposit(
         np.maximum(slots.value_cents[rows], 0),
         chunk.cash_cents[rows],

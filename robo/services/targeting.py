@@ -61,6 +61,8 @@ def refresh(session: Session, account_ids: Sequence[AccountId], at_micros: int) 
     """
     changes: list[tuple[str, str]] = []
     for sleeve in accounts.sleeves(session, account_ids).values():
+        if sleeve.kind != "basket":
+            continue  # its target is a sample: the next review of its ladder makes another
         basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
         if basket is None:
             continue

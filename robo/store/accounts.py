@@ -198,6 +198,7 @@ class Sleeve:
     id: str
     basket_id: str
     target_id: str
+    kind: str = "basket"
 
 
 def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, Sleeve]:
@@ -210,6 +211,7 @@ def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountI
         _SLEEVE.c.id,
         _SLEEVE.c.basket_id,
         _SLEEVE.c.target_id,
+        _SLEEVE.c.kind,
     ).join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
     rows = select_in(session, statement, _ACCOUNT.c.id, account_ids)
     return {row[0]: Sleeve(*row) for row in rows}
@@ -235,6 +237,18 @@ def accounts_of_target(
     return list(session.connection().execute(statement).scalars())
 
 
+def of_kind(session: Session, kind: str, after: str, limit: int) -> list[AccountId]:
+    """Return accounts that are not closed with a sleeve of a kind, in the order of their ids."""
+    statement = (
+        select(_ACCOUNT.c.id)
+        .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
+        .where(_SLEEVE.c.kind == kind, _ACCOUNT.c.state != "closed", _ACCOUNT.c.id > after)
+        .order_by(_ACCOUNT.c.id)
+        .limit(limit)
+    )
+    return list(session.connection().execute(statement).scalars())
+
+
 def accounts_of_customer(session: Session, customer_id: str) -> list[AccountId]:
     """Return a customer's accounts that are not closed."""
     rows = session.connection().execute(_OWNED, {"customer_id": customer_id})
@@ -252,6 +266,15 @@ def retarget(session: Session, changes: Sequence[tuple[str, str]], at_micros: in
     bulk(
         session,
         "UPDATE sleeve SET target_id = ?, changed_at = ? WHERE id = ?",
+        [(target_id, at_micros, sleeve_id) for sleeve_id, target_id in changes],
+    )
+
+
+def grow(session: Session, changes: Sequence[tuple[str, str]], at_micros: int) -> None:
+    """Point sleeves at targets as direct sleeves: (sleeve id, target id)."""
+    bulk(
+        session,
+        "UPDATE sleeve SET kind = 'direct_index', target_id = ?, changed_at = ? WHERE id = ?",
         [(target_id, at_micros, sleeve_id) for sleeve_id, target_id in changes],
     )
 

@@ -79,6 +79,13 @@ def of_accounts(
     return {row[1]: DirectSleeve(*row) for row in rows}
 
 
+def chose_ladder(session: Session, ladder: str) -> list[AccountId]:
+    """Return the accounts whose customers chose a ladder."""
+    statement = select(_DIRECT.c.account_id).where(_DIRECT.c.ladder == ladder)
+    rows = session.connection().execute(statement.order_by(_DIRECT.c.account_id))
+    return [AccountId(account) for account in rows.scalars()]
+
+
 def put(session: Session, rows: Sequence[DirectSleeve], at_micros: int) -> None:
     """Write rows, in place of those that were there."""
     names = (*_COLUMNS, "changed_at")

@@ -1,0 +1,168 @@
+"""What a direct sleeve follows, and which names it holds for it.
+
+A sleeve follows its theme and the index in the shares that its ladder says, without the names its
+customer may not own, tilted as the customer asked. Its target is a sample of that: the names it
+has and the one that the ladder adds, weighed so that they follow it best.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from robo.core.money import PPM
+from robo.portfolio.dials import Dials, sets_of
+from robo.portfolio.problem import BoolArray, FloatArray, IntArray
+from robo.portfolio.projections import shown_ppm, without
+from robo.portfolio.sampling import sample
+from robo.portfolio.tilts import NOT_ASKED, Outcome, refusal, tilt
+from robo.services.modelling import Model
+from robo.store.accounts import TargetWeight
+
+_WEIGHT_MIN_PPM: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What decides a benchmark; equal wishes, equal benchmarks."""
+
+    theme: tuple[tuple[int, int], ...]
+    """(security, ppm) of the basket; empty where it is not offered any more."""
+    theme_ppm: int
+    excluded: frozenset[int]
+    tilts: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Benchmarks:
+    """Benchmarks of accounts, each computed once."""
+
+    weight: FloatArray
+    """Shape (B, N), each row sums to 1."""
+    row: IntArray
+    """Account -> its row, shape (A,)."""
+    is_tilted: BoolArray
+    """Whether the tilts asked for could be met, shape (B,); true where none were asked for."""
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    """Row -> why its tilts could not be met."""
+
+    def of(self, places: IntArray) -> FloatArray:
+        """Return the benchmarks of some accounts, shape (places, N)."""
+        return self.weight[self.row[places]]
+
+
+def benchmarks(model: Model, wishes: Sequence[Wish]) -> Benchmarks:
+    """Return what accounts follow.
+
+    A theme's names that the model does not know, and what everybody excludes, give their share to
+    the rest; who excludes everything follows the index.
+    """
+    distinct = list(dict.fromkeys(wishes))
+    number = {wish: place for place, wish in enumerate(distinct)}
+    weight = np.array([_mixed(model, wish) for wish in distinct]).reshape(len(distinct), -1)
+    excluded = np.array([_mask(model, wish.excluded) for wish in distinct])
+    weight, excluded = weight.reshape(-1, model.index.size), excluded.reshape(weight.shape)
+    left, some = without(weight, excluded, sector=model.sector)
+    left = np.where(some[:, None], left, model.index)
+    fine, why = np.ones(len(distinct), dtype=np.bool_), {}
+    asked = [place for place, wish in enumerate(distinct) if wish.tilts != "{}"]
+    if asked:
+        dials = dials_of(model)
+        ask = np.array([_ask(dials, distinct[place].tilts) for place in asked], dtype=np.int64)
+        done = tilt(left[asked], dials, ask, excluded=excluded[asked])
+        met = done.outcome == Outcome.LANDED
+        left[asked] = np.where(met[:, None], done.weight, left[asked])
+        fine[asked] = met
+        why = {
+            place: refusal(done, dials, ask, row) for row, place in enumerate(asked) if not met[row]
+        }
+    row = np.array([number[wish] for wish in wishes], dtype=np.int64)
+    return Benchmarks(left, row, fine, why)
+
+
+def dials_of(model: Model) -> Dials:
+    """Return what a benchmark can be tilted by: sectors."""
+    return sets_of("sector", [one or None for one in model.sectors])
+
+
+def targets(
+    model: Model,
+    weight: FloatArray,
+    names: IntArray,
+    kept: Sequence[Collection[int]],
+    excluded: Sequence[Collection[int]],
+) -> list[tuple[TargetWeight, ...]]:
+    """Return the targets of accounts: at most so many names, those kept among them.
+
+    Args:
+        model: The day's.
+        weight: Benchmarks, shape (A, N).
+        names: How many names each may hold, shape (A,); those kept are held even if they are more.
+        kept: Securities that stay in the target, an entry an account.
+        excluded: Securities that may not be in it, an entry an account.
+    """
+    out = np.array([_mask(model, one) for one in excluded]).reshape(weight.shape)
+    must = np.array([_mask(model, one) for one in kept]).reshape(weight.shape) & ~out
+    size = np.minimum(np.maximum(names, must.sum(axis=1)), (~out).sum(axis=1))
+    chosen = np.zeros(weight.shape)
+    for count in np.unique(size[size > 0]).tolist():
+        rows = np.flatnonzero(size == count)
+        chosen[rows] = _sampled(model, weight[rows], must[rows], out[rows], count)
+    return [_target(model, row) for row in chosen]
+
+
+def _sampled(
+    model: Model, weight: FloatArray, must: BoolArray, out: BoolArray, count: int
+) -> FloatArray:
+    """Return the best samples found, shape (A, N); equal questions are asked once."""
+    asked = np.concatenate([weight, must, out], axis=1)
+    _, first, back = np.unique(asked, axis=0, return_index=True, return_inverse=True)
+    found = sample(
+        model.exposure,
+        model.specific_variance,
+        weight[first],
+        count,
+        excluded=out[first],
+        required=must[first],
+    )
+    chosen = np.zeros((first.size, weight.shape[1] + 1))
+    np.put_along_axis(chosen, found.member, found.weight, axis=1)
+    return np.asarray(chosen[back.reshape(-1), :-1])
+
+
+def _target(model: Model, weight: FloatArray) -> tuple[TargetWeight, ...]:
+    """Return a row of weights as a target: largest first, whole ppm, nothing of less than one."""
+    if not weight.sum() > 0:
+        return ()
+    shown = shown_ppm(weight / weight.sum())
+    columns = np.flatnonzero(shown >= _WEIGHT_MIN_PPM)
+    order = columns[np.lexsort((columns, -shown[columns]))]
+    ids = model.security_ids
+    return tuple(TargetWeight(int(ids[one]), int(shown[one])) for one in order.tolist())
+
+
+def _mixed(model: Model, wish: Wish) -> FloatArray:
+    """Return theme and index in their shares, shape (N,)."""
+    theme = np.zeros(model.index.size)
+    columns = model.columns([security_id for security_id, _ in wish.theme])
+    for column, (_, ppm) in zip(columns.tolist(), wish.theme, strict=True):
+        if column >= 0:
+            theme[column] += ppm
+    if not theme.sum() > 0:
+        return model.index
+    part = wish.theme_ppm / PPM
+    return np.asarray(part * theme / theme.sum() + (1.0 - part) * model.index)
+
+
+def _mask(model: Model, security_ids: Collection[int]) -> BoolArray:
+    mask = np.zeros(model.index.size, dtype=np.bool_)
+    columns = model.columns(sorted(security_ids))
+    mask[columns[columns >= 0]] = True
+    return mask
+
+
+def _ask(dials: Dials, tilts: str) -> list[int]:
+    wanted: dict[str, int] = json.loads(tilts)
+    return [int(wanted.get(name, NOT_ASKED)) for name in dials.name]

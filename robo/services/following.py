@@ -1,0 +1,134 @@
+"""What direct sleeves follow and may buy, as arrays over the model's names."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.portfolio import ladder
+from robo.portfolio.problem import BoolArray, FloatArray, IntArray
+from robo.services import benchmarking, offering
+from robo.services.benchmarking import Wish
+from robo.services.modelling import Model
+from robo.store import chunks
+from robo.store.accounts import Sleeve
+from robo.store.direct import DirectSleeve
+
+_NEIGHBOURS: Final = 40
+"""How many of the names that swing most like another are looked among for a stand-in."""
+
+
+def first_row(sleeve: Sleeve, names: int) -> DirectSleeve:
+    """Return what a sleeve says that nobody chose anything for and that never grew."""
+    return DirectSleeve(
+        sleeve_id=sleeve.id,
+        account_id=sleeve.account_id,
+        ladder="standard",
+        names_max=0,
+        theme="fades",
+        stays_ppm=0,
+        tilts="{}",
+        names=max(1, names),
+        carried_cents=0,
+        withdrawn_cents=0,
+        reviewed_on="",
+    )
+
+
+def wish(
+    session: Session,
+    sleeve: Sleeve,
+    row: DirectSleeve,
+    names: int,
+    barred: frozenset[int],
+) -> Wish:
+    """Return what one sleeve wishes to follow with so many names."""
+    basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
+    theme = tuple(basket.weights_ppm.items()) if basket else ()
+    stays = row.stays_ppm if row.theme == "stays" else 0
+    return Wish(theme, int(ladder.theme_ppm(names, stays)), barred, row.tilts)
+
+
+def weights(
+    session: Session,
+    model: Model,
+    raw: chunks.RawChunk,
+    rows: Mapping[AccountId, DirectSleeve],
+    gone: frozenset[int],
+) -> FloatArray:
+    """Return the benchmarks of sleeves, (A, N)."""
+    wishes = []
+    for sleeve in raw.sleeves:
+        row = rows.get(sleeve.account_id) or first_row(sleeve, len(raw.targets[sleeve.target_id]))
+        barred = frozenset(raw.restricted.get(sleeve.customer_id, {})) | gone
+        wishes.append(wish(session, sleeve, row, row.names, barred))
+    return benchmarking.benchmarks(model, wishes).of(np.arange(len(wishes)))
+
+
+def targets(model: Model, raw: chunks.RawChunk) -> BoolArray:
+    """Return the names of the targets, (A, N)."""
+    mask = np.zeros((len(raw.sleeves), model.security_ids.size), dtype=np.bool_)
+    columns = {
+        target_id: model.columns([one.security_id for one in names])
+        for target_id, names in raw.targets.items()
+    }
+    for place, sleeve in enumerate(raw.sleeves):
+        mine = columns.get(sleeve.target_id, np.zeros(0, dtype=np.int64))
+        mask[place, mine[mine >= 0]] = True
+    return mask
+
+
+def frozen(model: Model, raw: chunks.RawChunk) -> BoolArray:
+    """Return the names that are restricted for a customer: neither bought nor sold, (A, N).
+
+    Shares already held are sold only if the customer said so, by the job that unwinds them.
+    """
+    mask = np.zeros((len(raw.sleeves), model.security_ids.size), dtype=np.bool_)
+    for place, sleeve in enumerate(raw.sleeves):
+        barred = raw.restricted.get(sleeve.customer_id)
+        if barred:
+            columns = model.columns(sorted(barred))
+            mask[place, columns[columns >= 0]] = True
+    return mask
+
+
+def stand_ins(model: Model, target: BoolArray, missing: BoolArray, barred: BoolArray) -> BoolArray:
+    """Return the names that may be bought in the place of others, (A, N).
+
+    Args:
+        model: The day's.
+        target: Names of the target, (A, N).
+        missing: Names that may not be bought now and are not held, (A, N).
+        barred: Names that may not be bought at all, (A, N).
+    """
+    chosen = np.zeros(target.shape, dtype=np.bool_)
+    accounts, columns = np.nonzero(target & missing)
+    if not accounts.size:
+        return chosen
+    neighbours = _neighbours(model, np.unique(columns))
+    for account, column in zip(accounts.tolist(), columns.tolist(), strict=True):
+        taken = target[account] | barred[account] | chosen[account]
+        for other in neighbours[column].tolist():
+            if not taken[other]:
+                chosen[account, other] = True
+                break
+    return chosen
+
+
+def _neighbours(model: Model, columns: IntArray) -> dict[int, IntArray]:
+    """Return column -> the index's names that swing most like it, nearest first."""
+    deviation = np.sqrt((model.exposure**2).sum(axis=1) + model.specific_variance)
+    common = model.exposure[columns] @ model.exposure.T
+    alike = common / deviation[columns][:, None] / deviation
+    alike[np.arange(columns.size), columns] = -np.inf
+    alike[:, model.index <= 0] = -np.inf
+    order = np.argsort(-alike, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    return {int(column): row for column, row in zip(columns.tolist(), order, strict=True)}
+
+
+def tilts_text(tilts: Mapping[str, int]) -> str:
+    """Return tilts as they are kept: canonical JSON."""
+    return json.dumps(dict(tilts), sort_keys=True, separators=(",", ":"))

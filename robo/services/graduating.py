@@ -1,0 +1,295 @@
+"""Accounts grow: how many names a balance carries, and what a growing account holds for it.
+
+A basket sleeve that its ladder carries past ten names becomes a direct sleeve. Nothing is traded
+here: the target gains a name, and cash that comes and trades worth their cost bring it in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session
+
+from robo.core.clock import Clock, business_date, to_micros
+from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
+from robo.portfolio import ladder
+from robo.portfolio.chunk import notional_cents
+from robo.portfolio.ladder import NO_LIMIT, Carried
+from robo.portfolio.problem import IntArray
+from robo.ports.prices import PriceSource
+from robo.services import benchmarking, following, modelling
+from robo.services.isolating import Blame
+from robo.services.modelling import Model
+from robo.services.quoting import board
+from robo.services.turns import Turns
+from robo.store import accounts, chunks, direct, universe, worths
+from robo.store.accounts import Sleeve, TargetWeight
+from robo.store.database import Database
+from robo.store.direct import DirectSleeve
+
+_JOB: Final = "graduate"
+_PAGE: Final = 500
+DIRECT: Final = "direct_index"
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What a review found of one account; `target` is None where it keeps what it has."""
+
+    sleeve: Sleeve
+    row: DirectSleeve
+    target: tuple[TargetWeight, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Page:
+    """What the tables say of some accounts."""
+
+    raw: chunks.RawChunk
+    rows: tuple[DirectSleeve, ...]
+    withdrawn: IntArray
+    gone: frozenset[int]
+    nav_cents: IntArray
+
+
+def review(
+    db: Database,
+    prices: PriceSource,
+    clock: Clock,
+    calendar: MarketCalendar,
+    policy: Policy,
+    on: date,
+) -> int:
+    """Review every account large enough to grow, or grown already; return how many changed target.
+
+    Without enough history for a risk model nothing grows. Twice a day finds nothing left to do.
+    """
+    model = modelling.ensure(db, prices, clock, calendar)
+    if model is None:
+        return 0
+    first = ladder.book().ladders["standard"].steps[0][0]
+    with db.read() as session:
+        near = worths.at_least(session, model.on.isoformat(), first)
+        chosen = direct.chose_ladder(session, "dense")
+        found = sorted({*near, *chosen, *_all_direct(session)})
+    return _review(db, prices, clock, policy, model, found, on)
+
+
+def admit(
+    db: Database, prices: PriceSource, clock: Clock, policy: Policy, calendar: MarketCalendar
+) -> int:
+    """Give new accounts with much cash and no shares what their balance carries, at once.
+
+    Otherwise their first purchase would be the ten names of a small account.
+    """
+    first = ladder.book().ladders["standard"].steps[0][0]
+    with db.read() as session:
+        rich = worths.cash_at_least(session, first)
+        fresh = [
+            account
+            for account, sleeve in accounts.sleeves(session, rich).items()
+            if sleeve.kind == "basket"
+        ]
+    if not fresh:
+        return 0
+    model = modelling.ensure(db, prices, clock, calendar)
+    if model is None:
+        return 0
+    on = business_date(clock.now())
+    return _review(db, prices, clock, policy, model, fresh, on, empty_only=True)
+
+
+def _all_direct(session: Session) -> list[AccountId]:
+    found: list[AccountId] = []
+    while page := accounts.of_kind(session, DIRECT, found[-1] if found else "", 10_000):
+        found += page
+    return found
+
+
+def _review(
+    db: Database,
+    prices: PriceSource,
+    clock: Clock,
+    policy: Policy,
+    model: Model,
+    found: Sequence[AccountId],
+    on: date,
+    *,
+    empty_only: bool = False,
+) -> int:
+    turns, changed = Turns(db, policy), 0
+    blame = Blame[AccountId](db, clock, _JOB, str)
+    grown: list[Grown] = []
+
+    def look(part: Sequence[AccountId]) -> None:
+        page = _read(db, prices, clock, part, empty_only=empty_only)
+        if page.raw.sleeves:
+            grown.extend(_grown(db, model, page, on))
+
+    def write(session: Session, part: Sequence[Grown]) -> None:
+        nonlocal changed
+        changed += _write(session, part, model, to_micros(clock.now()))
+
+    for start in range(0, len(found), _PAGE):
+        grown.clear()
+        blame.together(found[start : start + _PAGE], look)
+        turns.each(list(grown), write, Blame(db, clock, _JOB, lambda one: one.sleeve.account_id))
+    return changed
+
+
+def _read(
+    db: Database,
+    prices: PriceSource,
+    clock: Clock,
+    account_ids: Sequence[AccountId],
+    *,
+    empty_only: bool,
+) -> _Page:
+    with db.read() as session:
+        ready = accounts.eligible(session, account_ids)
+        raw = chunks.read(session, [one for one in account_ids if one in ready])
+        if empty_only:
+            ids = [one for one in raw.account_ids if not raw.balances[one].holdings_nanos]
+            raw = chunks.read(session, ids)
+        ids = list(raw.account_ids)
+        rows = direct.of_accounts(session, ids)
+        paid = direct.withdrawn(session, ids)
+        gone = frozenset(universe.gone(session))
+    now = board(prices, raw.security_ids(), clock.now())
+    known = [
+        rows.get(one.account_id)
+        or replace(
+            following.first_row(one, len(raw.targets.get(one.target_id, ()))),
+            withdrawn_cents=paid.get(one.account_id, 0),
+        )
+        for one in raw.sleeves
+    ]
+    nav = _navs(raw, now.price_micros)
+    withdrawn = np.array(
+        [max(0, paid.get(row.account_id, 0) - row.withdrawn_cents) for row in known],
+        dtype=np.int64,
+    )
+    marked = [replace(row, withdrawn_cents=paid.get(row.account_id, 0)) for row in known]
+    return _Page(raw, tuple(marked), withdrawn, gone, nav)
+
+
+def _navs(raw: chunks.RawChunk, price_micros: dict[int, int]) -> IntArray:
+    """Return NAV in cents, (A,): cash in every state that is the customer's, and shares."""
+    chunk = chunks.build(raw, price_micros)
+    owner = np.repeat(np.arange(len(raw.sleeves)), np.diff(chunk.holding_indptr))
+    nav = np.zeros(len(raw.sleeves), dtype=np.int64)
+    price = chunk.price_micros[chunk.holding_security]
+    np.add.at(nav, owner, notional_cents(np.maximum(chunk.holding_nanos, 0), price))
+    own = [raw.balances[one] for one in raw.account_ids]
+    cash = [one.cash_cents + one.unsettled_cents for one in own]
+    return np.minimum(nav + np.array(cash, dtype=np.int64), ladder.BALANCE_MAX)
+
+
+def _grown(db: Database, model: Model, page: _Page, on: date) -> list[Grown]:
+    """Return what changes for the accounts of a page."""
+    count, rested = _carried(page)
+    asked = [
+        place
+        for place, (row, sleeve) in enumerate(zip(page.rows, page.raw.sleeves, strict=True))
+        if _asks(page, row, sleeve, int(count[place]), on)
+    ]
+    new = _targets(db, model, page, asked, count) if asked else {}
+    today = on.isoformat()
+    grown = []
+    for place, row in enumerate(page.rows):
+        direct_now = place in new or page.raw.sleeves[place].kind == DIRECT
+        names = int(count[place]) if direct_now else row.names
+        after = replace(
+            row,
+            names=names,
+            carried_cents=int(rested[place]),
+            reviewed_on=today if place in new else row.reviewed_on,
+        )
+        grown.append(Grown(page.raw.sleeves[place], after, new.get(place)))
+    return grown
+
+
+def _carried(page: _Page) -> tuple[IntArray, IntArray]:
+    """Return how many names accounts carry now, and the balance that rests on, (A,) each."""
+    rows, size = page.rows, len(page.rows)
+    count = np.zeros(size, dtype=np.int64)
+    rested = np.zeros(size, dtype=np.int64)
+    names = np.array([row.names for row in rows], dtype=np.int64)
+    before = np.array([row.carried_cents for row in rows], dtype=np.int64)
+    limit = np.array([row.names_max or NO_LIMIT for row in rows], dtype=np.int64)
+    empty = np.array([not page.raw.balances[one].holdings_nanos for one in page.raw.account_ids])
+    for name, stairs in ladder.book().ladders.items():
+        mine = np.array([row.ladder == name for row in rows], dtype=np.bool_)
+        after = ladder.review(
+            stairs,
+            Carried(names[mine], before[mine]),
+            page.nav_cents[mine],
+            page.withdrawn[mine],
+            limit[mine],
+            empty[mine],
+        )
+        count[mine], rested[mine] = after.count, after.balance_cents
+    return count, rested
+
+
+def _asks(page: _Page, row: DirectSleeve, sleeve: Sleeve, count: int, on: date) -> bool:
+    """Return whether an account needs another target.
+
+    Because its count changed, because it holds a name that it may not, or because a month has
+    passed and what it follows has drifted.
+    """
+    if sleeve.kind != DIRECT:
+        return count > row.names
+    target = {one.security_id for one in page.raw.targets.get(sleeve.target_id, ())}
+    barred = page.raw.restricted.get(sleeve.customer_id, {}).keys() | page.gone
+    return count > row.names or bool(target & barred) or row.reviewed_on[:7] != on.isoformat()[:7]
+
+
+def _targets(
+    db: Database, model: Model, page: _Page, asked: Sequence[int], count: IntArray
+) -> dict[int, tuple[TargetWeight, ...]]:
+    """Return place -> target of the accounts that need another one."""
+    places = np.array(asked, dtype=np.int64)
+    with db.read() as session:
+        wishes = []
+        for place in asked:
+            sleeve = page.raw.sleeves[place]
+            barred = frozenset(page.raw.restricted.get(sleeve.customer_id, {})) | page.gone
+            names = int(count[place])
+            wishes.append(following.wish(session, sleeve, page.rows[place], names, barred))
+    made = benchmarking.benchmarks(model, wishes)
+    kept = [
+        {one.security_id for one in page.raw.targets.get(page.raw.sleeves[place].target_id, ())}
+        for place in asked
+    ]
+    found = benchmarking.targets(
+        model,
+        made.of(np.arange(places.size)),
+        count[places],
+        kept,
+        [wish.excluded for wish in wishes],
+    )
+    return {place: target for place, target in zip(asked, found, strict=True) if target}
+
+
+def _write(session: Session, part: Sequence[Grown], model: Model, at_micros: int) -> int:
+    """Write rows and targets; return how many sleeves changed their target."""
+    before = direct.of_accounts(session, [one.sleeve.account_id for one in part])
+    rows = [one.row for one in part if before.get(one.sleeve.account_id) != one.row]
+    direct.put(session, rows, at_micros)
+    changes = [
+        (
+            one.sleeve.id,
+            accounts.put_target(
+                session, one.sleeve.basket_id, f"{one.row.names}@{model.id}", one.target, at_micros
+            ),
+        )
+        for one in part
+        if one.target is not None
+    ]
+    accounts.grow(session, changes, at_micros)
+    return len(changes)

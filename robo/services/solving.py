@@ -1,0 +1,399 @@
+"""The step that all planners of direct sleeves share: chunk, target and tax numbers become trades.
+
+It reads nothing and writes nothing: what the tables say, the day's model and prices and the tax
+side are handed in; trades with their reasons, lots and effects come out, as arrays.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Final
+
+import numpy as np
+
+from robo.core.money import PPM
+from robo.core.policy import Policy
+from robo.core.reasons import Reason
+from robo.portfolio import optimizer, plans, positions
+from robo.portfolio.chunk import notional_cents
+from robo.portfolio.problem import (
+    Accounts,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Market,
+    Problem,
+    Rule,
+    Solution,
+    Status,
+    Taxes,
+    TaxMode,
+    Wants,
+)
+from robo.services.modelling import Model
+from robo.services.quoting import Board
+from robo.store.lot_chunks import LotChunk
+from robo.tax import arrays as tax_arrays
+
+EPOCH: Final = date(1970, 1, 1)
+NO_ROOM: Final = -1
+_NO_PRICE_MICROS: Final = 1_000_000
+"""Stands for a price that is not known; such a name is neither counted nor traded."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaxSide:
+    """What taxes say of some accounts and their lots, whoever worked it out."""
+
+    taxes: Taxes
+    """Arrays of shape (A,). A gain budget of 0 or more limits chosen gains; see `gain_room`."""
+    basis_cents: IntArray
+    """Adjusted basis of the lots, (L,): what was paid and what wash sales added."""
+    held_day: IntArray
+    """From when the lots count as held, (L,), days since 1970-01-01."""
+    no_loss: BoolArray
+    """Lots that may not be sold at a loss now, (L,)."""
+    no_buy: BoolArray
+    """Names that an account may not buy now because of a loss, (A, N)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """What is asked of some accounts at once; (A,) and (A, N) arrays, N the model's names."""
+
+    cash_cents: IntArray
+    """Free cash."""
+    lots: LotChunk
+    tax: TaxSide
+    benchmark: FloatArray
+    buyable: BoolArray
+    """Names that may be bought: the target's and stand-ins, (A, N)."""
+    frozen: BoolArray
+    """Names that may be neither bought nor sold: restricted, halted, (A, N)."""
+    need_cents: IntArray
+    """What sales must bring beyond free cash; 0 for none. A withdrawal buys nothing."""
+    sells: bool = True
+    """False: only cash is invested, nothing is sold."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solved:
+    """What to trade, T trades by account and name, and what that does."""
+
+    account: IntArray
+    column: IntArray
+    buy_cents: IntArray
+    sell_nanos: IntArray
+    reason: tuple[Reason, ...]
+    trade_tax_cents: IntArray
+    trade_cost_cents: IntArray
+    trade_risk_ppm: IntArray
+    """Annual tracking error of the plan, less that of the plan without the trade."""
+    lot_sold_nanos: IntArray
+    """Of every lot asked about, (L,)."""
+    status: IntArray
+    """`Status`, (A,)."""
+    before_ppm: IntArray
+    after_ppm: IntArray
+    tax_cents: IntArray
+    cost_cents: IntArray
+    short_gain_cents: IntArray
+    long_gain_cents: IntArray
+
+
+def solve(model: Model, board: Board, ask: Ask, policy: Policy, on: date) -> Solved:
+    """Return what accounts should trade, tax lot by tax lot.
+
+    Purchases never exceed free cash: those that the sales are to pay for wait until their money
+    has settled, and are planned again then.
+    """
+    market, known = _market(model, board, policy)
+    inside, problem = _problem(market, known, model, ask, policy, on)
+    solution = optimizer.solve(problem)
+    buy, sold = _affordable(problem, solution, policy)
+    return _told(problem, ask, inside, solution.status, buy, sold)
+
+
+def _market(model: Model, board: Board, policy: Policy) -> tuple[Market, BoolArray]:
+    """Return the optimizer's market, and which names have a price and trade."""
+    ids = model.security_ids.tolist()
+    price = np.array([board.price_micros.get(one, 0) for one in ids], dtype=np.int64)
+    open_ = np.array([one not in board.stopped for one in ids], dtype=np.bool_)
+    cost = np.full(price.size, policy.trade_cost_ppm, dtype=np.int64)
+    shown = np.where(price > 0, price, _NO_PRICE_MICROS)
+    market = Market(model.exposure, model.specific_variance, shown, cost)
+    return market, (price > 0) & open_
+
+
+def _problem(
+    market: Market, known: BoolArray, model: Model, ask: Ask, policy: Policy, on: date
+) -> tuple[IntArray, Problem]:
+    """Return which lots take part and the optimizer's question."""
+    today = (on - EPOCH).days
+    count, names = ask.benchmark.shape
+    column = np.searchsorted(model.security_ids, ask.lots.security_id)
+    column = np.minimum(column, names - 1)
+    priced = market.price_micros != _NO_PRICE_MICROS
+    there = (model.security_ids[column] == ask.lots.security_id) & (known | priced)[column]
+    inside = np.flatnonzero(there)
+    lots, tax, column = ask.lots, ask.tax, column[inside]
+    rule = np.where(ask.buyable & known, 0, int(Rule.NEVER_BUY)).astype(np.uint8)
+    rule |= np.where(ask.frozen | ~known, np.uint8(Rule.NEVER_TRADE), np.uint8(0))
+    rule |= np.where(tax.no_buy, np.uint8(Rule.NEVER_BUY), np.uint8(0))
+    withdraws = ask.need_cents > 0
+    rule[withdraws] |= np.uint8(Rule.NEVER_BUY)
+    owner = lots.account[inside]
+    keys = owner * names + column
+    first = np.flatnonzero(np.diff(keys, prepend=-1) != 0)
+    holding = np.bincount(owner[first], minlength=count)
+    basis, nanos = tax.basis_cents[inside], lots.nanos[inside]
+    worth = notional_cents(nanos, market.price_micros[column])
+    shy = _shy_basis(tax.taxes, owner, basis, worth, policy)
+    room = gain_room(tax.taxes)
+    blocked = (lots.hold_day[inside] > today) | (not ask.sells)
+    closed = (room <= 0) & (tax.taxes.gain_budget_cents >= 0) & ~withdraws
+    blocked |= closed[owner] & (worth >= shy)
+    blocked |= tax.no_loss[inside] & (worth < basis)
+    held = tax.held_day[inside]
+    accounts = Accounts(
+        cash_cents=ask.cash_cents,
+        holding_indptr=np.concatenate([[0], np.cumsum(holding)]).astype(np.int64),
+        holding_name=column[first],
+        lot_indptr=np.append(first, keys.size).astype(np.int64),
+        lot_nanos=nanos,
+        lot_basis_cents=shy,
+        lot_acquired_day=lots.acquired_day[inside],
+        lot_is_long=tax_arrays.is_long(held, today),
+        lot_is_blocked=blocked,
+        lot_wait=tax_arrays.waits(held, today, policy.long_wait_days),
+        rule=rule,
+    )
+    budget = np.where(closed | withdraws, NO_ROOM, tax.taxes.gain_budget_cents)
+    taxes = replace(tax.taxes, gain_budget_cents=budget)
+    return inside, Problem(market, accounts, taxes, _wants(ask, worth, owner, policy))
+
+
+def gain_room(taxes: Taxes) -> IntArray:
+    """Return how much net gain the year's budget still allows, (A,); without a budget, all."""
+    left = taxes.gain_budget_cents - taxes.year_short_cents - taxes.year_long_cents
+    return np.where(taxes.gain_budget_cents >= 0, left, np.iinfo(np.int64).max)
+
+
+def _shy_basis(
+    taxes: Taxes, owner: IntArray, basis: IntArray, worth: IntArray, policy: Policy
+) -> IntArray:
+    """Return the lots' basis as planned with: lower by what a price may rise before it trades.
+
+    So a plan that stays within a gain budget stays within it after a rise of that size, and a loss
+    is taken only where it is still one. Who seeks gains, or has no budget, plans with the basis.
+    """
+    margin = worth * policy.price_margin_ppm // PPM
+    shy = (taxes.gain_budget_cents >= 0) & (taxes.mode != TaxMode.REALISE)
+    return np.where(shy[owner], np.maximum(basis - margin, 0), basis)
+
+
+def _wants(ask: Ask, worth: IntArray, owner: IntArray, policy: Policy) -> Wants:
+    count = ask.cash_cents.size
+    value = np.maximum(ask.cash_cents + _sums(owner, worth, count), 1)
+    wanted = np.minimum(-(-(ask.cash_cents + ask.need_cents) * PPM // value) + 1, PPM)
+    withdraws = ask.need_cents > 0
+    return Wants(
+        benchmark=ask.benchmark,
+        risk_aversion=np.full(count, float(policy.risk_aversion)),
+        cash_ppm=np.where(withdraws, wanted, 0).astype(np.int64),
+        cash_price_ppm=np.where(
+            withdraws, policy.withdrawal_price_ppm, policy.cash_price_ppm
+        ).astype(np.int64),
+        active_max_ppm=np.full(count, PPM, dtype=np.int64),
+    )
+
+
+def _sums(owner: IntArray, cents: IntArray, count: int) -> IntArray:
+    """Return cents added up by account, exactly."""
+    total = np.zeros(count, dtype=np.int64)
+    np.add.at(total, owner, cents)
+    return total
+
+
+def _affordable(problem: Problem, solution: Solution, policy: Policy) -> tuple[IntArray, IntArray]:
+    """Return purchases (A, N) in cents that free cash pays for, and what is sold of each lot.
+
+    Sales below the smallest worth making are dropped, unless they close a position.
+    """
+    accounts = problem.accounts
+    count, names = problem.wants.benchmark.shape
+    trader = np.repeat(np.arange(count), np.diff(solution.trade_indptr))
+    buy = np.zeros((count, names), dtype=np.int64)
+    buy[trader, solution.trade_name] = solution.buy_cents
+    buy = _within(buy, accounts.cash_cents, policy.order_notional_cents_min)
+    where = positions.read(problem)
+    least = np.maximum(
+        policy.order_notional_cents_min,
+        (where.value_cents * policy.trade_part_ppm / PPM).astype(np.int64),
+    )
+    sold = solution.lot_sold_nanos.copy()
+    holding = np.repeat(np.arange(accounts.holding_name.size), np.diff(accounts.lot_indptr))
+    cents = notional_cents(sold, problem.market.price_micros[where.lot_name])
+    by_holding = np.bincount(holding, cents, accounts.holding_name.size)
+    left = np.bincount(holding, accounts.lot_nanos - sold, accounts.holding_name.size)
+    owner = np.repeat(np.arange(count), np.diff(accounts.holding_indptr))
+    tiny = (by_holding < least[owner]) & (left > 0)
+    sold[tiny[holding]] = 0
+    return buy, sold
+
+
+def _within(buy: IntArray, free_cents: IntArray, least_cents: int) -> IntArray:
+    """Return purchases (A, N) that free cash pays for, none below the smallest order.
+
+    All are cut by the same part where the cash is short; what is too small for an order goes to
+    the account's largest purchase, or waits with it.
+    """
+    total = buy.sum(axis=1)
+    wanted = np.minimum(total, free_cents)
+    part = wanted * PPM // np.maximum(total, 1)
+    cut = buy * part[:, None] // PPM
+    kept = np.where(cut >= least_cents, cut, 0)
+    rows, top = np.arange(len(buy)), buy.argmax(axis=1)
+    kept[rows, top] += wanted - kept.sum(axis=1)
+    return np.where(kept >= least_cents, kept, 0)
+
+
+def _told(
+    problem: Problem,
+    ask: Ask,
+    inside: IntArray,
+    status: IntArray,
+    buy: IntArray,
+    sold: IntArray,
+) -> Solved:
+    """Return the trades with their reasons and effects."""
+    market, names = problem.market, problem.wants.benchmark.shape[1]
+    where = positions.read(problem)
+    count = where.value_cents.size
+    unit = np.where(where.value_cents > 0, where.value_cents, 1.0)
+    share = sold / np.maximum(problem.accounts.lot_nanos, 1)
+    state = plans.outcome(problem, where, plans.Plan(buy / unit[:, None], share * where.lot_value))
+    nanos = np.zeros((count, names), dtype=np.int64)
+    np.add.at(nanos, (where.lot_account, where.lot_name), sold)
+    account, column = np.nonzero((buy > 0) | (nanos > 0))
+    worth = notional_cents(sold, market.price_micros[where.lot_name])
+    basis = ask.tax.basis_cents[inside] * share
+    gain = np.where(sold > 0, worth - basis, 0.0)
+    long = problem.accounts.lot_is_long
+    rate = np.where(
+        long,
+        ask.tax.taxes.long_rate_ppm[where.lot_account],
+        ask.tax.taxes.short_rate_ppm[where.lot_account],
+    )
+    tax = where.per_name(gain * rate / PPM)
+    cost = (buy + where.per_name(worth.astype(np.float64))) * market.cost_ppm / PPM
+    gains = where.per_name(gain)
+    before = plans.outcome(
+        problem, where, plans.Plan(np.zeros((count, names)), np.zeros(sold.size))
+    )
+    lot_sold = np.zeros(ask.lots.nanos.size, dtype=np.int64)
+    lot_sold[inside] = sold
+    return Solved(
+        account=account,
+        column=column,
+        buy_cents=buy[account, column],
+        sell_nanos=nanos[account, column],
+        reason=_reasons(where, ask, account, column, buy, gains),
+        trade_tax_cents=_whole(tax[account, column]),
+        trade_cost_cents=_whole(np.ceil(cost[account, column])),
+        trade_risk_ppm=_risk_of(market, state, where.benchmark, account, column),
+        lot_sold_nanos=lot_sold,
+        status=status,
+        before_ppm=_whole(before.tracking_error * PPM),
+        after_ppm=_whole(state.tracking_error * PPM),
+        tax_cents=_whole(tax.sum(axis=1)),
+        cost_cents=_whole(np.ceil(cost.sum(axis=1))),
+        short_gain_cents=_whole(where.per_account(np.where(long, 0.0, gain))),
+        long_gain_cents=_whole(where.per_account(np.where(long, gain, 0.0))),
+    )
+
+
+def _risk_of(
+    market: Market, state: plans.Outcome, benchmark: FloatArray, account: IntArray, column: IntArray
+) -> IntArray:
+    """Return what each trade adds to tracking error: the plan's, less that without the trade."""
+    active = state.holding - benchmark
+    moved = (active @ market.exposure) @ market.exposure.T + active * market.specific_variance
+    t = state.trade[account, column]
+    own = (market.exposure[column] ** 2).sum(axis=1) + market.specific_variance[column]
+    variance = state.tracking_error[account] ** 2
+    without = variance - 2 * t * moved[account, column] + t * t * own
+    return _whole((np.sqrt(variance) - np.sqrt(np.maximum(without, 0.0))) * PPM)
+
+
+def _reasons(
+    where: positions.Positions,
+    ask: Ask,
+    account: IntArray,
+    column: IntArray,
+    buy: IntArray,
+    gains: FloatArray,
+) -> tuple[Reason, ...]:
+    held = where.held[account, column] > 0
+    buys = buy[account, column] > 0
+    mode = ask.tax.taxes.mode[account]
+    withdraws = ask.need_cents[account] > 0
+    loss = gains[account, column] < 0
+    code = np.select(
+        [buys & held, buys, withdraws, mode == TaxMode.REALISE, loss & (mode == TaxMode.HARVEST)],
+        [0, 1, 2, 3, 4],
+        5,
+    )
+    return tuple(_REASONS[one] for one in code.tolist())
+
+
+_REASONS: Final = (
+    Reason.BUY_TRACKING,
+    Reason.BUY_NEW_NAME,
+    Reason.SELL_WITHDRAWAL,
+    Reason.SELL_GAIN_WANTED,
+    Reason.SELL_HARVEST,
+    Reason.SELL_TRACKING,
+)
+
+
+def _whole(values: FloatArray) -> IntArray:
+    return np.rint(values).astype(np.int64)
+
+
+def untaxed(count: int, names: int, lots: LotChunk) -> TaxSide:
+    """Return the tax side of accounts of which nothing is known: no gain is realised for them."""
+    zero = np.zeros(count, dtype=np.int64)
+    return TaxSide(
+        taxes=Taxes(
+            short_rate_ppm=zero,
+            long_rate_ppm=zero,
+            ordinary_rate_ppm=zero,
+            mode=np.full(count, int(TaxMode.NEUTRAL), dtype=np.int64),
+            year_short_cents=zero,
+            year_long_cents=zero,
+            ordinary_limit_cents=zero,
+            carry_ppm=zero,
+            gain_budget_cents=zero,
+            recapture_ppm=zero,
+            netting=np.zeros(count, dtype=np.bool_),
+        ),
+        basis_cents=lots.basis_cents,
+        held_day=lots.acquired_day,
+        no_loss=np.ones(lots.nanos.size, dtype=np.bool_),
+        no_buy=np.zeros((count, names), dtype=np.bool_),
+    )
+
+
+def is_solved(solved: Solved) -> BoolArray:
+    """Return which accounts have a plan, (A,)."""
+    return np.asarray(solved.status == Status.SOLVED)
+
+
+def masks_of(model: Model, names: Sequence[Collection[int]]) -> BoolArray:
+    """Return which names stand in each account's list, (A, N)."""
+    mask = np.zeros((len(names), model.security_ids.size), dtype=np.bool_)
+    for place, some in enumerate(names):
+        columns = model.columns(sorted(some))
+        mask[place, columns[columns >= 0]] = True
+    return mask

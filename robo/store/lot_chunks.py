@@ -1,0 +1,64 @@
+"""Open lots of many accounts as arrays: one query, no object a lot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.store.database import select_in
+from robo.store.lots import LotRow
+
+IntArray = NDArray[np.int64]
+_LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_COLUMNS = ("account_id", "security_id", "acquired_on", "id", "nanos", "basis_cents", "hold_until")
+_NO_DAY = -(10**6)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LotChunk:
+    """Lots with shares in them, by account, security, acquisition and id; arrays of shape (L,)."""
+
+    lot_ids: tuple[str, ...]
+    account: IntArray
+    """Position among the accounts asked for."""
+    security_id: IntArray
+    acquired_day: IntArray
+    """Days since 1970-01-01."""
+    nanos: IntArray
+    basis_cents: IntArray
+    hold_day: IntArray
+    """Not to be sold before this day; far in the past where nothing holds it."""
+
+
+def read(session: Session, account_ids: Sequence[AccountId]) -> LotChunk:
+    """Return the open lots of accounts."""
+    statement = select(*(_LOT.c[name] for name in _COLUMNS)).where(_LOT.c.nanos > 0)
+    rows = select_in(session, statement, _LOT.c.account_id, account_ids)
+    place = {account: number for number, account in enumerate(account_ids)}
+    flat = sorted((place[row[0]], *tuple(row)[1:]) for row in rows)
+    columns = list(zip(*flat, strict=True)) if flat else [()] * len(_COLUMNS)
+    account, security, acquired, ids, nanos, basis, hold = columns
+    return LotChunk(
+        lot_ids=tuple(ids),
+        account=_ints(account),
+        security_id=_ints(security),
+        acquired_day=_days(acquired),
+        nanos=_ints(nanos),
+        basis_cents=_ints(basis),
+        hold_day=_days(hold),
+    )
+
+
+def _ints(values: Sequence[int]) -> IntArray:
+    return np.array(values, dtype=np.int64)
+
+
+def _days(values: Sequence[str]) -> IntArray:
+    """Return ISO dates as days since 1970-01-01; an empty text is long ago."""
+    days = np.array([value or "NaT" for value in values], dtype="datetime64[D]")
+    return np.where(np.isnat(days), _NO_DAY, days.astype(np.int64))

@@ -1,0 +1,206 @@
+"""Accounts grow into direct sleeves: names one by one, whole books, every trade explained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+from world import World, make_world
+
+from robo.core.clock import business_date
+from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
+from robo.core.reasons import SENTENCES, Reason
+from robo.portfolio import ladder
+from robo.services import graduating, indexing, modelling
+from robo.store import accounts, direct, effects
+
+
+@dataclass
+class Garden(World):
+    """A world whose nights also grow accounts and plan direct sleeves."""
+
+    def night(self) -> None:
+        """Go to the next session, review the ladder, plan, trade until all is filled."""
+        on = self.next_session()
+        r = self.runtime
+        graduating.review(self.db, r.prices, r.clock, r.calendar, r.policy, on)
+        indexing.plan(self.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, on.isoformat())
+        self.direct_trade()
+
+    def direct_trade(self) -> None:
+        r = self.runtime
+        slot = f"{business_date(self.clock.now()).isoformat()}/d{self.windows}"
+        graduating.admit(self.db, r.prices, r.clock, r.policy, r.calendar)
+        indexing.invest(self.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+        self.trade()
+
+    def direct(self, account: AccountId) -> direct.DirectSleeve:
+        with self.db.read() as session:
+            return direct.of_accounts(session, [account])[account]
+
+    def sleeve(self, account: AccountId) -> accounts.Sleeve:
+        with self.db.read() as session:
+            return accounts.sleeves(session, [account])[account]
+
+    def target(self, account: AccountId) -> tuple[accounts.TargetWeight, ...]:
+        with self.db.read() as session:
+            target_id = self.sleeve(account).target_id
+            return accounts.targets(session, [target_id])[target_id]
+
+    def orders(self, account: AccountId) -> list[tuple[str, str, int]]:
+        with self.db.read() as session:
+            rows = session.connection().exec_driver_sql(
+                f"SELECT id, reason, security_id FROM orders WHERE account_id = '{account}'"
+            )
+            return [(str(i), str(r), int(s)) for i, r, s in rows]
+
+
+@pytest.fixture(scope="module")
+def seasons(calendar: MarketCalendar) -> MarketCalendar:
+    """Return sessions from 2025 on: a year of history for the risk model."""
+    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
+    return MarketCalendar(days, calendar.half_days)
+
+
+@pytest.fixture
+def garden(tmp_path: Path, seasons: MarketCalendar) -> Iterator[Garden]:
+    with make_world(tmp_path, seasons, settings={"ROBO_SIM_EVENTS_PPM": "0"}) as world:
+        yield Garden(world.runtime, world.clock)
+
+
+def test_thirty_thousand_dollars_grow_from_ten_names_to_eleven(garden: Garden) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 24_000_00)
+    garden.trade()
+    ten = set(garden.balances(account).holdings_nanos)
+    assert len(ten) == 10
+    garden.night()
+    assert garden.sleeve(account).kind == "basket"
+
+    garden.pay_in(account, 6_000_00, "raise")
+    garden.trade()
+    garden.night()
+    garden.pay_in(account, 500_00, "first month")
+    garden.night()
+
+    assert garden.sleeve(account).kind == "direct_index"
+    assert garden.direct(account).names == ladder.book().ladders["standard"].count(30_000_00)
+    held = set(garden.balances(account).holdings_nanos)
+    assert ten < held
+    assert len(held) == 11
+    assert held == {one.security_id for one in garden.target(account)}
+    assert garden.findings() == []
+
+
+def test_every_trade_of_a_direct_sleeve_says_why_and_what_it_does(garden: Garden) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 400_000_00)
+    garden.direct_trade()
+    garden.night()
+
+    made = garden.orders(account)
+    with garden.db.read() as session:
+        known = effects.of_orders(session, [order for order, _, _ in made])
+
+    assert len(garden.balances(account).holdings_nanos) == 28
+    assert {reason for _, reason, _ in made} <= {reason.value for reason in SENTENCES}
+    assert {order for order, _, _ in made} == set(known)
+    assert any(effect.tracking_error_ppm < 0 for effect in known.values())
+    assert garden.findings() == []
+
+
+def test_cash_that_comes_is_invested_without_selling_anything(garden: Garden) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 100_000_00)
+    garden.direct_trade()
+    before = garden.balances(account)
+
+    garden.pay_in(account, 1_000_00, "more")
+    garden.direct_trade()
+
+    after = garden.balances(account)
+    assert all(after.holdings_nanos[s] >= n for s, n in before.holdings_nanos.items())
+    assert after.cash_cents < 100
+    assert garden.scalar("SELECT count(*) FROM orders WHERE side = 'sell'") == 0
+
+
+def test_a_night_twice_writes_nothing_twice(garden: Garden) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 100_000_00)
+    garden.direct_trade()
+    garden.night()
+    count = garden.scalar("SELECT count(*) FROM orders")
+    r = garden.runtime
+    on = business_date(garden.clock.now())
+
+    again = graduating.review(garden.db, r.prices, r.clock, r.calendar, r.policy, on)
+    indexing.plan(garden.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, on.isoformat())
+
+    assert again == 0
+    assert garden.scalar("SELECT count(*) FROM orders") == count
+
+
+def test_a_fall_of_the_market_takes_no_name_away(garden: Garden) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 100_000_00)
+    garden.direct_trade()
+    names = garden.direct(account).names
+
+    for _ in range(6):
+        garden.night()
+
+    assert garden.direct(account).names >= names
+    assert garden.direct(account).carried_cents >= 100_000_00
+    assert garden.findings() == []
+
+
+def test_a_restricted_name_is_neither_bought_nor_sold_and_leaves_the_target(
+    garden: Garden,
+) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 100_000_00)
+    garden.direct_trade()
+    barred = garden.target(account)[0].security_id
+    held = garden.balances(account).holdings_nanos[barred]
+    restrict(garden, account, barred)
+    before = len(garden.orders(account))
+
+    garden.pay_in(account, 5_000_00, "more")
+    garden.night()
+    garden.night()
+
+    assert barred not in {one.security_id for one in garden.target(account)}
+    assert len(garden.orders(account)) > before
+    assert barred not in {security for _, _, security in garden.orders(account)[before:]}
+    assert garden.balances(account).holdings_nanos[barred] == held
+
+
+def test_one_model_a_day_is_fitted_and_kept(garden: Garden) -> None:
+    r = garden.runtime
+
+    first = modelling.ensure(garden.db, r.prices, r.clock, r.calendar)
+    second = modelling.ensure(garden.db, r.prices, r.clock, r.calendar)
+
+    assert first is not None
+    assert second is not None
+    assert first.id == second.id
+    assert garden.scalar("SELECT count(*) FROM risk_model") == 1
+    assert first.index.sum() == pytest.approx(1.0)
+    assert (first.index > 0).sum() == 500
+    with garden.db.read() as session:
+        assert modelling.current(session, r.prices, r.clock.now()) is second
+
+
+def test_reasons_of_direct_sleeves_have_sentences() -> None:
+    wanted = [one for one in Reason if one.value.startswith(("buy_", "sell_", "skip_"))]
+
+    assert all(SENTENCES[one] for one in wanted)
+
+
+def restrict(garden: Garden, account: AccountId, security_id: int) -> None:
+    from robo.services.enrolling import restricting
+
+    customer = garden.sleeve(account).customer_id
+    restricting.add(garden.db, garden.clock, customer, security_id, "never_buy")
