@@ -19,7 +19,7 @@ from robo.core.errors import (
     PermissionDeniedError,
 )
 from robo.services import securing
-from robo.store import owners, tokens
+from robo.store import households, owners, tokens
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -164,7 +164,7 @@ def any_customer(customer_id: str) -> owners.Customer:
 
 
 def owned_account(account_id: str) -> owners.Account:
-    """Return an account of the caller, or of one of the firm's customers.
+    """Return an account of the caller, alone or jointly, or of one of the firm's customers.
 
     Raises:
         NotFoundError: If there is none; somebody else's looks just the same.
@@ -172,7 +172,13 @@ def owned_account(account_id: str) -> owners.Account:
     who = caller()
     with reading() as session:
         found = owners.find_account(session, account_id)
-    if found is None or not _owns(who, found.firm_id, found.customer_id):
+        shared = found is not None and found.kind == "joint" and who.customer_id is not None
+        second = households.second_owner(session, account_id) if shared else None
+    owners_are = found is not None and (
+        _owns(who, found.firm_id, found.customer_id)
+        or (second is not None and second == who.customer_id)
+    )
+    if found is None or not owners_are:
         message = "There is no such account."
         raise NotFoundError(message)
     return found

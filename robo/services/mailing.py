@@ -89,6 +89,21 @@ LETTERS: Final[Mapping[str, Letter]] = {
         "You asked to get documents electronically. Open this one to show that you can:\n\n"
         "{link}\n\nUntil you do, we send paper. You can go back to paper at any time.",
     ),
+    "household_invited": Letter(
+        "You were invited to a household",
+        "A customer who signs as {name} asks whether your trades and theirs count together for "
+        "wash sales, as those of spouses do. Log in to accept or decline. Neither of you will see "
+        "what the other holds, only which names may not be traded until when." + _FOOTER,
+    ),
+    "household_formed": Letter(
+        "Your household was formed",
+        "Your trades and those of the other member count together for wash sales from now on."
+        + _FOOTER,
+    ),
+    "household_ended": Letter(
+        "Your household has ended",
+        "Your trades and those of the other member do not count together any more." + _FOOTER,
+    ),
     "withdrawal_requested": Letter(
         "A withdrawal was requested",
         "A withdrawal of ${amount} was requested." + _FOOTER,

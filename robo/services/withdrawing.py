@@ -30,7 +30,7 @@ from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.ports.prices import PriceSource
 from robo.services import ordering, selling
 from robo.services.isolating import Blame
-from robo.store import accounts, chunks, events, ledger, transfers, withdrawals
+from robo.store import accounts, chunks, events, households, ledger, transfers, withdrawals
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.withdrawals import Withdrawal
@@ -103,7 +103,8 @@ def request(
 def _sleeve(session: Session, account_id: AccountId, bank_link_id: str) -> accounts.Sleeve:
     sleeve = accounts.sleeves(session, [account_id]).get(account_id)
     link = transfers.link(session, bank_link_id)
-    if sleeve is None or link is None or link.customer_id != sleeve.customer_id:
+    second = households.second_owner(session, account_id)
+    if sleeve is None or link is None or link.customer_id not in {sleeve.customer_id, second}:
         message = "there is no such account or bank link"
         raise NotFoundError(message)
     if link.state != "active":

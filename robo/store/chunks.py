@@ -13,11 +13,14 @@ from robo.core.ids import AccountId
 from robo.core.money import nanos_for_cents
 from robo.portfolio.chunk import AccountChunk
 from robo.store import ledger, lots, orders
-from robo.store.accounts import Sleeve, TargetWeight, sleeves, targets
+from robo.store.accounts import AccountRow, Sleeve, TargetWeight, sleeves, targets
 from robo.store.customers import RestrictionRow
 from robo.store.database import select_in
+from robo.store.households import JointOwnerRow
 from robo.store.transfers import DepositRow
 
+_ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_OWNER: Any = JointOwnerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _RESTRICTION: Any = RestrictionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _UNSETTLED: Final = ("requested", "pending", "available")
@@ -158,7 +161,8 @@ def restrictions(
     """Return customer -> security -> what is forbidden.
 
     An employer's shares already held are never traded until the customer says what to do with them;
-    `never_trade` blocks selling whatever was said.
+    `never_trade` blocks selling whatever was said. What the second owner of a joint account may not
+    buy, its first owner does not buy either.
     """
     columns = (
         _RESTRICTION.c.customer_id,
@@ -169,6 +173,8 @@ def restrictions(
     )
     found: dict[str, dict[int, Restriction]] = {}
     rows = select_in(session, select(*columns), _RESTRICTION.c.customer_id, customer_ids)
+    for customer, security_id in _of_second_owners(session, customer_ids):
+        found.setdefault(customer, {})[security_id] = NO_RESTRICTION
     for customer, security_id, verb, source, choice in rows:
         selling = choice in {"sell", "sell_within_budget"}
         blocked = verb == "never_trade" or (source == "employer" and not selling)
@@ -178,6 +184,18 @@ def restrictions(
             to_sell=choice if selling and not before.to_sell else before.to_sell,
         )
     return found
+
+
+def _of_second_owners(session: Session, customer_ids: Sequence[str]) -> list[tuple[str, int]]:
+    """Return (first owner, security) for what second owners of open joint accounts may not buy."""
+    statement = (
+        select(_ACCOUNT.c.customer_id, _RESTRICTION.c.security_id)
+        .join(_OWNER, _OWNER.c.account_id == _ACCOUNT.c.id)
+        .join(_RESTRICTION, _RESTRICTION.c.customer_id == _OWNER.c.customer_id)
+        .where(_ACCOUNT.c.state != "closed")
+    )
+    rows = select_in(session, statement, _ACCOUNT.c.customer_id, customer_ids)
+    return [(customer, security_id) for customer, security_id in rows]
 
 
 def customers_who_sell(session: Session) -> list[str]:

@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from robo.ledger import chart
 from robo.store.accounts import AccountRow, SleeveRow, TargetRow, TargetWeightRow
+from robo.store.households import JointOwnerRow
 from robo.store.ledger import BalanceRow
 from robo.store.lots import LotRow
 from robo.store.prices import PriceRow
@@ -21,6 +22,7 @@ from robo.store.transfers import DepositRow, WithdrawalRow
 from robo.store.universe import SecurityRow
 
 _ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_OWNER: Any = JointOwnerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _SLEEVE: Any = SleeveRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _TARGET: Any = TargetRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _WEIGHT: Any = TargetWeightRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
@@ -157,7 +159,9 @@ def followings(
     """Return the accounts of a firm, or of one of its customers, by id from after one on."""
     statement = _FOLLOWING.where(_ACCOUNT.c.firm_id == firm_id, _ACCOUNT.c.id > after)
     if customer_id is not None:
-        statement = statement.where(_ACCOUNT.c.customer_id == customer_id)
+        shared = select(_OWNER.c.account_id).where(_OWNER.c.customer_id == customer_id)
+        mine = _ACCOUNT.c.customer_id == customer_id
+        statement = statement.where(mine | _ACCOUNT.c.id.in_(shared))
     rows = session.connection().execute(statement.order_by(_ACCOUNT.c.id).limit(limit))
     return [Following(*row) for row in rows]
 

@@ -68,13 +68,15 @@ class Listed:
     """open, delivered, accepted, pending (to be opened), demonstrated."""
 
 
-def listed(session: Session, customer: owners.Customer, at_micros: int) -> list[Listed]:
-    """Return the documents in force, in the order in which they are shown."""
+def listed(
+    session: Session, customer: owners.Customer, at_micros: int, kind: str = standing.KIND
+) -> list[Listed]:
+    """Return the documents in force for a kind of account, in the order in which they are shown."""
     rows = papers.acceptances(session, customer.id)
     on = business_date(from_micros(at_micros))
     return [
         Listed(one, one.action != CONSENT, _state(one, rows, customer.delivery))
-        for one in agreements.required_agreements(standing.KIND, on)
+        for one in agreements.required_agreements(kind, on)
     ]
 
 
@@ -104,11 +106,17 @@ def in_force(agreement_id: str, at_micros: int) -> Agreement:
         NotFoundError: If there is no such document.
     """
     on = business_date(from_micros(at_micros))
-    for one in agreements.required_agreements(standing.KIND, on):
+    for one in agreements.required_agreements(_kind_of(agreement_id), on):
         if one.id == agreement_id:
             return one
     message = "There is no such document."
     raise NotFoundError(message, code="no_such_agreement")
+
+
+def _kind_of(agreement_id: str) -> str:
+    """Return a kind of account that needs a document: everybody's where it is everybody's."""
+    kinds = {k for one in agreements.load_agreements() if one.id == agreement_id for k in one.kinds}
+    return next((kind for kind in standing.KINDS if kind in kinds), standing.KIND)
 
 
 def accept(
@@ -148,7 +156,12 @@ def accept(
         for one in sorted(signatures, key=lambda s: order.get(s.agreement_id, 0)):
             with translated():
                 agreement = agreements.acceptable(
-                    one.agreement_id, one.version, one.sha256, held, on, kind=standing.KIND
+                    one.agreement_id,
+                    one.version,
+                    one.sha256,
+                    held,
+                    on,
+                    kind=_kind_of(one.agreement_id),
                 )
             held.append(agreements.Accepted(agreement.id, agreement.version))
             again = withdrawn if agreement.action == CONSENT else 0

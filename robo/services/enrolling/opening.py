@@ -62,8 +62,8 @@ def open_account(
         RestrictedError: If restrictions leave too little of the basket.
         NotFoundError: If there is no such basket.
     """
-    if wanted.kind != standing.KIND:
-        message = "Only individual accounts open here today."
+    if wanted.kind not in standing.ALONE:
+        message = "A joint account is proposed to its other owner: POST …/joint-proposals."
         raise RefusedError(message, code="kind_not_offered", reasons=[wanted.kind])
     # Read before the write begins: a shelf that must be built first takes a second.
     with db.read() as session, translated():
@@ -74,13 +74,10 @@ def open_account(
         known = owners.find_account(session, wanted.id)
         if known is not None:
             return _same(session, known, wanted)
-        standing.require(session, wanted.customer_id, Step.ACCOUNT, business_date(clock.now()))
-        _require_room(session, wanted.customer_id)
-        _require_no_debt(session, wanted.customer_id)
-        _require_suitable(session, wanted.customer_id, basket)
-        refusal = _check_identity(session, keyring, check, clock, wanted.customer_id, now)
+        require_all(session, clock, wanted.customer_id, wanted.kind, basket)
+        refusal = check_identity(session, keyring, check, clock, wanted.customer_id, now)
         if refusal is None:
-            _write(session, wanted, basket, now)
+            write(session, wanted, basket, now)
         made = owners.find_account(session, wanted.id)
     if refusal is not None:
         raise refusal
@@ -88,7 +85,23 @@ def open_account(
     return made
 
 
-def _check_identity(
+def require_all(
+    session: Session, clock: Clock, customer_id: str, kind: str, basket: Basket
+) -> None:
+    """Return if a customer may own an account of a kind that follows a basket.
+
+    Raises:
+        RoboError: As `open_account`.
+    """
+    on = business_date(clock.now())
+    standing.require(session, customer_id, Step.ACCOUNT, on)
+    standing.require_documents(session, customer_id, kind, on)
+    _require_room(session, customer_id)
+    _require_no_debt(session, customer_id)
+    _require_suitable(session, customer_id, basket)
+
+
+def check_identity(
     session: Session,
     keyring: Keyring,
     check: IdentityCheck,
@@ -142,7 +155,8 @@ def _require_suitable(session: Session, customer_id: str, basket: Basket) -> Non
         raise UnsuitableError(message, reasons=["basket_risk"])
 
 
-def _write(session: Session, wanted: Wanted, basket: Basket, now: int) -> None:
+def write(session: Session, wanted: Wanted, basket: Basket, now: int) -> None:
+    """Write an account, the sleeve that follows the basket, and the event."""
     customer = owners.find_customer(session, wanted.customer_id)
     assert customer is not None
     target_id = targeting.resolve(session, wanted.customer_id, basket, now)

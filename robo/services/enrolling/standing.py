@@ -22,7 +22,24 @@ _LINK: Any = BankLinkRow.__table__  # type: ignore[attr-defined] # SQLModel type
 _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 KIND = "individual"
-"""The only kind of account that opens today, and so the documents that count."""
+"""The kind of account whose documents everybody accepts on the way to a first deposit."""
+ALONE = (KIND, "traditional_ira", "roth_ira")
+"""Kinds that one person opens; a joint account is proposed to the other owner."""
+KINDS = (*ALONE, "joint")
+
+
+def require_documents(session: Session, customer_id: str, kind: str, on: date) -> None:
+    """Return if a customer has accepted what an account of a kind needs beside everybody's.
+
+    Raises:
+        OutOfOrderError: Naming the documents that are missing.
+    """
+    held = held_documents(papers.acceptances(session, customer_id))
+    missing = [each.id for each in agreements.missing(held, on, kind=kind, paper=True)]
+    if missing:
+        place = f"/v1/customers/{customer_id}/agreements?kind={kind}"
+        message = f"Accept first, of {place}: {', '.join(missing)}."
+        raise OutOfOrderError(message, reasons=["agreements"], fields={"agreements": missing})
 
 
 def facts(session: Session, customer_id: str, on: date) -> Facts:

@@ -86,7 +86,7 @@ def create_plan(
         if known is not None:
             return _the_same(known, account_id, bank_link_id, cents)
         payer = payers.payer(session, account_id)
-        requesting.require_link(session, payer.customer_id, bank_link_id)
+        requesting.require_link(session, payer, bank_link_id)
         requesting.require_ready(session, payer, today)
         requesting.require_amount(cents, policy)
         if plans.count(session, account_id) >= policy.plans_max:
@@ -240,7 +240,7 @@ def _changed(session: Session, policy: Policy, plan: Plan, change: PlanChange, t
         made = replace(made, cents=change.cents)
     if change.bank_link_id is not None:
         payer = payers.payer(session, plan.account_id)
-        requesting.require_link(session, payer.customer_id, change.bank_link_id)
+        requesting.require_link(session, payer, change.bank_link_id)
         made = replace(made, bank_link_id=change.bank_link_id)
     if (cadence, day) != (plan.cadence, plan.day):
         _require_day(cadence, day)
@@ -249,7 +249,7 @@ def _changed(session: Session, policy: Policy, plan: Plan, change: PlanChange, t
     if change.state is not None:
         if change.state == "active":
             payer = payers.payer(session, plan.account_id)
-            requesting.require_link(session, payer.customer_id, made.bank_link_id)
+            requesting.require_link(session, payer, made.bank_link_id)
         made = replace(made, state=change.state)
         anchor, upcoming = date.fromisoformat(made.anchor_on), date.fromisoformat(made.next_on)
         if change.state == "active" and plan.state == "paused" and upcoming < today:

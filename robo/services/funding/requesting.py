@@ -27,7 +27,7 @@ from robo.core.policy import Policy
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.services.funding import notes
 from robo.services.isolating import Blame
-from robo.store import accounts, payers, people, transfers
+from robo.store import accounts, households, payers, people, transfers
 from robo.store.database import Database
 from robo.store.payers import Payer
 from robo.store.transfers import Deposit, Link
@@ -124,7 +124,7 @@ def _written(
         assert used is not None
         return _the_same(known, order), used
     payer = payers.payer(session, order.account_id)
-    link = require_link(session, payer.customer_id, order.bank_link_id)
+    link = require_link(session, payer, order.bank_link_id)
     require_amount(order.cents, policy)
     require_ready(session, payer, business_date(now))
     _require_daily_room(session, payer, now, order.cents, policy)
@@ -166,14 +166,17 @@ def tell_bank(db: Database, bank: Bank, clock: Clock) -> int:
         after = waiting[-1][0].id
 
 
-def require_link(session: Session, customer_id: str, bank_link_id: str) -> Link:
-    """Return an active link of this customer.
+def require_link(session: Session, payer: Payer, bank_link_id: str) -> Link:
+    """Return an active link of an owner of the account.
 
     Raises:
         NotFoundError: If there is none; another customer's looks the same.
     """
     found = transfers.link(session, bank_link_id)
-    if found is None or found.customer_id != customer_id or found.state != "active":
+    mine = {payer.customer_id}
+    if payer.kind == "joint":
+        mine.add(households.second_owner(session, payer.account_id) or payer.customer_id)
+    if found is None or found.customer_id not in mine or found.state != "active":
         message = "there is no such bank link"
         raise NotFoundError(message, code="bank_link_not_found")
     return found
