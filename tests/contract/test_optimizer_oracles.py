@@ -40,19 +40,7 @@ def test_lots_and_directions_are_solved_as_well_as_scip_does(seed: int) -> None:
     assert compare(seed, features=False) == 3
 
 
-OPEN = {18: "netting with turnover, TE and rows: 1.7e-4 to 5.4e-4 above SCIP's optimum"}
-"""Seeds where the optimizer is known to stop short of the optimum; its bound says so."""
-
-
-@pytest.mark.parametrize(
-    "seed",
-    [
-        pytest.param(seed, marks=pytest.mark.xfail(reason=OPEN[seed], strict=False))
-        if seed in OPEN
-        else seed
-        for seed in range(FEATURES)
-    ],
-)
+@pytest.mark.parametrize("seed", range(FEATURES))
 def test_every_feature_is_solved_as_well_as_scip_does(seed: int) -> None:
     compare(seed, features=True)
 
