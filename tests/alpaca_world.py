@@ -1,0 +1,120 @@
+"""Our whole pipeline against the Alpaca-shaped server; run as a program, it can be killed midway.
+
+`python alpaca_world.py FOLDER URL KILL` trades what is in the folder's database and kills itself
+with SIGKILL at the KILLth order: after telling the server, before anything is written of it.
+"""
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from world import START, World
+
+from broker_adapters import alpaca_trading
+from robo.config import Settings
+from robo.core.clock import Clock, FixedClock
+from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
+from robo.plugins import load
+from robo.ports.broker import Broker, OrderTicket, SubmitResult
+from robo.ports.plugins import PluginContext
+from robo.runtime import Runtime, load_keyring
+from robo.store import universe
+from robo.store.database import connect
+
+OPENING_CENTS = 1_000_000_00
+
+
+class Killer:
+    """A broker that kills its process when an order has been told and not been written down."""
+
+    def __init__(self, broker: Broker, at: int) -> None:
+        self._broker, self._at = broker, at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    def submit(self, ticket: OrderTicket) -> SubmitResult:
+        result = self._broker.submit(ticket)
+        self._at -= 1
+        if self._at == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+def market(folder: Path, calendar: MarketCalendar, clock: Clock, **settings: str) -> PluginContext:
+    """Return the context of a market over the universe of a world's database."""
+    config = Settings(state_dir=str(folder))
+    db = connect(config.url)
+    with db.read() as session:
+        listed = universe.listed(session)
+    db.close()
+    context = PluginContext(settings, clock, folder, calendar, listed)
+    return replace(context, prices=load("robo.prices", "simulated")(context))
+
+
+def alpaca_settings(url: str) -> dict[str, str]:
+    return {
+        "ROBO_ALPACA_KEY": "key",
+        "ROBO_ALPACA_SECRET": "secret",
+        "ROBO_ALPACA_URL": url,
+        "ROBO_ALPACA_PER_MINUTE": "1000000",
+        "ROBO_ALPACA_OPENING_CENTS": str(OPENING_CENTS),
+    }
+
+
+@contextmanager
+def open_world(
+    folder: Path, calendar: MarketCalendar, url: str, clock: FixedClock, kill_at: int = 0
+) -> Iterator[World]:
+    """Yield a world that exists already, with Alpaca as its broker."""
+    config = Settings(state_dir=str(folder), broker="alpaca_trading")
+    context = market(folder, calendar, clock, **alpaca_settings(url))
+    assert context.prices is not None
+    broker: Any = alpaca_trading.create(context)
+    runtime = Runtime(
+        settings=config,
+        policy=Policy.default(),
+        db=connect(config.url),
+        keyring=load_keyring(config),
+        clock=clock,
+        calendar=calendar,
+        prices=context.prices,
+        broker=Killer(broker, kill_at) if kill_at else broker,
+        bank=load("robo.banks", "simulated")(context),
+        mailer=load("robo.mailers", "file")(context),
+    )
+    try:
+        yield World(runtime, clock)
+    finally:
+        broker.close()
+        runtime.close()
+
+
+def sessions() -> MarketCalendar:
+    """Return the sessions of 2026 and 2027."""
+    import exchange_calendars
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nyse = exchange_calendars.get_calendar("XNYS", start="2026-01-01", end="2027-12-31")
+    return MarketCalendar(
+        tuple(stamp.date() for stamp in nyse.sessions),
+        frozenset(stamp.date() for stamp in nyse.early_closes),
+    )
+
+
+def main() -> None:
+    folder, url, kill = sys.argv[1:]
+    with open_world(Path(folder), sessions(), url, FixedClock(START), int(kill)) as world:
+        world.trade()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""From deposits to holdings through Alpaca's shared account, over sockets, and after a kill."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alpaca_world import OPENING_CENTS, market, open_world
+from world import START, World, make_world
+
+from broker_adapters.alpaca_pace import Lane
+from broker_adapters.alpaca_server.faults import Fault, FaultKind
+from broker_adapters.alpaca_server.server import AlpacaServer
+from robo.core.clock import FixedClock
+from robo.core.errors import BrokerUnavailableError
+from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
+from robo.services import withdrawing
+from robo.store.withdrawals import Withdrawal
+
+OMNIBUS = "omnibus/firm_house"
+LAG = timedelta(minutes=2)
+"""So long "no such order" proves nothing."""
+
+
+@dataclass
+class Stage:
+    """A database with accounts in it, and a server of the same market."""
+
+    folder: Path
+    calendar: MarketCalendar
+    clock: FixedClock
+    server: AlpacaServer
+    accounts: list[AccountId]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[Stage]:
+    folder, clock = tmp_path / "state", FixedClock(START)
+    with make_world(folder, short_calendar) as world:
+        accounts = world.add_accounts(4)
+        for place, account in enumerate(accounts):
+            world.pay_in(account, 100_00 + 77_77 * place)
+    settings = {"ROBO_PAPER_START_CENTS": str(OPENING_CENTS), "ROBO_PAPER_PARTIAL_PPM": "500000"}
+    context = market(folder, short_calendar, clock, **settings)
+    server = AlpacaServer(replace(context, state_dir=tmp_path / "server"), per_minute=1_000_000)
+    yield Stage(folder, short_calendar, clock, server, accounts)
+    server.close()
+
+
+def broker_equals_books(world: World) -> None:
+    """Compare our sums with the broker's, to the last nanoshare and cent."""
+    status = world.runtime.broker.mass_status(OMNIBUS)
+    with world.db.read() as session:
+        rows = session.connection().exec_driver_sql(
+            "SELECT asset, sum(amount) FROM balance WHERE asset <> 'USD/2' "
+            "AND book <> 'street/market' GROUP BY asset HAVING sum(amount) > 0"
+        )
+        ours = {int(asset[1:-2]): int(nanos) for asset, nanos in rows}
+        street = session.connection().exec_driver_sql(
+            "SELECT coalesce(sum(amount), 0) FROM balance "
+            "WHERE book IN ('street/market', 'street/fees') AND asset = 'USD/2'"
+        )
+        cash = -int(street.scalar_one())
+    assert ours == {one.security_id: one.nanos for one in status.positions}
+    assert cash == status.cash.total_cents
+    assert status.open_orders == []
+
+
+def orders_at_the_broker(world: World) -> Counter[str]:
+    http = world.runtime.broker._http
+    rows = http.get("/orders", {"status": "all", "limit": "500"}, Lane.READS).body
+    return Counter(row["client_order_id"] for row in rows)
+
+
+def ask(world: World, account: AccountId, cents: int) -> Withdrawal:
+    with world.db.read() as session:
+        link = session.connection().exec_driver_sql(
+            "SELECT bank_link.id FROM bank_link JOIN account "
+            f"ON account.customer_id = bank_link.customer_id WHERE account.id = '{account}'"
+        )
+        link_id = link.scalar_one()
+    r = world.runtime
+    return withdrawing.request(
+        world.db, r.keyring, r.prices, r.clock, account, "wdr_1", link_id, cents
+    )
+
+
+def test_a_hundred_dollars_become_ten_companies_through_alpaca(stage: Stage) -> None:
+    with open_world(stage.folder, stage.calendar, stage.server.url, stage.clock) as world:
+        world.trade()
+
+        balances = world.balances(stage.accounts[0])
+        assert len(balances.holdings_nanos) == 10
+        assert balances.reserved_cents == 0
+        assert balances.cash_cents < 1_00
+        assert len(orders_at_the_broker(world)) == 10
+        assert world.scalar("SELECT count(*) FROM execution") >= 10
+        assert world.findings() == []
+        broker_equals_books(world)
+
+
+def test_a_withdrawal_sells_through_alpaca_and_the_books_agree(stage: Stage) -> None:
+    with open_world(stage.folder, stage.calendar, stage.server.url, stage.clock) as world:
+        world.trade()
+        world.next_session()
+        ask(world, stage.accounts[1], 50_00)
+        world.trade()
+        world.next_session()
+        r = world.runtime
+        withdrawing.pay(world.db, r.keyring, r.bank, world.clock, r.policy)
+
+        assert world.balances(stage.accounts[1]).outgoing_cents == 50_00
+        assert world.findings() == []
+        broker_equals_books(world)
+
+
+def test_every_answer_that_gets_lost_is_healed_and_no_order_is_doubled(stage: Stage) -> None:
+    kinds = (
+        Fault(FaultKind.DROP_AFTER, nth=2),
+        Fault(FaultKind.FAIL_AFTER, status=504, nth=3),
+        Fault(FaultKind.REFUSE, status=503, nth=4),
+        Fault(FaultKind.TRUNCATE, nth=5),
+        Fault(FaultKind.FAIL_AFTER, status=200, body="{}", nth=6),
+        Fault(FaultKind.EDIT, edit={"status": "brand_new"}, nth=7),
+        Fault(FaultKind.REFUSE, "GET", "/v2/account/activities", status=500, nth=2, times=3),
+        Fault(FaultKind.REPEAT, "GET", "/v2/account/activities", nth=6, times=2),
+    )
+    stage.server.faults.plan(*kinds)
+    with open_world(stage.folder, stage.calendar, stage.server.url, stage.clock) as world:
+        for _ in range(5):
+            with contextlib.suppress(BrokerUnavailableError):  # the runner tries the job again
+                world.trade()
+            world.clock.advance(LAG)
+
+        assert set(orders_at_the_broker(world).values()) == {1}
+        assert len(world.balances(stage.accounts[0]).holdings_nanos) == 10
+        assert world.findings() == []
+        broker_equals_books(world)
+
+
+@pytest.mark.parametrize("kill_at", [6])
+def test_a_process_killed_between_telling_and_writing_goes_on_where_it_was(
+    stage: Stage, kill_at: int
+) -> None:
+    program = Path(__file__).parents[1] / "alpaca_world.py"
+    child = subprocess.run(
+        [sys.executable, str(program), str(stage.folder), stage.server.url, str(kill_at)],
+        env={**os.environ, "PYTHONPATH": str(program.parent)},  # noqa: TID251 - a child's own
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+    with open_world(stage.folder, stage.calendar, stage.server.url, stage.clock) as world:
+        assert orders_at_the_broker(world).total() == kill_at
+        for _ in range(3):
+            world.trade()
+            world.clock.advance(LAG)
+
+        assert set(orders_at_the_broker(world).values()) == {1}
+        assert len(world.balances(stage.accounts[0]).holdings_nanos) == 10
+        assert world.findings() == []
+        broker_equals_books(world)
