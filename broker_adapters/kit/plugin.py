@@ -4,9 +4,21 @@ pytest loads it by the entry point `robo_broker_kit`; nothing else of the kit is
 case is asked for.
 """
 
+import pkgutil
+
 import pytest
 
+import broker_adapters.kit
+
 _NUMBER = "kit_case"
+# What a case asserts is explained when it fails, as in any test.
+pytest.register_assert_rewrite(
+    *[
+        f"{broker_adapters.kit.__name__}.{module.name}"
+        for module in pkgutil.iter_modules(broker_adapters.kit.__path__)
+        if module.name == "desk" or module.name.startswith("cases_")
+    ]
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
