@@ -93,6 +93,21 @@ def is_feasible(problem: Problem, account: int, kept: Sequence[Wish]) -> bool | 
     return _Test(_Ground.of(problem, positions_of.read(problem), account)).decide(kept)
 
 
+def search(problem: Problem, account: int) -> tuple[bool | None, Point | None]:
+    """Return whether all of an account's wishes can be met together, and a plan that does.
+
+    None if undecided. The plan may buy and sell a name at once, where less of both keeps more.
+    """
+    ground = _Ground.of(problem, positions_of.read(problem), account)
+    return _Test(ground).search(_limits(ground, ground.wishes), ground.wishes)
+
+
+def programme(problem: Problem, account: int) -> tuple[Phases, Limits]:
+    """Return one account's programmes and what its wishes leave of its freedom."""
+    ground = _Ground.of(problem, positions_of.read(problem), account)
+    return _phases(ground), _limits(ground, ground.wishes)
+
+
 def _find_one(ground: "_Ground") -> tuple[Wish, ...]:
     test = _Test(ground)
     if ground.value <= 0 or not test.conflict(ground.wishes):
@@ -222,25 +237,26 @@ class _Test:
         """Return whether they can be met together; None if the search gave up."""
         key = frozenset(kept)
         if key not in self.known:
-            self.known[key] = self._search(_limits(self.ground, kept), kept)
+            self.known[key], _ = self.search(_limits(self.ground, kept), kept)
         return self.known[key]
 
-    def _search(self, start: Limits, kept: Sequence[Wish]) -> bool | None:
+    def search(self, start: Limits, kept: Sequence[Wish]) -> tuple[bool | None, Point | None]:
+        """Return whether limits leave a plan that keeps the wishes, and the plan."""
         least = next((wish.level for wish in kept if wish.kind == WishKind.TRADE_MIN), 0.0)
         open_nodes, nodes = [start], 0
         while open_nodes:
             nodes += 1
             if nodes > NODES_MAX:
-                return None
+                return None, None
             limits = open_nodes.pop()
             point = _phases(self.ground).solve(limits, TOLERANCE, settle=least > 0)
             if point is None:
                 continue
             name = self._offending(point, limits, least)
             if name < 0:
-                return True
+                return True, point
             open_nodes += self._branches(limits, name, least)
-        return False
+        return False, None
 
     def _offending(self, point: Point, limits: Limits, least: float) -> int:
         """Return the name that breaks a rule the programme cannot express, or -1."""

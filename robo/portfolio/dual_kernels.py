@@ -60,8 +60,10 @@ HARVEST: Final = 0
 NEUTRAL: Final = 1
 REALISE: Final = 2
 
-DYNAMIC: Final = 4
-"""Prices of what selling does: turnover, gain budget, two of netting."""
+DYNAMIC: Final = 5
+"""Prices of what is done: turnover, gain budget, two of netting; and the TE cap's."""
+LAMBDA_UNIT: Final = 1e3
+"""What one unit of the TE cap's price adds to lambda, so that prices are of one size."""
 HOLD: Final = 1
 BUY: Final = 2
 SELL: Final = 4
@@ -71,17 +73,21 @@ DEPTH: Final = 64
 WASH_SOFTNESS: Final = 2e-5
 """A gain is sold and bought back by degrees over this range of worth per dollar, so that the
 last lot within a budget goes in part."""
-TE_SHY: Final = 1e-6
-"""Plans stay this share below a TE cap, where a search by lambda can find them."""
-TE_NEAR: Final = 1e-3
-"""Bounds need lambda only roughly."""
-TE_TRIES: Final = 30
 BROKEN_MAX: Final = 1e-10
 """A plan that breaks a limit by more is no plan."""
+SHORT: Final = 0.2
 LENGTH_MIN: Final = 1e-6
 """A step shortened this far is as good as none."""
+NUDGE: Final = 1e-30
+"""Orders what costs the same, and costs nothing."""
+NO_SLOPE: Final = 1e-15
+"""A gradient this small moves no price."""
 NO_GAIN: Final = 1e-16
 """Promised gains below this are rounding."""
+FAR: Final = 1e30
+"""So soft that shares stay where they are."""
+FLIPS: Final = 4
+"""How often names are moved to the branch that is better at a plan's prices."""
 SLACK: Final = 1e-12
 """Differences of fractions of an account below this are rounding."""
 
@@ -92,6 +98,9 @@ STAT_NODES: Final = 1
 STAT_FAILED: Final = 2
 STAT_TRADES: Final = 3
 STATS: Final = 4
+# What `STAT_FAILED` says.
+GAVE_UP: Final = 1.0
+PROVED: Final = 2.0
 
 # Entries of `knobs`.
 SOFTNESS: Final = 0
@@ -150,10 +159,14 @@ class Book(NamedTuple):
     part: FloatArray
     """(N, 3) share of each branch, and the shares it is held close to."""
     near: FloatArray
+    kept: FloatArray
+    """Where `near` waits while branches are judged."""
+    better: IntArray
+    """The branch that is least at the last prices, where there are several."""
     tilt: FloatArray
-    """(N, 4): how the four dynamic prices move a name, in units of p."""
+    """(N, 5): how the dynamic prices move a name, in units of p."""
     block: FloatArray
-    """What the dynamic prices do to mixed names beyond `tilt`, (4, 4)."""
+    """What the dynamic prices do to mixed names beyond `tilt`, (5, 5)."""
     regret: FloatArray
     apart: FloatArray
     """What mixing costs more than its best branch; how far the mixed branches lie apart."""
@@ -185,7 +198,20 @@ class Book(NamedTuple):
     at_kink: FloatArray
     floor: FloatArray
     ceiling: FloatArray
-    pinned: IntArray
+    price: IntArray
+    """Prices that can move; those of them that a step is free to move."""
+    loose: IntArray
+    drop: FloatArray
+    """How much less the slope is right above a price's kink, beyond its own term."""
+    halts: IntArray
+    """1 where that is known at the kink only."""
+    pull: FloatArray
+    way: FloatArray
+    target: FloatArray
+    left_over: FloatArray
+    lowest: FloatArray
+    highest: FloatArray
+    small: FloatArray
     changed: IntArray
     change: FloatArray
     scalar: FloatArray
@@ -209,10 +235,19 @@ FLAT: Final = 5
 BEND: Final = 6
 """How much the budget's price moves the gains that are sold and bought back."""
 SHIFT: Final = 7
-"""What the dual has besides: the year's tax before, and the price of the TE cap."""
+"""What the dual has besides: the year's tax before."""
 HOPE: Final = 8
 """More than any allowed plan can cost."""
-SCALARS: Final = 10
+TRUE_LAMBDA: Final = 9
+HESSIAN_LAMBDA: Final = 10
+"""The lambda that the Hessian is kept at."""
+FACTORS: Final = 11
+TIE: Final = 12
+"""The budget's price at which gains and losses of who seeks gains cost the same: nothing.
+Negative where there is no such price."""
+ROOM: Final = 13
+"""What the gain budget leaves; infinite where there is none."""
+SCALARS: Final = 14
 
 
 @inline
@@ -245,6 +280,8 @@ def _room(names: int, lots: int, size: int) -> Book:
         np.zeros(names),
         np.zeros((names, 3)),
         np.zeros((names, 3)),
+        np.zeros((names, 3)),
+        np.zeros(names, np.int64),
         np.zeros((names, DYNAMIC)),
         np.zeros((DYNAMIC, DYNAMIC)),
         np.zeros(names),
@@ -276,13 +313,23 @@ def _room(names: int, lots: int, size: int) -> Book:
         np.zeros(size),
         np.zeros(size),
         np.zeros(size, np.int64),
+        np.zeros(size, np.int64),
+        np.zeros(size),
+        np.zeros(size, np.int64),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros((size, size)),
         np.zeros(names, np.int64),
         np.zeros(names),
         np.zeros(SCALARS),
         np.zeros(names, np.int64),
         np.zeros(DEPTH, np.int64),
         np.zeros(DEPTH, np.int64),
-        np.zeros((DEPTH, size)),
+        np.zeros((DEPTH + 1, size)),
         np.zeros(DEPTH),
     )
 
@@ -499,6 +546,8 @@ def _load(
 def _reprice(book: Book, n: int, u: FloatArray, at: int) -> None:
     """Write tau at the prices of gains, and order each name's lots by it."""
     budget, first_net, second_net = u[at + 1], u[at + 2], u[at + 3]
+    # Where all lots cost the same, gains go first.
+    nudge = NUDGE if budget == book.scalar[TIE] else 0.0
     for i in range(n):
         first, last = book.first[i], book.last[i]
         for lot in range(first, last):
@@ -507,6 +556,7 @@ def _reprice(book: Book, n: int, u: FloatArray, at: int) -> None:
                 + budget * book.gain_chosen[lot]
                 + first_net * book.first_net[lot]
                 + second_net * book.second_net[lot]
+                - nudge * book.gain_chosen[lot]
             )
         _sort_lots(book, first, last)
 
@@ -536,8 +586,10 @@ def _project(book: Book, i: int, v: tuple[float, float, float], t: float) -> Non
 
 
 @inline
-def _add_square(block: FloatArray, weight: float, a: float, b: float, c: float, d: float) -> None:
-    """Add weight times (a, b, c, d) with itself to the lower half of a block."""
+def _add_square(
+    block: FloatArray, weight: float, a: float, b: float, c: float, d: float, e: float
+) -> None:
+    """Add weight times (a, b, c, d, e) with itself to the lower half of a block."""
     if weight != 0.0:
         block[0, 0] += weight * a * a
         block[1, 0] += weight * b * a
@@ -549,6 +601,34 @@ def _add_square(block: FloatArray, weight: float, a: float, b: float, c: float, 
         block[3, 1] += weight * d * b
         block[3, 2] += weight * d * c
         block[3, 3] += weight * d * d
+        block[4, 0] += weight * e * a
+        block[4, 1] += weight * e * b
+        block[4, 2] += weight * e * c
+        block[4, 3] += weight * e * d
+        block[4, 4] += weight * e * e
+
+
+@inline
+def _least_gain(book: Book, i: int, cut: float) -> float:
+    """Return the chosen gain of selling so much of a name, from the last lot in order backwards."""
+    total = 0.0
+    for j in range(book.last[i] - 1, book.first[i] - 1, -1):
+        lot = book.order[j]
+        part = min(book.q[lot], cut)
+        total += part * book.gain_chosen[lot]
+        cut -= part
+        if cut <= 0.0:
+            break
+    return total
+
+
+@inline
+def _lambda_of(book: Book, u: FloatArray, shape: tuple[int, int, int]) -> float:
+    """Return the risk aversion with what the TE cap's price adds."""
+    lam = book.scalar[TRUE_LAMBDA]
+    if shape[2] > 0:
+        lam += LAMBDA_UNIT * u[shape[0] + 4]
+    return float(lam)
 
 
 @inline_sums
@@ -578,14 +658,19 @@ def _sweep(
     size, at_cash, dynamic = shape
     mu = u[at_cash]
     omega_price = u[size] if dynamic > 0 else 0.0
+    lam = _lambda_of(book, u, shape)
+    scale = lam / book.scalar[TRUE_LAMBDA]
+    ease_scale = 1.0 / scale
     slope = book.slope
     for k in range(size + dynamic):
         slope[k] = 0.0
     spent = 0.0
-    turned, chosen, net1, net2 = 0.0, 0.0, 0.0, 0.0
+    turned, chosen, net1, net2, spread_out = 0.0, 0.0, 0.0, 0.0, 0.0
     soft, hard = 0.0, 0.0
-    excess, bend = 0.0, 0.0
+    excess, bend, drop = 0.0, 0.0, 0.0
+    ties = False
     if dynamic > 0:
+        ties = u[size + 1] == book.scalar[TIE]
         book.block[:, :] = 0.0
         _reprice(book, n, u, size)
     for i in range(n):
@@ -595,7 +680,7 @@ def _sweep(
             p += row[k] * u[k]
         p -= book.alpha[i] + mu  # the one of cash is for the Hessian only
         w, held, kappa = book.w[i], book.held[i], book.kappa[i]
-        curve, ease = book.curve[i], book.ease[i]
+        curve, ease = book.curve[i] * scale, book.ease[i] * ease_scale
         low, high = book.low[i], book.high[i]
         beta = kappa + mu * (1.0 + kappa) + omega_price
         sigma = mu * (1.0 - kappa) - kappa - omega_price
@@ -713,19 +798,28 @@ def _sweep(
                     book.tilt[i, 1] = 0.0
                     book.tilt[i, 2] = 0.0
                     book.tilt[i, 3] = 0.0
+                    book.tilt[i, 4] = LAMBDA_UNIT * book.d[i] * (h - w)
                 elif active == SELL:
                     chosen += cut_chosen
                     net1 += cut1
                     net2 += cut2
+                    if ties:
+                        drop += cut_chosen - _least_gain(book, i, cut)
                     book.tilt[i, 0] = -1.0
                     book.tilt[i, 1] = -at_chosen
                     book.tilt[i, 2] = -at1
                     book.tilt[i, 3] = -at2
+                    book.tilt[i, 4] = LAMBDA_UNIT * book.d[i] * (h - w)
+                spread_out += book.d[i] * (h - w) * (h - w)
         else:
             if (active & HOLD) != 0:
                 x = held - w
                 v_hold = (0.5 * curve * x + p) * x
             least_v = min(v_hold, v_buy, v_sell)
+            if least_v == v_hold:
+                book.better[i] = HOLD
+            else:
+                book.better[i] = BUY if least_v == v_buy else SELL
             _project(book, i, (v_hold - least_v, v_buy - least_v, v_sell - least_v), t)
             p0, p1, p2 = book.part[i, 0], book.part[i, 1], book.part[i, 2]
             h = p0 * held + p1 * h_buy + p2 * h_sell
@@ -763,10 +857,18 @@ def _sweep(
             if dynamic > 0:
                 turned += b + s
                 chosen += p1 * wash_chosen + p2 * cut_chosen
+                if ties and p2 > 0.0:
+                    drop += p2 * (cut_chosen - _least_gain(book, i, cut))
                 net1 += p1 * wash1 + p2 * cut1
                 net2 += p1 * wash2 + p2 * cut2
                 f1, f2 = p1 * free_buy * ease, p2 * free_sell * ease
                 t0, t1, t2, t3 = f1 - f2, -f2 * at_chosen, -f2 * at1, -f2 * at2
+                own = LAMBDA_UNIT * book.d[i]
+                t4 = own * (f1 * (h_buy - w) + f2 * (h_sell - w))
+                e0 = 0.5 * own * (held - w) ** 2
+                e1 = 0.5 * own * (h_buy - w) ** 2
+                e2 = 0.5 * own * (h_sell - w) ** 2
+                spread_out += (p0 * e0 + p1 * e1 + p2 * e2) * 2.0 / LAMBDA_UNIT
                 if count > 1.0:
                     lead_buy = on1 * (h_buy - mean) / t
                     lead_sell = on2 * (h_sell - mean) / t
@@ -774,12 +876,13 @@ def _sweep(
                     t1 += lead_buy * wash_chosen + lead_sell * cut_chosen
                     t2 += lead_buy * wash1 + lead_sell * cut1
                     t3 += lead_buy * wash2 + lead_sell * cut2
-                if count > 1.0:
+                    t4 += on0 * (held - mean) / t * e0 + lead_buy * e1 + lead_sell * e2
                     mid0 = (on1 * (bought + washed) + on2 * cut) / count
                     mid1 = (on1 * wash_chosen + on2 * cut_chosen) / count
                     mid2 = (on1 * wash1 + on2 * cut1) / count
                     mid3 = (on1 * wash2 + on2 * cut2) / count
-                    _add_square(book.block, on0 / t, -mid0, -mid1, -mid2, -mid3)
+                    mid4 = (on0 * e0 + on1 * e1 + on2 * e2) / count
+                    _add_square(book.block, on0 / t, -mid0, -mid1, -mid2, -mid3, e0 - mid4)
                     _add_square(
                         book.block,
                         on1 / t,
@@ -787,20 +890,28 @@ def _sweep(
                         wash_chosen - mid1,
                         wash1 - mid2,
                         wash2 - mid3,
+                        e1 - mid4,
                     )
                     _add_square(
-                        book.block, on2 / t, cut - mid0, cut_chosen - mid1, cut1 - mid2, cut2 - mid3
+                        book.block,
+                        on2 / t,
+                        cut - mid0,
+                        cut_chosen - mid1,
+                        cut1 - mid2,
+                        cut2 - mid3,
+                        e2 - mid4,
                     )
-                    _add_square(book.block, f1, 1.0, 0.0, 0.0, 0.0)
-                    _add_square(book.block, f2, -1.0, -at_chosen, -at1, -at2)
+                    _add_square(book.block, f1, 1.0, 0.0, 0.0, 0.0, own * (h_buy - w))
+                    _add_square(book.block, f2, -1.0, -at_chosen, -at1, -at2, own * (h_sell - w))
                 total = weight + spread
                 if count > 1.0 and total > 0.0:
-                    _add_square(book.block, -1.0 / total, t0, t1, t2, t3)
-                scale = 1.0 / total if total > 0.0 else 0.0
-                book.tilt[i, 0] = t0 * scale
-                book.tilt[i, 1] = t1 * scale
-                book.tilt[i, 2] = t2 * scale
-                book.tilt[i, 3] = t3 * scale
+                    _add_square(book.block, -1.0 / total, t0, t1, t2, t3, t4)
+                per = 1.0 / total if total > 0.0 else 0.0
+                book.tilt[i, 0] = t0 * per
+                book.tilt[i, 1] = t1 * per
+                book.tilt[i, 2] = t2 * per
+                book.tilt[i, 3] = t3 * per
+                book.tilt[i, 4] = t4 * per
             weight += spread
         book.h[i] = h
         book.b[i] = b
@@ -815,7 +926,13 @@ def _sweep(
         slope[size + 1] = chosen
         slope[size + 2] = net1
         slope[size + 3] = net2
+        square = 0.0
+        for k in range(int(book.scalar[FACTORS])):
+            square += u[k] * u[k]
+        slope[size + 4] = 0.5 * LAMBDA_UNIT * (spread_out + square / (lam * lam))
     book.scalar[BEND] = bend
+    if dynamic > 0:
+        book.drop[size + 1] = drop
     return soft, hard - excess
 
 
@@ -838,34 +955,38 @@ def _own_terms(book: Book, u: FloatArray, kdim: int, end: int, lam: float) -> fl
 
 @inline
 def _gradient(book: Book, u: FloatArray, kdim: int, end: int, lam: float) -> float:
-    """Write the gradient, pin prices that cannot improve; return the largest broken condition.
+    """Write the factors' gradient; return the largest condition that the other prices break.
 
     A price at its floor, ceiling or kink stays there while neither direction is better.
     """
     worst = 0.0
     for k in range(kdim):
         book.grad[k] = book.slope[k] + book.base[k] - u[k] / lam
-        book.pinned[k] = 0
     for j in range(kdim, end):
         slope = book.slope[j] + book.base[j]
         kink = book.kink[j]
         up = slope + (book.left[j] if u[j] < kink else book.right[j])
         down = slope + (book.right[j] if u[j] > kink else book.left[j])
-        pinned = 0
+        if u[j] == kink:
+            up -= book.drop[j]
         if u[j] >= book.ceiling[j]:
             up = 0.0
         if u[j] <= book.floor[j]:
             down = 0.0
-        if up > 0.0:
-            grad = up
-        elif down < 0.0:
-            grad = down
-        else:
-            grad, pinned = 0.0, 1
-        book.grad[j] = grad
-        book.pinned[j] = pinned
-        worst = max(worst, abs(grad))
+        worst = max(worst, up, -down)
     return worst
+
+
+@inline
+def _rescale(book: Book, n: int, size: int, lam: float) -> None:
+    """Bring the Hessian to another lambda, by which all of it is divided."""
+    share = book.scalar[HESSIAN_LAMBDA] / lam
+    for r in range(size):
+        for k in range(size):
+            book.hessian[r, k] *= share
+    for i in range(n):
+        book.applied[i] *= share
+    book.scalar[HESSIAN_LAMBDA] = lam
 
 
 @inline_sums
@@ -906,22 +1027,27 @@ def _update(book: Book, n: int, z: FloatArray, size: int, tolerance: float) -> N
 
 
 @inline_sums
-def _direction(
+def _reduce(
     book: Book, n: int, z: FloatArray, shape: tuple[int, int, int], kdim: int, lam: float
-) -> float:
-    """Write the Newton step; return how much it promises, twice."""
+) -> int:
+    """Factor the factors' Hessian and take them out of the rest; return how many prices are left.
+
+    `factor` then holds L of the factors' block (its diagonal inverted), the prices' rows of L,
+    and beside them the Schur complement; `step` holds L^-1 grad of the factors, `left_over`
+    what is left of the prices' gradients without their own slopes.
+    """
     size, _, dynamic = shape
     end = size + dynamic
     factor = book.factor
     for r in range(size):
         for k in range(r + 1):
             factor[r, k] = book.hessian[r, k]
-        factor[r, r] += 1.0 / lam if r < kdim else 1e-10
+        factor[r, r] += 1.0 / lam if r < kdim else 1e-12
     if dynamic > 0:
         for r in range(size, end):
             for k in range(r + 1):
                 factor[r, k] = 0.0
-            factor[r, r] = 1e-10
+            factor[r, r] = 1e-12
         for i in range(n):
             weight = book.omega[i]
             if weight > 0.0:
@@ -938,16 +1064,14 @@ def _direction(
             for k in range(r + 1):
                 factor[size + r, size + k] += book.block[r, k]
         factor[size + 1, size + 1] += book.scalar[BEND]
-    for j in range(kdim, end):
-        if book.pinned[j] == 1:
-            for k in range(j):
-                factor[j, k] = 0.0
-            for r in range(j + 1, end):
-                factor[r, j] = 0.0
-            factor[j, j] = 1.0
-    # Cholesky by rows, in place, then two triangular solves.
+        pace = LAMBDA_UNIT / (lam * lam)
+        square = 0.0
+        for k in range(kdim):
+            factor[size + 4, k] -= pace * book.u[k]
+            square += book.u[k] * book.u[k]
+        factor[size + 4, size + 4] += LAMBDA_UNIT * pace * square / lam
     step = book.step
-    for r in range(end):
+    for r in range(kdim):
         line = factor[r]
         for k in range(r):
             other = factor[k]
@@ -959,70 +1083,204 @@ def _direction(
         for m in range(r):
             total -= line[m] * line[m]
         line[r] = 1.0 / np.sqrt(max(total, 1e-14))
-    for r in range(end):
         total = book.grad[r]
-        line = factor[r]
         for k in range(r):
             total -= line[k] * step[k]
         step[r] = total * line[r]
-    for r in range(end - 1, -1, -1):
+    count = 0
+    for r in range(kdim, end):
+        if book.floor[r] == book.ceiling[r]:
+            continue
+        line = factor[r]
+        for k in range(kdim):
+            other = factor[k]
+            total = line[k]
+            for m in range(k):
+                total -= line[m] * other[m]
+            line[k] = total * other[k]
+        total = book.slope[r] + book.base[r]
+        for k in range(kdim):
+            total -= line[k] * step[k]
+        book.left_over[r] = total
+        book.price[count] = r
+        count += 1
+        for at in range(count):
+            other = factor[book.price[at]]
+            total = line[book.price[at]]
+            for m in range(kdim):
+                total -= line[m] * other[m]
+            line[book.price[at]] = total
+    return count
+
+
+@inline
+def _settle(book: Book, count: int, radius: float) -> None:
+    """Write where the prices go: the best of the quadratic model within their ranges, exactly.
+
+    An active-set method: free prices go to where their model is best, until the first reaches a
+    floor, ceiling or kink and stays there while neither direction is better. Finite, because
+    each face is left for a better one. A price without curvature goes no further than a
+    quarter of itself and its size at once.
+    """
+    small, factor = book.small, book.factor
+    target, rest, way = book.target, book.left_over, book.way
+    for at in range(count):
+        j = book.price[at]
+        most = radius * (0.25 + 2.0 * abs(book.u[j]))
+        target[j] = book.u[j]
+        book.lowest[j] = max(book.floor[j], book.u[j] - most)
+        book.highest[j] = min(book.ceiling[j], book.u[j] + most)
+        if book.halts[j] == 1:
+            # Beyond its kink nothing is known of this price: go there, and look.
+            if book.u[j] < book.kink[j]:
+                book.highest[j] = min(book.highest[j], book.kink[j])
+            elif book.u[j] > book.kink[j]:
+                book.lowest[j] = max(book.lowest[j], book.kink[j])
+    for _ in range(4 * count + 20):
+        free = 0
+        for at in range(count):
+            j = book.price[at]
+            here, kink = target[j], book.kink[j]
+            up = rest[j] + (book.left[j] if here < kink else book.right[j])
+            down = rest[j] + (book.right[j] if here > kink else book.left[j])
+            if here == kink:
+                up -= book.drop[j]
+            if here >= book.highest[j]:
+                up = 0.0
+            if here <= book.lowest[j]:
+                down = 0.0
+            if up > NO_SLOPE:
+                book.pull[free] = up
+            elif down < -NO_SLOPE:
+                book.pull[free] = down
+            else:
+                continue
+            book.loose[free] = j
+            free += 1
+        if free == 0:
+            return
+        while True:
+            for r in range(free):
+                j = book.loose[r]
+                for k in range(r + 1):
+                    i = book.loose[k]
+                    total = factor[j, i] if j >= i else factor[i, j]
+                    for m in range(k):
+                        total -= small[r, m] * small[k, m]
+                    if k < r:
+                        small[r, k] = total * small[k, k]
+                    else:
+                        small[r, r] = 1.0 / np.sqrt(max(total, 1e-14))
+                total = book.pull[r]
+                for m in range(r):
+                    total -= small[r, m] * way[m]
+                way[r] = total * small[r, r]
+            for r in range(free - 1, -1, -1):
+                way[r] *= small[r, r]
+                for m in range(r):
+                    way[m] -= small[r, m] * way[r]
+            # Prices that the others drive out of where they stand are no longer free.
+            kept = 0
+            for r in range(free):
+                j = book.loose[r]
+                here = target[j]
+                stuck = way[r] * book.pull[r] < 0.0 and (
+                    here == book.kink[j]
+                    or (way[r] < 0.0 and here <= book.lowest[j])
+                    or (way[r] > 0.0 and here >= book.highest[j])
+                )
+                if not stuck:
+                    book.loose[kept] = j
+                    book.pull[kept] = book.pull[r]
+                    way[kept] = way[r]
+                    kept += 1
+            if kept == free:
+                break
+            if kept == 0:
+                return
+            free = kept
+        length = 1.0
+        for r in range(free):
+            j = book.loose[r]
+            there = target[j] + way[r]
+            stop = there
+            if target[j] < book.kink[j] < there or target[j] > book.kink[j] > there:
+                stop = book.kink[j]
+            stop = min(max(stop, book.lowest[j]), book.highest[j])
+            if stop != there:
+                length = min(length, (stop - target[j]) / way[r])
+        for r in range(free):
+            j = book.loose[r]
+            before = target[j]
+            there = before + length * way[r]
+            # Whoever is at its stop but for rounding is there.
+            for stop in (book.kink[j], book.lowest[j], book.highest[j]):
+                if abs(there - stop) <= 1e-15 * (1.0 + abs(stop)) or (
+                    before < stop < there or before > stop > there
+                ):
+                    there = stop
+            target[j] = there
+            moved = there - before
+            for at in range(count):
+                i = book.price[at]
+                rest[i] -= moved * (factor[j, i] if j >= i else factor[i, j])
+
+
+@inline
+def _direction(
+    book: Book,
+    n: int,
+    z: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    lam: float,
+    radius: float,
+) -> float:
+    """Write the step; return how much it promises: twice the model's gain, or less."""
+    end = shape[0] + shape[2]
+    step, factor = book.step, book.factor
+    count = _reduce(book, n, z, shape, kdim, lam)
+    _settle(book, count, radius)
+    for j in range(kdim, end):
+        step[j] = 0.0
+    promise = 0.0
+    for at in range(count):
+        j = book.price[at]
+        move = book.target[j] - book.u[j]
+        if move != 0.0:
+            step[j] = move
+            line = factor[j]
+            for k in range(kdim):
+                step[k] -= line[k] * move
+            kink = book.kink[j]
+            side = book.left[j] if book.target[j] < kink else book.right[j]
+            last = book.left[j] if book.u[j] < kink else book.right[j]
+            promise += (book.slope[j] + book.base[j]) * move
+            promise += side * (book.target[j] - kink) - last * (book.u[j] - kink)
+    for r in range(kdim - 1, -1, -1):
         line = factor[r]
         step[r] *= line[r]
         value = step[r]
         for k in range(r):
             step[k] -= line[k] * value
-    promise = 0.0
-    for k in range(end):
+    for k in range(kdim):
         promise += step[k] * book.grad[k]
     return promise
 
 
 @inline
 def _move(book: Book, kdim: int, end: int, length: float) -> None:
-    """Write the trial prices: a step, stopped at floors, ceilings and kinks."""
+    """Write the trial prices: so much of the step."""
     for k in range(kdim):
         book.trial[k] = book.u[k] + length * book.step[k]
     for j in range(kdim, end):
-        here = book.u[j]
-        there = here + length * book.step[j]
-        kink = book.kink[j]
-        if (here < kink < there) or (there < kink < here):
-            there = kink
-        if here == kink and (there - kink) * book.grad[j] < 0.0:
-            there = kink
-        book.trial[j] = min(max(there, book.floor[j]), book.ceiling[j])
-
-
-@inline
-def _pin(book: Book, kdim: int, end: int) -> bool:
-    """Pin the prices that the step would drive through where they stand; True if there are any."""
-    found = False
-    for j in range(kdim, end):
-        step, here = book.step[j], book.u[j]
-        if book.pinned[j] == 0 and (
-            (step < 0.0 and here <= book.floor[j])
-            or (step > 0.0 and here >= book.ceiling[j])
-            or (here == book.kink[j] and step * book.grad[j] < 0.0)
-        ):
-            book.pinned[j] = 1
-            book.grad[j] = 0.0
-            found = True
-    return found
-
-
-@inline
-def _until_stop(book: Book, kdim: int, end: int) -> float:
-    """Return how far the step goes until the first price reaches a floor, ceiling or kink."""
-    length = 1.0
-    for j in range(kdim, end):
-        step, here = book.step[j], book.u[j]
-        if step > 0.0:
-            stop = book.kink[j] if here < book.kink[j] else book.ceiling[j]
+        if book.step[j] == 0.0:
+            book.trial[j] = book.u[j]
+        elif length == 1.0:
+            book.trial[j] = book.target[j]
         else:
-            stop = book.kink[j] if here > book.kink[j] else book.floor[j]
-        if stop != here and abs(step) * length > abs(stop - here):
-            length = abs(stop - here) / abs(step)
-    return length
+            there = book.u[j] + length * book.step[j]
+            book.trial[j] = min(max(there, book.floor[j]), book.ceiling[j])
 
 
 @inline
@@ -1032,7 +1290,6 @@ def _ascend(
     z: FloatArray,
     shape: tuple[int, int, int],
     kdim: int,
-    lam: float,
     t: float,
     washes: bool,  # noqa: FBT001
     rounds: int,
@@ -1050,56 +1307,51 @@ def _ascend(
     """
     size, _, dynamic = shape
     end = size + dynamic
+    lam = _lambda_of(book, book.u, shape)
     soft, hard = _sweep(book, n, z, book.u, shape, t, washes)
     own = _own_terms(book, book.u, kdim, end, lam)
     soft += own
     hard += own
     sweeps = 1
+    radius = 1.0
     for _ in range(rounds):
         if hard >= cutoff:
             return soft, hard, sweeps
         worst = _gradient(book, book.u, kdim, end, lam)
+        if lam != book.scalar[HESSIAN_LAMBDA]:
+            _rescale(book, n, size, lam)
         _update(book, n, z, size, 0.02)
-        promise = _direction(book, n, z, shape, kdim, lam)
-        while _pin(book, kdim, end):
-            promise = _direction(book, n, z, shape, kdim, lam)
+        promise = _direction(book, n, z, shape, kdim, lam, radius)
         if promise <= tolerance and worst <= strict:
             return soft, hard, sweeps
         length = 1.0
-        for j in range(kdim, end):
-            most = 0.25 + abs(book.u[j])
-            if abs(book.step[j]) * length > most:
-                length = most / abs(book.step[j])
-        _move(book, kdim, end, length)
-        first = 0.0
-        for k in range(end):
-            first += book.grad[k] * (book.trial[k] - book.u[k])
-        if first < 0.1 * length * promise:
-            # Prices that were stopped have spoilt the direction: go to where the first stops.
-            length = min(length, _until_stop(book, kdim, end))
         while True:
             _move(book, kdim, end, length)
             new_soft, new_hard = _sweep(book, n, z, book.trial, shape, t, washes)
-            own = _own_terms(book, book.trial, kdim, end, lam)
+            new_lam = _lambda_of(book, book.trial, shape)
+            own = _own_terms(book, book.trial, kdim, end, new_lam)
             new_soft += own
             new_hard += own
             sweeps += 1
-            first, last = 0.0, 0.0
+            last = 0.0
             for k in range(end):
                 move = book.trial[k] - book.u[k]
-                first += book.grad[k] * move
-                own_slope = -book.trial[k] / lam
-                if k >= kdim:
-                    own_slope = book.left[k] if book.trial[k] <= book.kink[k] else book.right[k]
-                    if book.trial[k] == book.kink[k] and move < 0.0:
-                        own_slope = book.right[k]
-                last += (book.slope[k] + book.base[k] + own_slope) * move
+                if move != 0.0:
+                    own_slope = -book.trial[k] / new_lam
+                    if k >= kdim:
+                        own_slope = book.left[k] if book.trial[k] <= book.kink[k] else book.right[k]
+                        if book.trial[k] == book.kink[k] and move < 0.0:
+                            own_slope = book.right[k] - book.drop[k]
+                    last += (book.slope[k] + book.base[k] + own_slope) * move
+            first = length * promise
             if new_soft >= soft + 1e-4 * first or last >= 0.0 or length < LENGTH_MIN:
                 break
             if first - new_soft + soft <= NO_GAIN:
                 break
             length *= min(max(first / (first - last), 0.1), 0.7)
-        soft, hard = new_soft, new_hard
+        # Where little of the step is good the model reaches too far.
+        radius = max(0.25 * radius, 1e-3) if length < SHORT else min(4.0 * radius, 1.0)
+        soft, hard, lam = new_soft, new_hard, new_lam
         for k in range(end):
             book.u[k] = book.trial[k]
     return soft, hard, -sweeps
@@ -1153,8 +1405,10 @@ def _set_prices(
     size, at_cash, dynamic = shape
     worth = book.scalar[WORTH]
     none = (0.0, 0.0)
+    book.scalar[TIE], book.scalar[ROOM] = -1.0, INF
     for j in range(kdim, size + dynamic):
         _set_price(book, j, none, 0.0, 0.0, none)
+        book.drop[j], book.halts[j] = 0.0, 0
     for r in range(at_cash - kdim):
         j = kdim + r
         offset = 0.0
@@ -1179,8 +1433,18 @@ def _set_prices(
             _set_price(book, size, (limit, limit), 0.0, 0.0, (0.0, INF))
         if account[BUDGET] >= 0.0:
             room = -_budget_room(account, worth)
-            most = account[RATE_LONG] + account[BACK] if account[MODE] == REALISE else INF
-            _set_price(book, size + 1, (room, room), 0.0, 0.0, (0.0, most))
+            most, tie = INF, 0.0
+            book.scalar[ROOM] = -room
+            if account[MODE] == REALISE:
+                most = account[RATE_LONG] + account[BACK]
+                tie = account[BACK]
+                book.scalar[TIE] = tie
+                book.halts[size + 1] = 1
+            _set_price(book, size + 1, (room, room), tie, room * tie, (0.0, most))
+        if account[TE_MAX] < INF:
+            _set_price(book, size + 4, none, 0.0, 0.0, (0.0, INF))
+            cap = account[TE_MAX]
+            book.base[size + 4] = 0.5 * LAMBDA_UNIT * (book.scalar[TE_REST] - cap * cap)
 
 
 @inline
@@ -1247,8 +1511,26 @@ def _budget_room(account: FloatArray, worth: float) -> float:
 
 
 @inline
-def _sell_lots(book: Book, n: int) -> None:
-    """Write how much of each lot goes, in the order of tax; bought-back lots are gains."""
+def _sell_lots(book: Book, n: int, budget_price: float) -> None:
+    """Write how much of each lot goes, in the order of tax; bought-back lots are gains.
+
+    Where gains and losses cost the same, as much of each goes as the gain budget leaves room
+    for, by the same share in every name.
+    """
+    share = 1.0
+    if budget_price == book.scalar[TIE]:
+        most, least = 0.0, 0.0
+        for i in range(n):
+            if book.s[i] > 0.0 and book.b[i] <= 0.0:
+                least += _least_gain(book, i, book.s[i])
+                left = book.s[i]
+                for j in range(book.first[i], book.last[i]):
+                    lot = book.order[j]
+                    part = min(book.q[lot], left)
+                    most += part * book.gain_chosen[lot]
+                    left -= part
+        if most > book.scalar[ROOM] and most > least:
+            share = max((book.scalar[ROOM] - least) / (most - least), 0.0)
     for i in range(n):
         left = book.s[i]
         rebought = book.b[i] > 0.0
@@ -1265,6 +1547,14 @@ def _sell_lots(book: Book, n: int) -> None:
             elif left > 0.0:
                 book.sold[lot] = left
                 left = 0.0
+        if share < 1.0 and not rebought and book.s[i] > 0.0:
+            left = book.s[i]
+            for j in range(last - 1, first - 1, -1):
+                lot = book.order[j]
+                part = min(book.q[lot], left)
+                left -= part
+                if part != book.sold[lot]:
+                    book.sold[lot] = share * book.sold[lot] + (1.0 - share) * part
 
 
 @inline
@@ -1272,7 +1562,7 @@ def _plan_cost(
     book: Book, n: int, z: FloatArray, account: FloatArray, shape: tuple[int, int, int], kdim: int
 ) -> tuple[float, float]:
     """Return what the plan in h, b and s costs, and its worst broken limit."""
-    _, at_cash, _ = shape
+    size, at_cash, dynamic = shape
     lam, worth = account[LAMBDA], book.scalar[WORTH]
     square, own, cost = 0.0, 0.0, 0.0
     cash = book.scalar[CASH]
@@ -1310,7 +1600,7 @@ def _plan_cost(
             cost += price * over
         else:
             broken = max(broken, over)
-    _sell_lots(book, n)
+    _sell_lots(book, n, book.u[size + 1] if dynamic > 0 else -2.0)
     short, long, chosen = 0.0, 0.0, 0.0
     for i in range(n):
         for lot in range(book.first[i], book.last[i]):
@@ -1354,6 +1644,7 @@ def _prepare(
     whole: FloatArray,
     inverse_d: FloatArray,
     size: int,
+    true_lam: float,
     lam: float,
 ) -> float:
     """Set each name's curvature and the Hessian; return the softness that fits the account.
@@ -1362,7 +1653,7 @@ def _prepare(
     """
     mean = 0.0
     for i in range(n):
-        curve = lam * book.d[i]
+        curve = true_lam * book.d[i]
         book.curve[i] = curve
         book.ease[i] = 1.0 / curve
         mean += curve
@@ -1373,7 +1664,7 @@ def _prepare(
         at = 0
         for row in range(inverse_d.size):
             if at < n and book.name[at] == row:
-                book.applied[at] = book.ease[at]
+                book.applied[at] = book.ease[at] * (true_lam / lam)
                 at += 1
             else:
                 # A name that cannot change is none of ours: take it out.
@@ -1422,35 +1713,21 @@ def _fix(book: Book, n: int) -> None:
 
 
 @inline
-def _tracking_square(book: Book, n: int, kdim: int) -> float:
-    """Return TE^2 of the mixed holdings of the last sweep."""
-    total = book.scalar[TE_REST]
-    for k in range(kdim):
-        y = book.slope[k] + book.base[k]
-        total += y * y
-    for i in range(n):
-        x = book.h[i] - book.w[i]
-        total += book.d[i] * x * x
-    return float(total)
-
-
-@inline
 def _set_lambda(
     book: Book,
     n: int,
     market: tuple[FloatArray, FloatArray, FloatArray],
-    lam: float,
-    true_lam: float,
-    te_max: float,
+    shape: tuple[int, int, int],
 ) -> float:
-    """Make lambda the risk aversion of the dual; return the softness that fits it."""
+    """Lay out curvatures and the Hessian at the prices; return the softness that fits."""
     z, whole, inverse_d = market
+    true_lam = book.scalar[TRUE_LAMBDA]
     book.scalar[CONSTANT] = (
-        book.scalar[FLAT] + book.scalar[SHIFT] + 0.5 * lam * book.scalar[TE_REST]
+        book.scalar[FLAT] + book.scalar[SHIFT] + 0.5 * true_lam * book.scalar[TE_REST]
     )
-    if lam > true_lam:
-        book.scalar[CONSTANT] -= 0.5 * (lam - true_lam) * te_max * te_max
-    return _prepare(book, n, z, whole, inverse_d, z.shape[1], lam) * (true_lam / lam)
+    lam = _lambda_of(book, book.u, shape)
+    book.scalar[HESSIAN_LAMBDA] = lam
+    return _prepare(book, n, z, whole, inverse_d, shape[0], true_lam, lam)
 
 
 @inline
@@ -1460,22 +1737,21 @@ def _relax(
     z: FloatArray,
     shape: tuple[int, int, int],
     kdim: int,
-    lam: float,
     t: float,
     washes: bool,  # noqa: FBT001
     knobs: FloatArray,
+    rounds: int,
     cutoff: float,
 ) -> tuple[float, int]:
     """Raise the dual with equal branches mixed; return the best bound seen, and the sweeps."""
     best, sweeps = -INF, 0
-    for _ in range(int(knobs[ROUNDS])):
+    for _ in range(rounds):
         _, hard, used = _ascend(
             book,
             n,
             z,
             shape,
             kdim,
-            lam,
             t,
             washes,
             int(knobs[STEPS]),
@@ -1530,79 +1806,10 @@ def _pay(book: Book, n: int) -> None:
 
 
 @inline
-def _next_lambda(
-    lam: float, te: float, goal: float, low: tuple[float, float], high: tuple[float, float]
-) -> float:
-    """Return where TE might meet the goal: between what was too little and too much.
-
-    Args:
-        lam: The last lambda.
-        te: Its TE.
-        goal: The TE wanted.
-        low: A lambda that is too small, and its TE; 0 where none is known.
-        high: One that is large enough; infinite where none is known.
-    """
-    if high[0] == INF:
-        return lam * min(max((te / goal) ** 2, 1.02), 1e4)
-    if low[0] == 0.0:
-        return 0.5 * lam
-    x0, x1 = np.log(low[0]), np.log(high[0])
-    y0, y1 = np.log(low[1] / goal), np.log(high[1] / goal)
-    share = y0 / (y0 - y1) if y0 > y1 else 0.5
-    return float(np.exp(x0 + min(max(share, 0.02), 0.98) * (x1 - x0)))
-
-
-@inline
 def _finish(
     book: Book,
     n: int,
-    market: tuple[FloatArray, FloatArray, FloatArray],
-    account: FloatArray,
-    shape: tuple[int, int, int],
-    kdim: int,
-    level: tuple[float, float],
-    washes: bool,  # noqa: FBT001
-    knobs: FloatArray,
-    cutoff: float,
-) -> tuple[float, float, int]:
-    """Solve with the branches chosen; return what the plan costs, breaks, and the sweeps.
-
-    With a TE cap, lambda is moved until the plan just keeps it.
-    """
-    z = market[0]
-    lam, t = level
-    true_lam, te_max = account[LAMBDA], account[TE_MAX]
-    goal = te_max * (1.0 - TE_SHY)
-    low, high = (0.0, 0.0), (INF, 0.0)
-    sweeps = 0
-    for _ in range(TE_TRIES):
-        _, hard, used = _ascend(
-            book, n, z, shape, kdim, lam, t, washes, 40, knobs[LAST_PROMISE], 1e-11, cutoff
-        )
-        sweeps += abs(used)
-        if hard >= cutoff:
-            return INF, INF, sweeps
-        if te_max == INF:
-            break
-        te = np.sqrt(_tracking_square(book, n, kdim))
-        if te <= te_max and (lam <= true_lam or te >= te_max * (1.0 - 2.0 * TE_SHY)):
-            break
-        if te > te_max:
-            low = (lam, te)
-        else:
-            high = (lam, te)
-        lam = max(_next_lambda(lam, te, goal, low, high), true_lam)
-        _set_lambda(book, n, market, lam, true_lam, te_max)
-    _pay(book, n)
-    cost, broken = _plan_cost(book, n, z, account, shape, kdim)
-    return cost, broken, sweeps
-
-
-@inline
-def _tighten(
-    book: Book,
-    n: int,
-    market: tuple[FloatArray, FloatArray, FloatArray],
+    z: FloatArray,
     account: FloatArray,
     shape: tuple[int, int, int],
     kdim: int,
@@ -1611,31 +1818,112 @@ def _tighten(
     knobs: FloatArray,
     cutoff: float,
 ) -> tuple[float, float, int]:
-    """Raise lambda until the mixed plan keeps the TE cap; return it, a bound, and the sweeps.
+    """Solve with the branches chosen; return what the plan costs, breaks, and the sweeps."""
+    _, hard, used = _ascend(
+        book, n, z, shape, kdim, t, washes, 40, knobs[LAST_PROMISE], 1e-11, cutoff
+    )
+    if hard >= cutoff:
+        return INF, INF, abs(used)
+    _pay(book, n)
+    cost, broken = _plan_cost(book, n, z, account, shape, kdim)
+    return cost, broken, abs(used)
 
-    Any lambda above the account's own gives a bound, less what the cap's price takes back.
+
+@inline
+def _reckon(
+    book: Book,
+    n: int,
+    z: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    washes: bool,  # noqa: FBT001
+) -> float:
+    """Return the bound where the prices stand; write what each chosen branch costs too much."""
+    for i in range(n):
+        if book.branches[i] != 0 and book.decided[i] == 0:
+            for k in range(3):
+                book.near[i, k] = 1.0 if book.force[i] == 1 << k else 0.0
+            book.force[i] = 0
+    _, hard = _sweep(book, n, z, book.u, shape, FAR, washes)
+    lam = _lambda_of(book, book.u, shape)
+    hard += _own_terms(book, book.u, kdim, shape[0] + shape[2], lam)
+    for i in range(n):
+        if book.branches[i] != 0 and book.decided[i] == 0:
+            for k in range(3):
+                if book.near[i, k] == 1.0:
+                    book.force[i] = 1 << k
+    return float(hard)
+
+
+@inline
+def _flip(book: Book, n: int) -> bool:
+    """Move names that regret their branch most to the better one; False where there is none."""
+    most = 0.0
+    for i in range(n):
+        if book.branches[i] != 0 and book.decided[i] == 0:
+            most = max(most, book.regret[i])
+    if most <= NO_GAIN:
+        return False
+    for i in range(n):
+        if book.branches[i] != 0 and book.decided[i] == 0 and book.regret[i] >= 0.3 * most:
+            book.force[i] = book.better[i]
+    return True
+
+
+@inline
+def _settle_branches(
+    book: Book,
+    n: int,
+    lots: int,
+    z: FloatArray,
+    account: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    t: float,
+    washes: bool,  # noqa: FBT001
+    knobs: FloatArray,
+    best: float,
+    out_h: FloatArray,
+    out_sold: FloatArray,
+) -> tuple[float, float, int]:
+    """Find a plan from the branches chosen, and better ones by moving names that regret theirs.
+
+    Returns:
+        The best cost so far, a bound (without the report), and the sweeps.
     """
-    lam, te_max = account[LAMBDA], account[TE_MAX]
-    low, high = (0.0, 0.0), (INF, 0.0)
-    best, sweeps = -INF, 0
-    for _ in range(TE_TRIES):
-        te = np.sqrt(_tracking_square(book, n, kdim))
-        if te <= te_max * (1.0 + TE_NEAR) and (
-            lam <= account[LAMBDA] or te >= te_max * (1.0 - TE_NEAR)
-        ):
+    report = book.scalar[REPORT]
+    bound, sweeps = -INF, 0
+    for i in range(n):
+        for k in range(3):
+            book.kept[i, k] = book.near[i, k]
+    for _ in range(FLIPS):
+        cost, broken, used = _finish(
+            book,
+            n,
+            z,
+            account,
+            shape,
+            kdim,
+            t,
+            washes,
+            knobs,
+            min(best, book.scalar[HOPE]) - report,
+        )
+        sweeps += used + 1
+        improved = broken <= BROKEN_MAX and cost < best
+        if improved:
+            best = cost
+            _keep(book, n, lots, out_h, out_sold)
+        bound = max(bound, _reckon(book, n, z, shape, kdim, washes))
+        gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
+        if not improved or bound >= min(best - gap, book.scalar[HOPE]) - report:
             break
-        if te > te_max:
-            low = (lam, te)
-        else:
-            high = (lam, te)
-        lam = _next_lambda(lam, te, te_max, low, high)
-        _set_lambda(book, n, market, lam, account[LAMBDA], te_max)
-        hard, used = _relax(book, n, market[0], shape, kdim, lam, t, washes, knobs, cutoff)
-        best = max(best, hard)
-        sweeps += used
-        if best >= cutoff:
+        if not _flip(book, n):
             break
-    return lam, best, sweeps
+    for i in range(n):
+        for k in range(3):
+            book.near[i, k] = book.kept[i, k]
+    return best, bound, sweeps
 
 
 @inline
@@ -1648,6 +1936,7 @@ def _search(
     shape: tuple[int, int, int],
     kdim: int,
     washes: bool,  # noqa: FBT001
+    is_warm: bool,  # noqa: FBT001
     knobs: FloatArray,
     best: float,
     out_h: FloatArray,
@@ -1661,60 +1950,67 @@ def _search(
     z = market[0]
     size, _, dynamic = shape
     end = size + dynamic
-    lam = account[LAMBDA]
-    te_max = account[TE_MAX]
-    t = _set_lambda(book, n, market, lam, lam, te_max) * knobs[SOFTNESS]
+    t = _set_lambda(book, n, market, shape) * knobs[SOFTNESS]
     for i in range(n):
         book.decided[i] = 0
     depth, nodes, proved = 0, 0, INF
     node_bound = -INF
     report = book.scalar[REPORT]
-    while True:
+    gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
+    cutoff = min(best - gap, book.scalar[HOPE]) - report
+    if is_warm:
+        # Yesterday's prices choose the branches; often that is all there is to do.
+        for i in range(n):
+            book.force[i] = 0
+        _sweep(book, n, z, book.u, shape, FAR, washes)
+        for i in range(n):
+            book.force[i] = book.better[i] if book.branches[i] != 0 else 0
+        best, node_bound, sweeps = _settle_branches(
+            book, n, lots, z, account, shape, kdim, t, washes, knobs, best, out_h, out_sold
+        )
+        stats[STAT_SWEEPS] += sweeps + 1
         gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
         cutoff = min(best - gap, book.scalar[HOPE]) - report
+        for j in range(end):
+            book.best[j] = book.u[j]
+        if node_bound >= cutoff:
+            stats[STAT_NODES] += 1
+            return best, min(node_bound + report, best)
+    while True:
         for i in range(n):
             book.force[i] = book.decided[i]
-        if te_max < INF and nodes > 0:
-            _set_lambda(book, n, market, lam, account[LAMBDA], te_max)
-        hard, sweeps = _relax(book, n, z, shape, kdim, lam, t, washes, knobs, cutoff)
-        hard = max(hard, node_bound)
+        hard = node_bound
+        torn, preferred = -1, 0
         nodes += 1
-        stats[STAT_SWEEPS] += sweeps
-        if te_max < INF and nodes == 1 and hard < cutoff:
-            lam, more, sweeps = _tighten(
-                book, n, market, account, shape, kdim, t, washes, knobs, cutoff
+        for again in (False, True):
+            for i in range(n):
+                book.force[i] = book.decided[i]
+            if again:
+                for j in range(end):
+                    book.u[j] = book.open_u[depth, j]
+            rounds = int(knobs[ROUNDS]) - 1 if again else 1
+            more, sweeps = _relax(book, n, z, shape, kdim, t, washes, knobs, rounds, cutoff)
+            hard = max(hard, more)
+            stats[STAT_SWEEPS] += sweeps
+            if nodes == 1:
+                for j in range(end):
+                    book.best[j] = book.u[j]
+            if hard >= cutoff:
+                break
+            torn = _most_torn(book, n)
+            for j in range(end):
+                book.open_u[depth, j] = book.u[j]
+            _fix(book, n)
+            preferred = book.force[torn] if torn >= 0 else 0
+            best, more, sweeps = _settle_branches(
+                book, n, lots, z, account, shape, kdim, t, washes, knobs, best, out_h, out_sold
             )
             hard = max(hard, more)
             stats[STAT_SWEEPS] += sweeps
-        if nodes == 1:
-            for j in range(end):
-                book.best[j] = book.u[j]
-        torn = -1
-        if hard < cutoff:
-            torn = _most_torn(book, n)
-            if torn >= 0 and depth < DEPTH:
-                for j in range(end):
-                    book.open_u[depth, j] = book.u[j]
-            _fix(book, n)
-            preferred = book.force[torn] if torn >= 0 else 0
-            cost, broken, sweeps = _finish(
-                book,
-                n,
-                market,
-                account,
-                shape,
-                kdim,
-                (lam, t),
-                washes,
-                knobs,
-                min(best, book.scalar[HOPE]) - report,
-            )
-            stats[STAT_SWEEPS] += sweeps
-            if broken <= BROKEN_MAX and cost < best:
-                best = cost
-                _keep(book, n, lots, out_h, out_sold)
-                gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE]
-                cutoff = min(best - gap, book.scalar[HOPE]) - report
+            gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
+            cutoff = min(best - gap, book.scalar[HOPE]) - report
+            if hard >= cutoff:
+                break
         if hard < cutoff and torn >= 0 and depth < DEPTH:
             book.open_name[depth] = torn
             book.open_branches[depth] = book.branches[torn] + 8 * preferred
@@ -1907,6 +2203,7 @@ def solve_rows(
         )
         if n < 0:
             status[a] = 1
+            stats[a, STAT_FAILED] = PROVED
             _hold_all(a, worth, unit, holding_indptr, holding_name, lot_indptr, lot_nanos, h)
             continue
         _set_prices(
@@ -1920,6 +2217,8 @@ def solve_rows(
             row_high[0 if row_high.shape[0] == 1 else a],
             row_price,
         )
+        book.scalar[TRUE_LAMBDA] = account[LAMBDA]
+        book.scalar[FACTORS] = kdim
         lots = book.last[n - 1] if n > 0 else 0
         for j in range(end):
             book.u[j] = warm[a, j] if warm.shape[0] > 0 else 0.0
@@ -1953,6 +2252,7 @@ def solve_rows(
                 shape,
                 kdim,
                 washes,
+                warm.shape[0] > 0 and (not nets or turn == 0),
                 knobs,
                 best,
                 h,
@@ -1970,7 +2270,7 @@ def solve_rows(
         if objective[a] >= INF:
             status[a] = 1
             objective[a] = 0.0
-            stats[a, STAT_FAILED] = 1.0
+            stats[a, STAT_FAILED] = PROVED if proved >= book.scalar[HOPE] - SLACK else GAVE_UP
             _hold_all(a, worth, unit, holding_indptr, holding_name, lot_indptr, lot_nanos, h)
             continue
         stats[a, STAT_TRADES] = n

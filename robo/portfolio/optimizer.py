@@ -6,11 +6,13 @@ and caps; every name answers those prices by itself, exactly, also where its cos
 Any prices give a lower bound on every allowed plan; the best plan found is measured against it.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from robo.portfolio import dual_kernels as dual
+from robo.portfolio import fallback
 from robo.portfolio.landing import land
 from robo.portfolio.packing import Packed, pack
 from robo.portfolio.problem import Duals, FloatArray, Problem, Solution
@@ -99,20 +101,32 @@ def solve(problem: Problem, warm: Duals | None = None) -> Solution:
         duals,
         stats,
     )
-    most = int(stats[:, dual.STAT_TRADES].sum())
-    indptr, name, buy, sell, sold = land(packed, h, lot_sold, status, most)
-    return Solution(
-        trade_indptr=indptr,
-        trade_name=name,
-        buy_cents=buy,
-        sell_nanos=sell,
-        lot_sold_nanos=sold,
+    none = np.zeros(0, dtype=np.int64)
+    planned = Solution(
+        trade_indptr=none,
+        trade_name=none,
+        buy_cents=none,
+        sell_nanos=none,
+        lot_sold_nanos=none,
         objective=objective,
         bound=bound,
         status=status,
         duals=Duals(duals),
         holding=h,
         lot_sold=lot_sold,
+    )
+    left = np.flatnonzero(stats[:, dual.STAT_FAILED] == dual.GAVE_UP)
+    if left.size:
+        fallback.write(problem, planned, left)
+    most = int(stats[:, dual.STAT_TRADES].sum()) + left.size * names
+    indptr, name, buy, sell, sold = land(packed, h, lot_sold, status, most)
+    return replace(
+        planned,
+        trade_indptr=indptr,
+        trade_name=name,
+        buy_cents=buy,
+        sell_nanos=sell,
+        lot_sold_nanos=sold,
     )
 
 

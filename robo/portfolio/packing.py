@@ -45,6 +45,7 @@ class Packed:
     inverse_d: FloatArray
     unit: FloatArray
     """Cents per nanoshare, shape (N,)."""
+    price_micros: IntArray
     kappa: FloatArray
     whole: FloatArray
     """sum over names of z z' / d, shape (size, size)."""
@@ -93,6 +94,7 @@ def pack(problem: Problem) -> Packed:
         d=d,
         inverse_d=1.0 / d,
         unit=np.asarray(market.price_micros * CENTS_A_NANO_MICRO, dtype=np.float64),
+        price_micros=ints("price_micros", market.price_micros, 1),
         kappa=np.asarray(market.cost_ppm * PPM, dtype=np.float64),
         whole=(z / d[:, None]).T @ z,
         dims=np.array([factors, at_cash, _dynamic(columns)], dtype=np.int64),
@@ -121,7 +123,8 @@ def compressed(exposure: FloatArray) -> FloatArray:
 def _dynamic(columns: FloatArray) -> int:
     """Return how many prices of selling the batch needs: none, or all."""
     nets = (columns[:, dual.NETTING] > 0) & (columns[:, dual.MODE] == dual.HARVEST)
-    asks = np.isfinite(columns[:, dual.TURNOVER]) | (columns[:, dual.BUDGET] >= 0) | nets
+    asks = np.isfinite(columns[:, [dual.TURNOVER, dual.TE_MAX]]).any(axis=1)
+    asks |= (columns[:, dual.BUDGET] >= 0) | nets
     return dual.DYNAMIC if asks.any() else 0
 
 

@@ -67,7 +67,7 @@ class Point:
 
 
 @dataclass(slots=True)
-class _Entries:
+class Entries:
     """A sparse matrix in the making: rows with bounds."""
 
     row: list[IntArray]
@@ -130,11 +130,11 @@ class Phases:
         names, lots = self.held.size, self.lot_name.size
         capped = bool(np.isfinite(limits.tracking_error))
         size = 2 * names + lots + (self.exposure.shape[1] if capped else 0) + 1
-        equal, within = self._rows(limits, size, capped=capped)
-        low, high = self._box(limits, size)
+        equal, within = self.rows(limits, size, capped=capped)
+        low, high = self.box(limits, size)
         linear = np.zeros(size)
         linear[-1] = 1.0
-        found = _minimise(np.zeros(size), linear, equal, within, (low, high))
+        found = minimise(np.zeros(size), linear, equal, within, (low, high))
         if found[-1] > tolerance:
             return None
         if capped or settle or np.isfinite(limits.gain):
@@ -147,7 +147,7 @@ class Phases:
                 curve[2 * names + lots : -1] = 1.0
                 at = slice(names + lots, 2 * names + lots)
                 linear[at] = -self.specific * self.benchmark
-            found = _minimise(curve, linear, equal, within, (low, high))
+            found = minimise(curve, linear, equal, within, (low, high))
             if capped and self._tracking_error(found[at]) > limits.tracking_error + tolerance:
                 return None
         return Point(found[:names], found[names : names + lots])
@@ -161,7 +161,7 @@ class Phases:
         within = (limits.buy_low <= limits.buy_high) & (limits.sale_low <= sellable + tolerance)
         return bool((within & (least <= most + tolerance)).all())
 
-    def _box(self, limits: Limits, size: int) -> tuple[FloatArray, FloatArray]:
+    def box(self, limits: Limits, size: int) -> tuple[FloatArray, FloatArray]:
         """Return bounds of the variables; fixed ones get a hair's breadth of room."""
         names, lots = self.held.size, self.lot_name.size
         low, high = np.full(size, -np.inf), np.full(size, np.inf)
@@ -169,9 +169,10 @@ class Phases:
         high[:names], high[names : names + lots] = limits.buy_high, limits.lot_high
         return low, np.maximum(high, low + 1e-12)
 
-    def _rows(self, limits: Limits, size: int, *, capped: bool) -> tuple[_Entries, _Entries]:
+    def rows(self, limits: Limits, size: int, *, capped: bool) -> tuple[Entries, Entries]:
+        """Return equalities and bounds; `capped` with the rows of y, u stands last."""
         names, lots = self.held.size, self.lot_name.size
-        equal, within = _Entries([], [], [], [], []), _Entries([], [], [], [], [])
+        equal, within = Entries([], [], [], [], []), Entries([], [], [], [], [])
         u = size - 1
         held_at = names + lots
         of_name: list[list[int]] = [[] for _ in range(names)]
@@ -207,11 +208,11 @@ class Phases:
         return float(np.sqrt(variance))
 
 
-def _minimise(
+def minimise(
     curve: FloatArray,
     linear: FloatArray,
-    equal: _Entries,
-    within: _Entries,
+    equal: Entries,
+    within: Entries,
     box: tuple[FloatArray, FloatArray],
 ) -> FloatArray:
     """Return the x of least x'diag(curve)x/2 + linear'x within the rows and the box."""

@@ -214,7 +214,9 @@ class Status(IntEnum):
 
     SOLVED = 0
     INFEASIBLE = 1
-    """Some hard wishes conflict; `conflicts` names them. No trades."""
+    """Some hard wishes conflict, which is proved; `conflicts` names them. No trades."""
+    UNDECIDED = 2
+    """No allowed plan was found, and none was ruled out. No trades."""
 
 
 @dataclass(frozen=True, slots=True)

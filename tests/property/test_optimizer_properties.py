@@ -10,7 +10,6 @@ from optimizer_problems import CORNERS, small, taken
 from bench import instances
 from bench.instances import Recipe
 from robo.portfolio import conflicts, evaluator, optimizer, positions
-from robo.portfolio.evaluator import Breach, Violation
 from robo.portfolio.problem import Problem, Solution, Status
 
 SEEDS = range(250)
@@ -78,10 +77,8 @@ def test_who_is_not_served_has_a_conflict_and_who_is_served_has_none(
 
         for account, wishes in found.items():
             served = is_served(solution, account)
-            # With a minimum trade either search may give up; neither may then claim the other.
-            may_give_up = problem.wants.trade_min_cents is not None
-            assert not (wishes and served), (seed, account)
-            assert wishes or served or may_give_up, (seed, account)
+            assert served == (not wishes), (seed, account)
+            assert solution.status[account] != Status.UNDECIDED
 
 
 def test_an_account_that_is_not_served_trades_nothing(
@@ -95,25 +92,11 @@ def test_an_account_that_is_not_served_trades_nothing(
         assert not solution.lot_sold_nanos[idle[where.lot_account]].any()
 
 
-def beyond_rounding(problem: Problem, solution: Solution) -> list[Violation]:
-    """Return what a landing breaks, but for sales less than a cent below the minimum trade."""
-    found = evaluator.landing(problem, solution)
-    value = positions.read(problem).value_cents
-    least = problem.wants.trade_min_cents
-    return [
-        one
-        for one in found
-        if one.breach != Breach.SMALL_TRADE
-        or least is None
-        or one.size * value[one.account] < least[one.account] - 1
-    ]
-
-
 def test_landings_conserve_cents_and_nanoshares_and_break_no_rule(
     solved: list[tuple[Problem, Solution]],
 ) -> None:
     for seed, (problem, solution) in zip(SEEDS, solved, strict=True):
-        assert beyond_rounding(problem, solution) == [], seed
+        assert evaluator.landing(problem, solution) == (), seed
         landed = evaluator.evaluate(
             problem,
             evaluator.landed(problem, solution),
@@ -231,6 +214,13 @@ def test_a_plan_carried_out_leaves_almost_nothing_to_plan(names: int) -> None:
         {"trade_min_cents": 20_000},
         {"trade_cost_ppm": 5, "new_line_ppm": 20},
         {"mode": 1, "gain_budget_ppm": 2_000},
+        {"mode": 2, "gain_budget_ppm": 5_000, "recapture_ppm": 500_000},
+        {
+            "netting": True,
+            "hard_rows": 6,
+            "turnover_max_ppm": 300_000,
+            "tracking_error_max_ppm": 8_000,
+        },
         {"alpha": True, "wait": True},
     ],
     ids=lambda switches: ",".join(switches) or "base",
@@ -242,7 +232,7 @@ def test_every_feature_is_served_at_full_size_within_its_certificate(switches) -
 
     judged = evaluator.evaluate(problem, evaluator.continuous(problem, solution))
     assert [one for one in judged.violations if is_served(solution, one.account)] == []
-    assert beyond_rounding(problem, solution) == []
+    assert evaluator.landing(problem, solution) == ()
     gap = judged.objective - solution.bound
     served = solution.status == Status.SOLVED
     assert served.sum() >= 6
