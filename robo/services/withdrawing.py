@@ -11,15 +11,11 @@ from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
 from robo.core.errors import (
-    BelowMinimumError,
     BrokerRejectedError,
     BrokerUnavailableError,
     ConflictError,
-    InsufficientFundsError,
     InvalidInputError,
     NotFoundError,
-    RefusedError,
-    RestrictedError,
 )
 from robo.core.ids import AccountId, FirmId, child_id
 from robo.core.money import format_cents
@@ -28,15 +24,25 @@ from robo.core.reasons import Reason
 from robo.ledger import recipes
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.ports.prices import PriceSource
-from robo.services import ordering, selling
+from robo.services import ordering, paying_out, selling
 from robo.services.isolating import Blame
-from robo.store import accounts, chunks, events, households, ledger, transfers, withdrawals
+from robo.services.taxing import contributing
+from robo.store import (
+    accounts,
+    chunks,
+    events,
+    households,
+    ledger,
+    tax_profiles,
+    transfers,
+    withdrawals,
+)
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.withdrawals import Withdrawal
 
 _JOB: Final = "pay-withdrawals"
-_OPEN: Final = ("requested", "selling", "settling")
+_OPEN: Final = paying_out.OPEN
 _FOR_GOOD: Final = frozenset({Reason.SKIP_RESTRICTED, Reason.SKIP_NOT_OVERWEIGHT})
 """Why a name is not sold however long we wait."""
 
@@ -50,6 +56,7 @@ def request(
     withdrawal_id: str,
     bank_link_id: str,
     cents: int | None,
+    confirmed: str = "",
 ) -> Withdrawal:
     """Write down a withdrawal and promise it the settled cash there is; None closes the account.
 
@@ -61,7 +68,8 @@ def request(
         BelowMinimumError: If less than a cent is asked for.
         InsufficientFundsError: If cash and what may be sold are worth less.
         RestrictedError: If closing would trade shares that the customer said to leave alone.
-        RefusedError: If a returned deposit is still owed.
+        RefusedError: If a returned deposit is still owed, or what leaving an IRA means was not
+            confirmed (`ira_notice`).
     """
     with db.read() as session:
         raw = chunks.read(session, [account_id], with_lots=True)
@@ -70,10 +78,12 @@ def request(
     with db.write() as session:
         existing = withdrawals.get(session, withdrawal_id)
         if existing is not None:
-            return _same(existing, account_id, bank_link_id, cents)
-        sleeve = _sleeve(session, account_id, bank_link_id)
+            return paying_out.same(existing, account_id, bank_link_id, cents)
+        sleeve = paying_out.sleeve_of(session, account_id, bank_link_id)
+        kind = households.owners_of(session, [account_id])[account_id].kind
+        contributing.require_notice(kind, confirmed)
         settled = withdrawals.settled_cash(session, [account_id])[account_id]
-        _refuse(session, account_id, cents, settled, worth)
+        paying_out.refuse(session, account_id, cents, settled, worth)
         closing = cents is None
         promised = settled if cents is None else min(cents, settled)
         made = Withdrawal(
@@ -94,59 +104,12 @@ def request(
             accounts.set_state(session, account_id, "closing", at_micros)
             withdrawals.end_plans(session, account_id)
         withdrawals.add(session, made)
+        if contributing.is_ira(kind):
+            tax_profiles.distribute(session, made.id, account_id, confirmed, at_micros)
         moved = recipes.promise_withdrawal(account_id, promised, withdrawal_id)
         ledger.post(session, keyring.chain, moved, firm_id, at_micros)
         _emit(session, sleeve, made, "requested", at_micros)
     return made
-
-
-def _sleeve(session: Session, account_id: AccountId, bank_link_id: str) -> accounts.Sleeve:
-    sleeve = accounts.sleeves(session, [account_id]).get(account_id)
-    link = transfers.link(session, bank_link_id)
-    second = households.second_owner(session, account_id)
-    if sleeve is None or link is None or link.customer_id not in {sleeve.customer_id, second}:
-        message = "there is no such account or bank link"
-        raise NotFoundError(message)
-    if link.state != "active":
-        message = "the bank link was removed"
-        raise RefusedError(message, code="bank_link_removed")
-    if sleeve.state not in {"open", "blocked"}:
-        message = "the account is closing or closed"
-        raise ConflictError(message, code="account_closing")
-    return sleeve
-
-
-def _refuse(
-    session: Session, account_id: AccountId, cents: int | None, settled: int, worth: selling.Worth
-) -> None:
-    if transfers.owed_deposits(session, [account_id]):
-        message = "a returned deposit has to be brought back first"
-        raise RefusedError(message, code="deposit_owed")
-    if any(w.state in _OPEN for w in withdrawals.of_accounts(session, [account_id])):
-        message = "another withdrawal is being prepared; it must be sent first"
-        raise ConflictError(message, code="withdrawal_open")
-    if cents is None:
-        if worth.blocked:
-            message = "some shares are restricted: say first whether to sell them"
-            raise RestrictedError(message, reasons=[str(s) for s in worth.blocked])
-        return
-    if cents < 1:
-        message = "a withdrawal is at least one cent"
-        raise BelowMinimumError(message)
-    if cents > settled + worth.sellable_cents:
-        message = "settled cash and what may be sold are worth less than that"
-        raise InsufficientFundsError(message)
-
-
-def _same(
-    existing: Withdrawal, account_id: AccountId, bank_link_id: str, cents: int | None
-) -> Withdrawal:
-    wanted = (account_id, bank_link_id, cents is None)
-    same = (existing.account_id, existing.bank_link_id, bool(existing.closing)) == wanted
-    if not same or (cents is not None and existing.cents != cents):
-        message = "this id belongs to another withdrawal"
-        raise ConflictError(message)
-    return existing
 
 
 def plan(

@@ -12,7 +12,7 @@ from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, one_of, text
 from robo.store.customers import CustomerRow, PersonalRow
-from robo.store.database import insert_many, select_in
+from robo.store.database import bulk, insert_many, select_in
 from robo.store.transfers import DepositRow
 
 
@@ -61,6 +61,22 @@ class ContributionRow(SQLModel, table=True):
     cents: int = integer()
 
 
+class AllowanceRow(SQLModel, table=True):
+    """What a customer may put into IRAs for a year, by what they told us; incomes stay sealed."""
+
+    __tablename__ = "ira_allowance"
+    __table_args__ = (
+        check("ira_allowance_cents", "ira_cents >= 0 AND roth_cents >= 0"),
+        STRICT,
+    )
+    customer_id: str = text(key=True, to="customer.id")
+    tax_year: int = integer(key=True)
+    ira_cents: int = integer()
+    """Into all of them together."""
+    roth_cents: int = integer()
+    """Of that, into Roth IRAs."""
+
+
 class DistributionRow(SQLModel, table=True):
     """A withdrawal from an IRA whose consequences the customer has confirmed."""
 
@@ -76,6 +92,7 @@ class DistributionRow(SQLModel, table=True):
 _CHOICE: Any = TaxChoiceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _CONTRIBUTION: Any = ContributionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ALLOWANCE: Any = AllowanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _PERSONAL: Any = PersonalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _CUSTOMER: Any = CustomerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
@@ -191,6 +208,28 @@ def contribution(session: Session, deposit_id: str) -> Contribution | None:
     statement = select(*columns).where(_CONTRIBUTION.c.deposit_id == deposit_id)
     row = session.connection().execute(statement).first()
     return None if row is None else Contribution(*row)
+
+
+def allow(
+    session: Session, customer_id: str, tax_year: int, ira_cents: int, roth_cents: int
+) -> None:
+    """Write what a customer may put into IRAs for a year, in place of what was said before."""
+    bulk(
+        session,
+        "INSERT INTO ira_allowance (customer_id, tax_year, ira_cents, roth_cents) "
+        "VALUES (?, ?, ?, ?) ON CONFLICT (customer_id, tax_year) DO UPDATE SET "
+        "ira_cents = excluded.ira_cents, roth_cents = excluded.roth_cents",
+        [(customer_id, tax_year, ira_cents, roth_cents)],
+    )
+
+
+def allowance(session: Session, customer_id: str, tax_year: int) -> tuple[int, int] | None:
+    """Return what may go into all IRAs and into Roth IRAs for a year, None if nobody told us."""
+    statement = select(_ALLOWANCE.c.ira_cents, _ALLOWANCE.c.roth_cents).where(
+        _ALLOWANCE.c.customer_id == customer_id, _ALLOWANCE.c.tax_year == tax_year
+    )
+    row = session.connection().execute(statement).first()
+    return None if row is None else (row[0], row[1])
 
 
 def distribute(

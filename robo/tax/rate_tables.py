@@ -34,7 +34,7 @@ _STATUS_KEYS: Final = {
     "loss_limit",
     "roth_phase_out",
 }
-_IRA_KEYS: Final = {"limit", "catch_up", "catch_up_age"}
+_IRA_KEYS: Final = {"limit", "catch_up", "catch_up_age", "contribute_until"}
 
 
 class FilingStatus(StrEnum):
@@ -113,6 +113,8 @@ class YearTable:
     ira_limit_cents: int
     ira_catch_up_cents: int
     ira_catch_up_age: int
+    ira_until: date
+    """The last day on which a contribution may count for the year."""
     status: Mapping[FilingStatus, StatusTable]
 
 
@@ -172,6 +174,7 @@ def parse(text: str) -> YearTable:
     effective = found["effective_from"]
     sources = found["sources"]
     _check(type(effective) is date, "effective_from", "must be a date")
+    _check(type(ira["contribute_until"]) is date, "ira.contribute_until", "must be a date")
     plain = isinstance(sources, list) and sources and all(isinstance(s, str) for s in sources)
     _check(bool(plain), "sources", "must name where the figures come from")
     rates = {
@@ -186,6 +189,7 @@ def parse(text: str) -> YearTable:
         ira_limit_cents=_cents(ira["limit"], "ira.limit"),
         ira_catch_up_cents=_cents(ira["catch_up"], "ira.catch_up"),
         ira_catch_up_age=_whole(ira["catch_up_age"], "ira.catch_up_age"),
+        ira_until=ira["contribute_until"],
         status={s: _status(statuses[s.value], f"status.{s.value}", rates) for s in FilingStatus},
     )
 

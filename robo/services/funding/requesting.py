@@ -27,6 +27,7 @@ from robo.core.policy import Policy
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.services.funding import notes
 from robo.services.isolating import Blame
+from robo.services.taxing import contributing
 from robo.store import accounts, households, payers, people, transfers
 from robo.store.database import Database
 from robo.store.payers import Payer
@@ -45,6 +46,8 @@ class DepositOrder:
     bank_link_id: str
     cents: int
     plan_id: str | None = None
+    tax_year: int | None = None
+    """Of a deposit into an IRA: the year it counts for; None for this year."""
 
 
 def request_deposit(
@@ -63,7 +66,7 @@ def request_deposit(
         NotFoundError: If there is no such account, or no such link of the same customer.
         BelowMinimumError: If the amount is too small to be invested.
         RefusedError: If the amount or the day's sum is too large (`deposit_too_large`,
-            `deposit_daily_limit`).
+            `deposit_daily_limit`), or a limit of the law on IRAs is reached.
         OutOfOrderError: If identity or agreements come first.
         ConflictError: If the account is not open.
         IdempotencyMismatchError: If the id was used for another deposit.
@@ -128,6 +131,7 @@ def _written(
     require_amount(order.cents, policy)
     require_ready(session, payer, business_date(now))
     _require_daily_room(session, payer, now, order.cents, policy)
+    year = _tax_year(session, payer, order, business_date(now))
     made = Deposit(
         id=order.deposit_id,
         account_id=order.account_id,
@@ -137,8 +141,24 @@ def _written(
         requested_at=to_micros(now),
     )
     transfers.add_deposits(session, [made])
+    if year is not None:
+        contributing.note(session, payer, made.id, year, made.cents)
     notes.deposit(session, payer, made, "requested", to_micros(now))
     return made, link
+
+
+def _tax_year(session: Session, payer: Payer, order: DepositOrder, today: date) -> int | None:
+    """Return the year that a deposit into an IRA counts for, None for any other account.
+
+    Raises:
+        RoboError: As `contributing.check`, or if a year is named for an account that has none.
+    """
+    if contributing.is_ira(payer.kind):
+        return contributing.check(session, payer, order.tax_year, order.cents, today)
+    if order.tax_year is not None:
+        message = "Only deposits into an IRA count for a tax year."
+        raise InvalidInputError(message, code="not_an_ira", fields={"tax_year": [message]})
+    return None
 
 
 def tell_bank(db: Database, bank: Bank, clock: Clock) -> int:

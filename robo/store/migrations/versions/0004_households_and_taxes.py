@@ -121,6 +121,17 @@ def upgrade() -> None:
     sqlite_strict=True
     )
 
+    op.create_table('ira_allowance',
+    sa.Column('customer_id', sa.Text(), nullable=False),
+    sa.Column('tax_year', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.Column('ira_cents', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('roth_cents', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.CheckConstraint('ira_cents >= 0 AND roth_cents >= 0', name='ck_ira_allowance_cents'),
+    sa.ForeignKeyConstraint(['customer_id'], ['customer.id'], ),
+    sa.PrimaryKeyConstraint('customer_id', 'tax_year'),
+    sqlite_strict=True
+    )
+
     op.create_table('contribution',
     sa.Column('deposit_id', sa.Text(), nullable=False),
     sa.Column('account_id', sa.Text(), nullable=False),
@@ -236,6 +247,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_contribution_customer_id'))
 
     op.drop_table('contribution')
+    op.drop_table('ira_allowance')
 
     op.drop_table('tax_choice')
 
