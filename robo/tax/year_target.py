@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from robo.core.ids import LotId
-from robo.core.money import round_ratio
+from robo.core.money import PPM, round_ratio
 from robo.tax.harvest import Mode
 
 LAST_SESSIONS: Final = 4
 """Sessions at the year's end on which to trim. A price that moves by m between plan and fill leaves
 m of what was missing, so each session after the first corrects the one before."""
+
+MARGIN_PPM: Final = 50_000
+"""What is left for a later session where one is left: a gain sold too dear cannot be unsold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ def reachable_cents(offers: Iterable[Offer], wanted_cents: int) -> int:
     if wanted_cents > 0:
         return min(wanted_cents, sum(gain for gain in gains if gain > 0))
     return max(wanted_cents, sum(gain for gain in gains if gain < 0))
+
+
+def ask_cents(wanted_cents: int, *, last: bool) -> int:
+    """Return how much to realise in a session: all in the year's last, a little less before."""
+    return wanted_cents if last else round_ratio(wanted_cents * (PPM - MARGIN_PPM), PPM)
 
 
 def mode_towards(to_target_cents: int) -> Mode:
