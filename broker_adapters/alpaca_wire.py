@@ -199,7 +199,7 @@ def parse_fill(body: Any) -> WireFill | None:
         nanos=_nanos(row, "qty"),
         cumulative_nanos=_nanos(row, "cum_qty"),
         price=_decimal(row, "price"),
-        at=_instant(row, "transaction_time"),
+        at=parse_instant(row, "transaction_time"),
     )
 
 
@@ -227,7 +227,7 @@ def parse_amendment(body: Any) -> tuple[str, WireFill, WireFill | None] | None:
         nanos=abs(_nanos(row, "qty")),
         cumulative_nanos=0,
         price=_decimal(row, "price"),
-        at=_instant(row, "transaction_time"),
+        at=parse_instant(row, "transaction_time"),
     )
     back = replace(told, id=f"{told.id}#bust", busts=before)
     return before, back, told if kind == "trade_correct" else None
@@ -339,7 +339,12 @@ def _whole_cents(row: Mapping[str, Any], name: str) -> int:
     return round_ratio(exact.numerator, exact.denominator, "down")
 
 
-def _instant(row: Mapping[str, Any], name: str) -> datetime:
+def parse_instant(row: Mapping[str, Any], name: str) -> datetime:
+    """Return an instant to the microsecond, in UTC.
+
+    Raises:
+        UnreadableError: If it is no RFC 3339 text with a zone.
+    """
     found = _INSTANT.fullmatch(_text(row, name))
     if found is None:
         raise _unreadable(name)

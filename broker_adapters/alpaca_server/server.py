@@ -10,6 +10,7 @@ from typing import Any, Final
 from broker_adapters import settings
 from broker_adapters.alpaca_server import bodies, trading
 from broker_adapters.alpaca_server.book import Book
+from broker_adapters.alpaca_server.data import MarketData
 from broker_adapters.alpaca_server.events import STREAMS, EventLog, stream
 from broker_adapters.alpaca_server.exchange import BAD, Answer, Exchange, refused
 from broker_adapters.alpaca_server.faults import Fault, Faults, read_fault
@@ -53,7 +54,7 @@ class AlpacaServer:
         self._router = Router()
         self._books: dict[str, Book] = {}
         self._open_books(context)
-        self._add_routes()
+        self._add_routes(context)
         self._http = _Server(self)
         try:
             self._http.listen(port)
@@ -111,9 +112,11 @@ class AlpacaServer:
         for kept in self._shelf.all("amendment", ACCOUNT):
             trading.replay_amendment(self._floor, book, kept)
 
-    def _add_routes(self) -> None:
+    def _add_routes(self, context: PluginContext) -> None:
         trading.add_trading(self._router, self._floor, "/v2", lambda _: self._books[ACCOUNT])
         trading.add_market(self._router, self._floor, "/v2")
+        assert context.prices is not None
+        MarketData(self._exchange, context.prices, context.calendar).add(self._router)
         local = self._router.add
         local("POST", "/_local/faults", self._plan)
         local("DELETE", "/_local/faults", self._clear)
