@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from broker_adapters.kit.market import LISTED, OPENING, ScriptedPrices, sessions_of_2026
 from robo.core.clock import FixedClock
@@ -16,6 +17,8 @@ from robo.core.ids import SecurityId
 from robo.ports.broker import Broker, Side
 from robo.ports.brokerage import BankDetails
 from robo.ports.plugins import ListedSecurity, PluginContext
+
+_MOMENT: Final = timedelta(milliseconds=5)
 
 
 class Tempo(StrEnum):
@@ -186,6 +189,10 @@ class Bench:
     def wait(self, seconds: float) -> None:
         """Let time pass; a bench on a real sandbox sleeps here."""
         self.clock.advance(timedelta(seconds=seconds))
+
+    def tick(self) -> None:
+        """Let a moment pass between two orders: no two arrive in one instant of the market's."""
+        self.clock.advance(_MOMENT)
 
     def halt(self, security_id: SecurityId) -> None:
         """Halt a name (`Ability.HALTS`)."""

@@ -125,6 +125,7 @@ class Desk:
     def send(self, ticket: OrderTicket) -> SubmitResult:
         """Return the answer as the sender of `robo` reads it: an absent one is UNKNOWN."""
         self._sent.setdefault(ticket.client_id, ticket)
+        self.bench.tick()
         try:
             return self.broker.submit(ticket)
         except BrokerUnavailableError as error:
