@@ -17,10 +17,12 @@ from robo.services import (
     anchoring,
     funding,
     graduating,
+    guarding,
     indexing,
     investing,
     mailing,
     marking,
+    reconciling,
     trading,
     unwinding,
     withdrawing,
@@ -97,7 +99,13 @@ def _sell_restricted(rt: Runtime, _slot: Slot) -> int:
 
 
 def _send(rt: Runtime, slot: Slot) -> int:
-    return trading.send(rt.db, rt.broker, rt.clock, rt.policy, slot.text)
+    desk = guarding.Desk(rt.keyring, rt.prices, rt.calendar)
+    return trading.send(rt.db, rt.broker, rt.clock, rt.policy, slot.text, desk)
+
+
+def _reconcile(rt: Runtime, _slot: Slot) -> int:
+    found = reconciling.reconcile(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
+    return len(found.found)
 
 
 def _pay(rt: Runtime, _slot: Slot) -> int:
@@ -126,6 +134,7 @@ def _housekeeping(rt: Runtime, _slot: Slot) -> int:
 
 TIMETABLE: Final = (
     Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH, after=("collect-fills",)),
+    Job("reconcile", AtOpen(-85), _reconcile, CatchUp.LATEST, after=("adjust",)),
     Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
     # Once for all sessions missed, so that it sees all dates at once and leaves the old ones out.
     Job("run-plans", AtOpen(-75), _run_plans, CatchUp.LATEST),

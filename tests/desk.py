@@ -31,6 +31,7 @@ from robo.ports.broker import (
     BrokerOrderState,
     Capabilities,
     Execution,
+    ExecutionKind,
     ExecutionPage,
     MassStatus,
     OrderTicket,
@@ -42,7 +43,7 @@ from robo.ports.broker import (
 from robo.ports.prices import CorporateAction, Quote
 from robo.services import adjusting, ordering, trading
 from robo.services.verifying import check
-from robo.store import accounts, ledger, universe
+from robo.store import accounts, inventory, ledger, universe
 from robo.store.database import Database, connect, insert_many
 from robo.store.keyring import Keyring
 from robo.store.schema import upgrade
@@ -53,7 +54,7 @@ SETTLES = date(2026, 3, 3)
 SECURITIES = 6
 KEYRING = Keyring(chain=b"c" * 32, wrap=b"w" * 32, index=b"i" * 32)
 
-Answer = SubmitStatus | BrokerUnavailableError
+Answer = SubmitStatus | SubmitResult | BrokerUnavailableError
 
 
 @dataclass
@@ -67,6 +68,7 @@ class ScriptedBroker:
         lag: How many times `find` still says that it knows no such order, by client id.
         limit: Executions a page; `rewind` makes pages start that many executions too early.
         at: When it says that executions happened.
+        can: Capabilities other than usual.
     """
 
     answers: list[Answer] = field(default_factory=list)
@@ -76,6 +78,7 @@ class ScriptedBroker:
     limit: int = 1000
     rewind: int = 0
     at: datetime = START
+    can: dict[str, object] = field(default_factory=dict)
     orders: dict[str, BrokerOrder] = field(default_factory=dict)
     told: list[OrderTicket] = field(default_factory=list)
     done: list[Execution] = field(default_factory=list)
@@ -83,25 +86,29 @@ class ScriptedBroker:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(
+        usual = Capabilities(
             name="scripted",
             simulated=True,
             account_model=AccountModel.OMNIBUS,
             fractional=True,
             notional=True,
             share_decimals=9,
-            buy_notional_cents_min=100,
+            buy_notional_cents_min=1,
             client_id_length_max=128,
             settlement_days=1,
             orders_per_second_max=1_000,
             always_open=True,
+            find_lag_seconds=0,
         )
+        return replace(usual, **self.can)  # type: ignore[arg-type]
 
     def submit(self, ticket: OrderTicket) -> SubmitResult:
         self.told.append(ticket)
         answer = self.answers.pop(0) if self.answers else SubmitStatus.ACCEPTED
         if isinstance(answer, BrokerUnavailableError):
             raise answer
+        if isinstance(answer, SubmitResult):
+            return answer
         if answer is SubmitStatus.REJECTED:
             return SubmitResult(answer, None, 'no "such" thing', "refused")
         if answer in {SubmitStatus.UNKNOWN, SubmitStatus.THROTTLED}:
@@ -158,6 +165,7 @@ class ScriptedBroker:
         for one in self.done:
             if self._account(one.client_id) == broker_account:
                 sign = 1 if one.side is Side.BUY else -1
+                sign = -sign if one.kind is ExecutionKind.BUST else sign
                 held[one.security_id] = held.get(one.security_id, 0) + sign * one.nanos
         for act in self.brought:
             if act.broker_account == broker_account:
@@ -168,7 +176,8 @@ class ScriptedBroker:
 
     def cash(self, broker_account: str) -> BrokerCash:
         traded = sum(
-            -e.cents if e.side is Side.BUY else e.cents - e.fee_cents
+            (-1 if e.kind is ExecutionKind.BUST else 1)
+            * (-e.cents if e.side is Side.BUY else e.cents - e.fee_cents)
             for e in self.done
             if self._account(e.client_id) == broker_account
         )
@@ -233,6 +242,24 @@ class ScriptedBroker:
         whole = filled.filled_cents == filled.notional_cents or filled.filled_nanos == filled.nanos
         state = BrokerOrderState.FILLED if whole else before.state
         self.orders[client_id] = replace(filled, state=state)
+        return made
+
+    def bust(self, told: Execution) -> Execution:
+        """Take an execution back; its order keeps its state, as brokers do."""
+        made = replace(
+            told,
+            id=f"{told.id}-bust",
+            kind=ExecutionKind.BUST,
+            busts=told.id,
+            executed_at=self.at,
+        )
+        self.done.append(made)
+        order = self.orders[told.client_id]
+        self.orders[told.client_id] = replace(
+            order,
+            filled_nanos=order.filled_nanos - told.nanos,
+            filled_cents=order.filled_cents - told.cents,
+        )
         return made
 
     def fill_at(self, client_id: str, price_micros: int, fee_cents: int = 0) -> Execution:
@@ -484,7 +511,10 @@ def broker_equals_books(desk: Desk, firm: str) -> None:
     for account in desk.column(f"SELECT id FROM account WHERE firm_id = '{firm}'"):
         for security, nanos in desk.held(AccountId(str(account))).holdings_nanos.items():
             ours[security] = ours.get(security, 0) + nanos
-    assert ours == theirs
+    with desk.db.read() as session:
+        for security, nanos in inventory.held(session, firm).items():
+            ours[security] = ours.get(security, 0) + nanos
+    assert {security: nanos for security, nanos in ours.items() if nanos} == theirs
 
 
 def breaking(function: Callable[..., None], at: int, error: Exception) -> Callable[..., None]:

@@ -102,6 +102,43 @@ class Policy:
     anchor_minutes_max: int = 60
     """Chain heads leave the database at least this often."""
 
+    unheard_asks_min: int = 3
+    """How often a broker whose lists lag must say that it has no such order before it is told
+    again: one "not found" is no proof. Source: Alpaca's guidance not to send again unconfirmed."""
+
+    order_cents_max: int = 500_000_000
+    """$5,000,000 an order: more for one account in one name is a mistake until a person says no."""
+
+    block_cents_max: int = 5_000_000_000
+    """$50,000,000 a broker order: what a market order can do to a large name begins to matter."""
+
+    turnover_ppm_max: int = 2_500_000
+    """2.5 times its value an account may trade a day: everything sold and bought again is twice."""
+
+    firm_turnover_cents_max: int = 200_000_000_000
+    """$2 billion a firm and day: a runaway planner stops here."""
+
+    same_orders_max: int = 3
+    """Orders of one account, name, side and size in one window; more is a plan made twice."""
+
+    collar_ppm: int = 250_000
+    """25 % from the last mark: the exchanges' own bands for large names stop far below it."""
+
+    quote_age_seconds_max: int = 900
+    """A quote older than 15 minutes, the delay of free feeds, is no price in an open market."""
+
+    cut_off_minutes: int = 5
+    """Minutes before the close after which nothing new is sent: a day order needs time to fill."""
+
+    rejections_max: int = 3
+    """How often a day a broker may refuse a name and side before we stop asking until tomorrow."""
+
+    tradability_minutes: int = 60
+    """How long what a broker said it trades is believed; its list moves a few times a day."""
+
+    whole_share_margin_ppm: int = 10_000
+    """1 % fewer whole shares are bought than the money is worth, so that a rising price fits."""
+
     write_lock_ms_max: int = 50
     """How long a nightly batch may hold SQLite's write lock, so that deposits go on."""
 

@@ -21,6 +21,27 @@ class Reason(StrEnum):
     SKIP_NO_PRICE = "skip_no_price"
     REJECT_UNFUNDED = "reject_unfunded"
     REJECT_EXPIRED = "reject_expired"
+    WAIT_KILL_SWITCH = "wait_kill_switch"
+    WAIT_MARKET_CLOSED = "wait_market_closed"
+    WAIT_CUT_OFF = "wait_cut_off"
+    WAIT_HALTED = "wait_halted"
+    WAIT_NO_PRICE = "wait_no_price"
+    WAIT_STALE_PRICE = "wait_stale_price"
+    WAIT_COLLAR = "wait_collar"
+    WAIT_BREAK = "wait_break"
+    WAIT_OPPOSITE = "wait_opposite"
+    WAIT_SELLS = "wait_sells"
+    WAIT_REFUSED = "wait_refused"
+    WAIT_TURNOVER = "wait_turnover"
+    WAIT_NO_ACCOUNT = "wait_no_account"
+    REFUSE_RESTRICTED = "refuse_restricted"
+    REFUSE_DUPLICATE = "refuse_duplicate"
+    REFUSE_NOTIONAL = "refuse_notional"
+    REFUSE_TURNOVER = "refuse_turnover"
+    REFUSE_NOT_TRADABLE = "refuse_not_tradable"
+    REFUSE_WHOLE_SHARES = "refuse_whole_shares"
+    SKIP_NOT_TRADABLE = "skip_not_tradable"
+    SKIP_WHOLE_SHARES = "skip_whole_shares"
     BUY_TRACKING = "buy_tracking"
     BUY_STAND_IN = "buy_stand_in"
     SELL_HARVEST = "sell_harvest"
@@ -50,6 +71,27 @@ SENTENCES: dict[Reason, str] = {
     Reason.SKIP_NO_PRICE: "Not traded: no fresh price.",
     Reason.REJECT_UNFUNDED: "Cancelled before it was sent: the deposit behind it was returned.",
     Reason.REJECT_EXPIRED: "The order expired at the close; what is left is planned again.",
+    Reason.WAIT_KILL_SWITCH: "Waiting: an operator has stopped all new orders.",
+    Reason.WAIT_MARKET_CLOSED: "Waiting: the market is closed.",
+    Reason.WAIT_CUT_OFF: "Waiting: the market closes too soon for it to fill.",
+    Reason.WAIT_HALTED: "Waiting: the market halted this name.",
+    Reason.WAIT_NO_PRICE: "Waiting: no price.",
+    Reason.WAIT_STALE_PRICE: "Waiting: the last price is too old.",
+    Reason.WAIT_COLLAR: "Waiting: the price is too far from the last close to be believed.",
+    Reason.WAIT_BREAK: "Waiting: the broker's records and ours differ here; a person is looking.",
+    Reason.WAIT_OPPOSITE: "Waiting: an order of the other side in this name must end first.",
+    Reason.WAIT_SELLS: "Waiting: what is sold first must have been sold.",
+    Reason.WAIT_REFUSED: "Waiting until tomorrow: the broker keeps refusing this name.",
+    Reason.WAIT_TURNOVER: "Waiting: the firm has traded more today than it may unasked.",
+    Reason.WAIT_NO_ACCOUNT: "Waiting: the account is not open at the broker yet.",
+    Reason.REFUSE_RESTRICTED: "Cancelled before it was sent: the name is restricted for you.",
+    Reason.REFUSE_DUPLICATE: "Cancelled before it was sent: the same order was there already.",
+    Reason.REFUSE_NOTIONAL: "Cancelled before it was sent: larger than one order may be.",
+    Reason.REFUSE_TURNOVER: "Cancelled before it was sent: the account traded too much today.",
+    Reason.REFUSE_NOT_TRADABLE: "Cancelled before it was sent: the broker does not trade it.",
+    Reason.REFUSE_WHOLE_SHARES: "Cancelled before it was sent: it trades in whole shares only.",
+    Reason.SKIP_NOT_TRADABLE: "Not traded: the broker does not trade this name at present.",
+    Reason.SKIP_WHOLE_SHARES: "Not traded: this name trades in whole shares only at present.",
     Reason.BUY_TRACKING: "Bought because it brings the account closer to what it follows.",
     Reason.BUY_STAND_IN: "Bought to stand in for a name that may not be bought now.",
     Reason.SELL_HARVEST: "Sold to take a loss that is worth more than it costs.",

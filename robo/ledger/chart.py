@@ -9,6 +9,7 @@ customer/{account}/holdings     shares (one balance per security)
 firm/{firm}/advance             deposits we invest before the bank confirms (negative = lent)
 firm/{firm}/receivable          returned deposits that are still owed to us (negative = owed)
 firm/{firm}/rounding            cents that rounding left over
+firm/{firm}/inventory           shares the firm holds for itself, and what it paid for them
 street/bank                     the world's money (negative = we hold it)
 street/market                   the world's shares and the cash paid for them
 street/fees                     regulatory fees paid
@@ -62,6 +63,11 @@ def advance(firm_id: FirmId) -> str:
 def receivable(firm_id: FirmId) -> str:
     """Return the firm's book of returned deposits; negative is what customers owe."""
     return f"firm/{firm_id}/receivable"
+
+
+def inventory(firm_id: FirmId) -> str:
+    """Return the firm's own shares (one balance a security) and the cash paid for them."""
+    return f"firm/{firm_id}/inventory"
 
 
 def rounding(firm_id: FirmId) -> str:

@@ -90,6 +90,39 @@ def absorb_fee(firm_id: FirmId, cents: int, cause: str) -> list[Transfer]:
     return move("fee", chart.rounding(firm_id), chart.STREET_FEES, chart.USD, cents, cause)
 
 
+def own_buy(
+    firm_id: FirmId, security_id: SecurityId, nanos: int, cents: int, fee_cents: int, cause: str
+) -> list[Transfer]:
+    """Return shares coming to the firm's own book, and the cash that leaves it.
+
+    Args:
+        firm_id: Whose book.
+        security_id: What.
+        nanos: Nanoshares that come.
+        cents: What they cost.
+        fee_cents: Fees that come back with them (a sale that was taken back).
+        cause: What it follows from.
+    """
+    own, asset = chart.inventory(firm_id), chart.shares(security_id)
+    return [
+        *move("own_buy", own, chart.STREET_MARKET, chart.USD, cents, cause),
+        *move("own_buy", chart.STREET_MARKET, own, asset, nanos, cause),
+        *move("own_fee", chart.STREET_FEES, own, chart.USD, fee_cents, cause),
+    ]
+
+
+def own_sell(
+    firm_id: FirmId, security_id: SecurityId, nanos: int, cents: int, fee_cents: int, cause: str
+) -> list[Transfer]:
+    """Return shares leaving the firm's own book, which may go below nothing, for cash less fees."""
+    own, asset = chart.inventory(firm_id), chart.shares(security_id)
+    return [
+        *move("own_sell", own, chart.STREET_MARKET, asset, nanos, cause),
+        *move("own_sell", chart.STREET_MARKET, own, chart.USD, cents, cause),
+        *move("own_fee", own, chart.STREET_FEES, chart.USD, fee_cents, cause),
+    ]
+
+
 def settle(account_id: AccountId, cents: int, cause: str) -> list[Transfer]:
     """Return proceeds becoming free cash on their settlement date."""
     source, target = chart.unsettled(account_id), chart.cash(account_id)

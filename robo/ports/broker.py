@@ -117,6 +117,8 @@ class Capabilities:
     money_idempotency: MoneyIdempotency = MoneyIdempotency.CLIENT_ID
     executions_by: Feed = Feed.POLL
     cursor_kind: CursorKind = CursorKind.NUMBER
+    find_lag_seconds: int = 60
+    """So long after telling, "no such order" proves nothing; 0 where the first answer is proof."""
     requests_per_minute_max: int = 0
     """Requests of every kind; 0 if the broker states none."""
     groups: frozenset[Group] = frozenset()

@@ -21,10 +21,10 @@ from robo.core.reasons import Reason
 from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
-from robo.services import dividing, ordering, targeting
+from robo.services import charging, dividing, ordering, targeting
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
-from robo.store import accounts, cursors, events, ledger, lots, prices, universe
+from robo.store import accounts, activities, cursors, events, ledger, lots, prices, universe
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -114,7 +114,16 @@ def _bring(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy:
             _apply(db, keyring, clock, policy, activity)
             count += 1
         with db.write() as session:
+            activities.note(
+                session, [_noted(one) for one in page.activities], to_micros(clock.now())
+            )
             cursors.move_cursor(session, _CURSOR, page.cursor)
+
+
+def _noted(one: Activity) -> tuple[str, str, str, int, str, int, str]:
+    """Return an activity as it is kept for comparing with the broker."""
+    state, on = charging.state_of(one), one.on.isoformat()
+    return one.id, one.broker_account, one.kind.value, one.security_id, on, one.cents, state
 
 
 def _apply(
@@ -127,6 +136,10 @@ def _apply(
         firms = accounts.sleeves(session, [account for account, _, _ in entitled])
         detail = prices.action_detail(session, activity.action_id)
     mine = [row for row in entitled if row[0] in firms and firms[row[0]].firm_id == firm_id]
+    if charging.concerns(activity):
+        had = [(account, nanos) for account, nanos, _ in mine]
+        charging.charge(db, keyring, clock, policy, firm_id, activity, had)
+        return
     held = sum(nanos for _, nanos, _ in mine)
     waiting = {account for account, _, state in mine if state == "waiting"}
     if (held != activity.nanos_before or not detail) and (waiting or not mine):

@@ -6,7 +6,7 @@ night are millions of shares, so they are kept as arrays until their turn to be 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from robo.core.ids import FirmId, child_id
 from robo.portfolio import blocks as splitting
 from robo.portfolio.jit import KeyArray
-from robo.store import blocks, orders
+from robo.services import owning
+from robo.store import blocks, inventory, orders
 from robo.store.database import Database
+
+ENDED: Final = frozenset({"canceled", "rejected", "partial"})
+"""States of orders that have ended with something left, which a late execution may still fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +109,37 @@ def missing_of(
         assert block is not None
         members = orders.of_block(session, block_id)
         done = [blocks.fills_of(session, block_id, execution.id) for execution in mine]
+        late = any(order.state in ENDED for order in members)
+        diverted = inventory.diverted(session, block_id) if late else []
+        own = {one.execution_id: one for one in inventory.parts(session, [e.id for e in mine])}
     unit = 1 if block.side == "buy" else 0
+    # What the firm took instead is open no more, though the order never had it.
+    now = {execution.id for execution in mine}
+    gone: dict[str, int] = {}
+    for part in diverted:
+        if part.execution_id not in now:
+            units = part.cents if unit else part.nanos
+            gone[part.order_id] = gone.get(part.order_id, 0) + units
     hashes = splitting.order_hashes([order.id for order in members])
     still_open = np.array(
         [
-            order.open_units + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
+            order.open_units
+            - gone.get(order.id, 0)
+            + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
             for order in members
         ],
         dtype=np.int64,
     )
     missing: list[SplitExecution] = []
     for execution, fills in zip(mine, done, strict=True):
-        parts = _split(execution, members, still_open, splitting.mix_keys(execution.id, hashes))
+        keys = splitting.mix_keys(execution.id, hashes)
+        customers = owning.customers_part(execution, own.get(execution.id))
+        parts = _split(customers, members, still_open, keys)
+        taken = {one.order_id for one in diverted if one.execution_id == execution.id}
         still_open = still_open - parts[:, unit]
         todo = (parts[:, 0] != 0) | (parts[:, 1] != 0)
-        if fills:
-            todo &= np.array([order.id not in fills for order in members])
+        if fills or taken:
+            todo &= np.array([order.id not in fills and order.id not in taken for order in members])
         places = np.flatnonzero(todo)
         missing.append(
             SplitExecution(execution, FirmId(block.firm_id), members, places, parts[places])

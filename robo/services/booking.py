@@ -22,11 +22,11 @@ from robo.core.ids import AccountId, FirmId, LotId, SecurityId, child_id
 from robo.core.money import format_cents
 from robo.core.shares import format_nanos
 from robo.ledger import recipes
-from robo.ledger.entries import Transfer
+from robo.services import diverting, owning
 from robo.services.apportioning import ByAccount, Share, SplitExecution, missing_of
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
-from robo.store import blocks, effects, events, ledger, lots, orders
+from robo.store import blocks, effects, events, inventory, ledger, lots, orders, tellings
 from robo.store.chains import Link
 from robo.store.database import Database
 from robo.store.keyring import Keyring
@@ -62,13 +62,15 @@ def book(
         wanted = [share for shares in part for share in shares]
         # Another booker, started by hand or after a lost lease, may have come first.
         known = blocks.known_fills(session, [share.fill_id for share in wanted])
+        late = [share.fill_id for share in wanted if diverting.is_late(share)]
+        known |= inventory.known(session, late)
         fresh = [share for share in wanted if share.fill_id not in known]
         if fresh:
             _write(session, keyring, fresh, at_micros)
 
     blame = Blame[Sequence[Share]](db, clock, _JOB, lambda shares: shares[0].order.account_id)
     for group in _groups(db, executions):
-        missing, stuck = _missing_shares(db, clock, group)
+        missing, stuck = _missing_shares(db, keyring, clock, group)
         left = turns.each(ByAccount(missing), write, blame)
         if turns.refused:
             message = "a fill would overdraw an account"
@@ -76,7 +78,9 @@ def book(
         # The split of a block's next execution needs all fills of this one: none may be finished.
         stuck |= {share.execution.block_id for shares in left for share in shares}
         with db.write() as session:
-            blocks.finish(session, [e.id for e in group if e.block_id not in stuck])
+            booked = [e for e in group if e.block_id not in stuck]
+            blocks.finish(session, [e.id for e in booked])
+            tellings.restate(session, sorted({e.block_id for e in booked}))
 
 
 def _groups(
@@ -87,7 +91,7 @@ def _groups(
     for execution in executions:
         by_block.setdefault(execution.block_id, []).append(execution)
     with db.read() as session:
-        sizes = blocks.order_counts(session, list(by_block))
+        sizes = tellings.order_counts(session, list(by_block))
     group: list[blocks.BookedExecution] = []
     count = 0
     for block_id, mine in by_block.items():
@@ -101,7 +105,7 @@ def _groups(
 
 
 def _missing_shares(
-    db: Database, clock: Clock, group: Sequence[blocks.BookedExecution]
+    db: Database, keyring: Keyring, clock: Clock, group: Sequence[blocks.BookedExecution]
 ) -> tuple[list[SplitExecution], set[str]]:
     """Return the shares that have no fill yet, in the broker's order, and blocks that cannot be."""
     by_block: dict[str, list[blocks.BookedExecution]] = {}
@@ -113,15 +117,17 @@ def _missing_shares(
     for block_id, mine in by_block.items():
 
         def add(ids: Sequence[str], mine: Sequence[blocks.BookedExecution] = mine) -> None:
+            owning.settle(db, keyring, ids[0], mine, to_micros(clock.now()))
             missing.extend(missing_of(db, ids[0], mine))
 
         stuck += blame.together([block_id], add)
     return missing, set(stuck)
 
 
-def _write(session: Session, keyring: Keyring, shares: Sequence[Share], at_micros: int) -> None:
-    transfers: list[Transfer] = []
-    fills: list[Link] = []
+def _write(session: Session, keyring: Keyring, told: Sequence[Share], at_micros: int) -> None:
+    shares, taken = diverting.place(session, told)
+    transfers = [transfer for part in taken for transfer in owning.transfers_of(part)]
+    fills: list[Link] = [part.link() for part in taken]
     lot_events: list[lots.LotEvent] = []
     holds: dict[str, str] = {}
     proceeds: list[tuple[str, AccountId, int, str, str]] = []
@@ -151,15 +157,18 @@ def _write(session: Session, keyring: Keyring, shares: Sequence[Share], at_micro
                 proceed_id = child_id("pro", fill_id)
                 proceeds.append((proceed_id, order.account_id, net, execution.settles_on, fill_id))
         else:
+            if diverting.is_late(share):  # what it had reserved was given back
+                transfers += recipes.reserve(order.account_id, part.cents, fill_id)
             transfers += recipes.buy(order.account_id, security, part.nanos, part.cents, fill_id)
             lot_events.append(_open(order, part, fill_id, on))
             holds[lot_events[-1].lot_id] = order.hold_until
     also = [*fills, *(event.link() for event in lot_events)]
     # The firm would matter for transfers that name no account and no firm; there are none.
-    ledger.post(session, keyring.chain, transfers, shares[0].firm_id, at_micros, also=also)
+    ledger.post(session, keyring.chain, transfers, told[0].firm_id, at_micros, also=also)
     lots.apply_events(session, lot_events, holds)
     lots.add_proceeds(session, proceeds)
     orders.advance(session, [_progress(share) for share in shares], at_micros)
+    orders.restate(session, [s.order.id for s in shares if diverting.is_late(s)])
     events.emit(session, [_event(share) for share in shares], at_micros)
 
 
@@ -237,7 +246,8 @@ def _close(
 
 def _progress(share: Share) -> orders.Progress:
     part = share.part
-    released = 0 if share.execution.side == "sell" else part.cents
+    reserved = share.execution.side == "buy" and not diverting.is_late(share)
+    released = part.cents if reserved else 0
     return orders.Progress(share.order.id, part.nanos, part.cents, part.fee_cents, released)
 
 

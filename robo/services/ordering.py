@@ -8,7 +8,7 @@ from sqlmodel import Session
 from robo.core.ids import AccountId, FirmId, child_id
 from robo.core.reasons import Reason
 from robo.ledger import recipes
-from robo.store import effects, events, ledger, orders
+from robo.store import effects, events, ledger, orders, windows
 from robo.store.accounts import Sleeve
 from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.keyring import Keyring
@@ -162,6 +162,21 @@ def cancel_planned_of_security(
         _cancel(session, keyring, FirmId(firm_id), found, reason, at_micros)
         for firm_id, found in by_firm.items()
     )
+
+
+def cancel_waiting(
+    session: Session,
+    keyring: Keyring,
+    found: Sequence[tuple[windows.WaitingOrder, Reason]],
+    at_micros: int,
+) -> None:
+    """Cancel planned orders, each with its reason, and give back what they reserve."""
+    groups: dict[tuple[str, Reason], list[tuple[AccountId, str, int]]] = {}
+    for order, reason in found:
+        group = groups.setdefault((order.firm_id, reason), [])
+        group.append((order.account_id, order.id, order.reserved_cents))
+    for (firm_id, reason), mine in sorted(groups.items()):
+        _cancel(session, keyring, FirmId(firm_id), mine, reason, at_micros)
 
 
 def _cancel(

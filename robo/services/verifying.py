@@ -70,6 +70,23 @@ _FILLED_SHARES: Final = (
     "SELECT f.id AS subject, CASE o.side WHEN 'buy' THEN f.nanos ELSE -f.nanos END AS amount "
     "FROM fill AS f JOIN orders AS o ON o.id = f.order_id WHERE f.nanos <> 0"
 )
+_UNDONE_SHARES: Final = (
+    "SELECT u.id AS subject, CASE o.side WHEN 'buy' THEN -u.nanos ELSE u.nanos END AS amount "
+    "FROM undone AS u JOIN orders AS o ON o.id = u.order_id WHERE u.nanos <> 0"
+)
+_UNDONE_LOTS: Final = (
+    "SELECT e.cause AS subject, sum(e.nanos_delta) AS amount FROM lot_event AS e "
+    "JOIN undone AS u ON u.id = e.cause GROUP BY e.cause"
+)
+_OWN: Final = (
+    "SELECT 'firm/' || firm_id || '/inventory S' || CAST(security_id AS TEXT) || '/9' AS subject, "
+    "sum(CASE side WHEN 'buy' THEN nanos ELSE -nanos END) AS amount "
+    "FROM inventory GROUP BY firm_id, security_id"
+)
+_OWN_KEPT: Final = (
+    "SELECT book || ' ' || asset AS subject, amount FROM balance "
+    "WHERE book LIKE 'firm/%/inventory' AND asset <> 'USD/2' AND amount <> 0"
+)
 _FILL_LOTS: Final = (
     "SELECT e.cause AS subject, sum(e.nanos_delta) AS amount FROM lot_event AS e "
     "JOIN fill AS f ON f.id = e.cause GROUP BY e.cause"
@@ -86,19 +103,44 @@ def _of_orders(kept: str, filled: str) -> _Rule:
     return _equal(
         f"order_{kept}_differ",
         f"SELECT id AS subject, {kept} AS amount FROM orders",  # noqa: S608 - our own words
-        f"SELECT order_id AS subject, sum({filled}) AS amount FROM fill GROUP BY order_id",  # noqa: S608 - our own words
+        f"SELECT order_id AS subject, sum({filled}) AS amount FROM ("  # noqa: S608 - our own words
+        f"SELECT order_id, {filled} FROM fill UNION ALL "
+        f"SELECT order_id, -{filled} FROM undone) AS booked GROUP BY order_id",
     )
 
 
 def _of_executions(column: str) -> _Rule:
-    """Return the rule that a booked execution is the sum of its fills, and an open one no less."""
+    """Return the rule that a booked execution is the sum of its parts, and an open one no less.
+
+    The firm's part counts against the customers' where it was on the other side of them.
+    """
     return _Rule(
         f"execution_{column}_differ",
         f"SELECT e.id, e.{column}, coalesce(f.booked, 0) FROM execution AS e "  # noqa: S608 - our own words
         "LEFT JOIN booking AS b ON b.execution_id = e.id "
-        f"LEFT JOIN (SELECT execution_id, sum({column}) AS booked FROM fill GROUP BY execution_id) "
-        f"AS f ON f.execution_id = e.id WHERE coalesce(f.booked, 0) > e.{column} "
+        "LEFT JOIN (SELECT execution_id, sum(part) AS booked FROM ("
+        f"SELECT execution_id, {column} AS part FROM fill UNION ALL "
+        f"SELECT i.execution_id, CASE WHEN i.side = x.side THEN i.{column} ELSE -i.{column} END "
+        "FROM inventory AS i JOIN execution AS x ON x.id = i.execution_id) AS parts "
+        "GROUP BY execution_id) AS f ON f.execution_id = e.id "
+        f"WHERE coalesce(f.booked, 0) > e.{column} "
         f"OR (b.state = 'done' AND coalesce(f.booked, 0) <> e.{column})",
+    )
+
+
+def _of_busts(column: str) -> _Rule:
+    """Return the rule that a bust that was dealt with is the sum of what was undone of it."""
+    return _Rule(
+        f"bust_{column}_differ",
+        f"SELECT b.id, b.{column}, coalesce(f.booked, 0) FROM bust AS b "  # noqa: S608 - our own words
+        "JOIN undoing AS d ON d.bust_id = b.id JOIN execution AS e ON e.id = b.execution_id "
+        "LEFT JOIN (SELECT bust_id, sum(part) AS booked FROM ("
+        f"SELECT bust_id, {column} AS part FROM undone UNION ALL "
+        f"SELECT i.execution_id, CASE WHEN i.side = x.side THEN -i.{column} ELSE i.{column} END "
+        "FROM inventory AS i JOIN bust AS t ON t.id = i.execution_id "
+        "JOIN execution AS x ON x.id = t.execution_id) AS parts "
+        "GROUP BY bust_id) AS f ON f.bust_id = b.id "
+        f"WHERE d.state = 'done' AND coalesce(f.booked, 0) <> b.{column}",
     )
 
 
@@ -106,7 +148,9 @@ def _of_blocks(kept: str, column: str) -> _Rule:
     return _equal(
         f"block_{kept}_differ",
         f"SELECT id AS subject, {kept} AS amount FROM block",  # noqa: S608 - our own words
-        f"SELECT block_id AS subject, sum({column}) AS amount FROM execution GROUP BY block_id",  # noqa: S608 - our own words
+        f"SELECT block_id AS subject, sum({column}) AS amount FROM ("  # noqa: S608 - our own words
+        f"SELECT block_id, {column} FROM execution UNION ALL SELECT e.block_id, -b.{column} "
+        "FROM bust AS b JOIN execution AS e ON e.id = b.execution_id) AS told GROUP BY block_id",
     )
 
 
@@ -115,6 +159,11 @@ RULES: Final = (
     _of_lots("nanos", "nanos_delta"),
     _of_lots("basis_cents", "basis_delta_cents"),
     _equal("fill_is_not_its_lots", _FILLED_SHARES, _FILL_LOTS),
+    _equal("undone_fill_is_not_its_lots", _UNDONE_SHARES, _UNDONE_LOTS),
+    _equal("own_shares_differ", _OWN_KEPT, _OWN),
+    _of_busts("nanos"),
+    _of_busts("cents"),
+    _of_busts("fee_cents"),
     _of_orders("filled_nanos", "nanos"),
     _of_orders("filled_cents", "cents"),
     _of_orders("fee_cents", "fee_cents"),

@@ -67,7 +67,7 @@ class BlockRow(SQLModel, table=True):
     """How often, since then, it has said that it has no such order."""
     asked_at: int = integer(default=0)
     code: str = text(default="")
-    created_at: int = integer()
+    created_at: int = integer(index=True)
     closed_at: int | None = integer(null=True)
 
 
@@ -97,6 +97,10 @@ class Block:
     executed_cents: int
     attempts: int
     created_at: int
+    told_at: int = 0
+    asks: int = 0
+    asked_at: int = 0
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class BlockSum:
     side: str
     notional_cents: int | None
     nanos: int | None
+    account_id: AccountId
+    """One of its accounts: the only one where the broker keeps an account each."""
 
 
 def unwritten(session: Session) -> list[BlockSum]:
@@ -121,6 +127,7 @@ def unwritten(session: Session) -> list[BlockSum]:
             _ORDER.c.side,
             func.sum(_ORDER.c.notional_cents),
             func.sum(_ORDER.c.nanos),
+            func.min(_ORDER.c.account_id),
         )
         .outerjoin(_BLOCK, _BLOCK.c.id == _ORDER.c.block_id)
         .where(in_state("sending"), _BLOCK.c.id.is_(None))
@@ -128,7 +135,15 @@ def unwritten(session: Session) -> list[BlockSum]:
         .order_by(_ORDER.c.side.desc(), _ORDER.c.security_id)
     )
     return [
-        BlockSum(*row[:4], *(None if units is None else int(units) for units in row[4:]))
+        BlockSum(
+            block_id=row[0],
+            firm_id=row[1],
+            security_id=row[2],
+            side=row[3],
+            notional_cents=None if row[4] is None else int(row[4]),
+            nanos=None if row[5] is None else int(row[5]),
+            account_id=row[6],
+        )
         for row in session.connection().execute(statement)
     ]
 
@@ -208,13 +223,14 @@ class Outcome:
     code: str
 
 
-def record(session: Session, outcomes: Sequence[Outcome]) -> None:
+def record(session: Session, outcomes: Sequence[Outcome], at_micros: int = 0) -> None:
     """Write what the broker said of blocks that have not ended."""
     bulk(
         session,
         "UPDATE block SET state = ?, broker_order_id = COALESCE(?, broker_order_id), code = ?, "
-        "attempts = attempts + 1 WHERE id = ? AND state IN ('intended', 'unknown', 'open')",
-        [(o.state, o.broker_order_id, o.code, o.block_id) for o in outcomes],
+        "attempts = attempts + 1, told_at = ? "
+        "WHERE id = ? AND state IN ('intended', 'unknown', 'open')",
+        [(o.state, o.broker_order_id, o.code, at_micros, o.block_id) for o in outcomes],
     )
 
 
@@ -247,8 +263,17 @@ class BookedExecution:
         return Link(EXECUTIONS, firm_id, tuple(getattr(self, n) for n in EXECUTIONS.columns))
 
 
-def accept(session: Session, executions: Sequence[BookedExecution]) -> None:
+def accept(
+    session: Session,
+    executions: Sequence[BookedExecution],
+    taken_back: Sequence[tuple[str, int, int]] = (),
+) -> None:
     """Open the booking of executions and add them to their blocks' sums, in the order given.
+
+    Args:
+        session: The caller's transaction.
+        executions: What is new.
+        taken_back: (Block, nanoshares, cents) of executions that did not happen after all.
 
     Raises:
         IntegrityError: If an execution was accepted before, or would over-fill its block.
@@ -260,11 +285,17 @@ def accept(session: Session, executions: Sequence[BookedExecution]) -> None:
         ("execution_id", "position", "state"),
         [(e.id, last + 1 + i, "open") for i, e in enumerate(executions)],
     )
+    net: dict[str, tuple[int, int]] = {}
+    changes = [(e.block_id, e.nanos, e.cents) for e in executions]
+    changes += [(block_id, -nanos, -cents) for block_id, nanos, cents in taken_back]
+    for block_id, nanos, cents in changes:
+        before = net.get(block_id, (0, 0))
+        net[block_id] = before[0] + nanos, before[1] + cents
     bulk(
         session,
         "UPDATE block SET executed_nanos = executed_nanos + ?, executed_cents = executed_cents + ? "
         "WHERE id = ?",
-        [(e.nanos, e.cents, e.block_id) for e in executions],
+        [(nanos, cents, block_id) for block_id, (nanos, cents) in net.items()],
     )
 
 
@@ -303,16 +334,6 @@ def finish(session: Session, execution_ids: Sequence[str]) -> None:
         "UPDATE booking SET state = 'done' WHERE execution_id = ?",
         [(execution_id,) for execution_id in execution_ids],
     )
-
-
-def order_counts(session: Session, block_ids: Sequence[str]) -> dict[str, int]:
-    """Return how many orders each block has."""
-    statement = (
-        select(_ORDER.c.block_id, func.count())
-        .where(_ORDER.c.block_id.in_(block_ids))
-        .group_by(_ORDER.c.block_id)
-    )
-    return {row[0]: int(row[1]) for row in session.connection().execute(statement)}
 
 
 def code_of(session: Session, block_id: str) -> str:

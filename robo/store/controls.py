@@ -1,10 +1,10 @@
-"""What stops new orders (the kill switch) and which account of the broker is whose."""
+"""The kill switch, what the broker says it trades, and which of its accounts is whose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import column, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -39,6 +39,22 @@ class BrokerAccountRow(SQLModel, table=True):
     opened_at: int = integer()
 
 
+class TradabilityRow(SQLModel, table=True):
+    """What the broker last said of a security; names without a row trade in fractions."""
+
+    __tablename__ = "tradability"
+    __table_args__ = (
+        check("tradability_flags", "tradable IN (0, 1) AND fractionable IN (0, 1)"),
+        STRICT,
+    )
+    security_id: int = integer(key=True)
+    tradable: int = integer()
+    fractionable: int = integer()
+    seen_at: int = integer()
+
+
+_TRADABILITY: Any = TradabilityRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ACCOUNT: Any = table("account", column("id"), column("firm_id"))
 _SWITCH: Any = KillSwitchRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _BROKER_ACCOUNT: Any = BrokerAccountRow.__table__  # type: ignore[attr-defined] # the same
 
@@ -101,8 +117,41 @@ def broker_accounts(session: Session, account_ids: Sequence[str]) -> dict[str, s
     return {row[0]: row[1] for row in rows}
 
 
-def every_broker_account(session: Session) -> list[tuple[str, AccountId]]:
-    """Return (the broker's account, ours) of every account that the broker keeps apart."""
-    columns = (_BROKER_ACCOUNT.c.reference, _BROKER_ACCOUNT.c.account_id)
-    rows = session.connection().execute(select(*columns).order_by(columns[0]))
-    return [(row[0], AccountId(row[1])) for row in rows]
+def owners_of_broker_accounts(session: Session) -> list[tuple[str, str, AccountId]]:
+    """Return (the broker's account, firm, ours) of every account that the broker keeps apart."""
+    statement = (
+        select(_BROKER_ACCOUNT.c.reference, _ACCOUNT.c.firm_id, _ACCOUNT.c.id)
+        .join(_ACCOUNT, _ACCOUNT.c.id == _BROKER_ACCOUNT.c.account_id)
+        .order_by(_BROKER_ACCOUNT.c.reference)
+    )
+    rows = session.connection().execute(statement)
+    return [(row[0], row[1], AccountId(row[2])) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Tradability:
+    """What the broker said of a security, and when."""
+
+    security_id: int
+    tradable: int
+    fractionable: int
+    seen_at: int
+
+
+def tradabilities(session: Session) -> dict[int, Tradability]:
+    """Return what the broker said of each security that it was ever asked about."""
+    columns = [_TRADABILITY.c[name] for name in Tradability.__dataclass_fields__]
+    rows = session.connection().execute(select(*columns))
+    return {row[0]: Tradability(*row) for row in rows}
+
+
+def put_tradability(session: Session, said: Sequence[Tradability]) -> None:
+    """Remember what the broker said of securities."""
+    bulk(
+        session,
+        "INSERT INTO tradability (security_id, tradable, fractionable, seen_at) "
+        "VALUES (?, ?, ?, ?) ON CONFLICT (security_id) DO UPDATE SET "
+        "tradable = excluded.tradable, fractionable = excluded.fractionable, "
+        "seen_at = excluded.seen_at",
+        [(one.security_id, one.tradable, one.fractionable, one.seen_at) for one in said],
+    )

@@ -1,11 +1,13 @@
 """Firms, their API keys, and the operators' audit trail."""
 
-from typing import Final
+from typing import Any, Final
 
-from sqlmodel import SQLModel
+from sqlalchemy import select
+from sqlmodel import Session, SQLModel
 
 from robo.store.chains import ChainTable, chained
 from robo.store.columns import STRICT, blob, integer, text
+from robo.store.database import bulk
 
 AUDIT: Final = ChainTable("audit", ("id", "actor", "action", "subject", "detail_sha256", "at"))
 
@@ -53,3 +55,22 @@ class AuditRow(SQLModel, table=True):
     chain: str = text()
     seq: int = integer()
     mac: bytes = blob()
+
+
+_FIRM: Any = FirmRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+def ids(session: Session) -> list[str]:
+    """Return every firm, by id."""
+    statement = select(_FIRM.c.id).order_by(_FIRM.c.id)
+    return list(session.connection().execute(statement).scalars())
+
+
+def set_principal(session: Session, firm_id: str, *, principal: bool) -> bool:
+    """Say whether a firm may hold shares for itself; return False if it stood so already."""
+    changed = bulk(
+        session,
+        "UPDATE firm SET principal = ? WHERE id = ? AND principal <> ?",
+        [(int(principal), firm_id, int(principal))],
+    )
+    return changed == 1

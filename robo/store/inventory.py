@@ -14,6 +14,8 @@ from sqlmodel import Session, SQLModel
 from robo.store.chains import ChainTable, Link, chained
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
 from robo.store.database import bulk, select_in
+from robo.store.fills import ExecutionRow
+from robo.store.firms import FirmRow
 
 INVENTORY: Final = ChainTable(
     "inventory",
@@ -46,7 +48,7 @@ class InventoryRow(SQLModel, table=True):
     __table_args__ = chained(
         "inventory",
         one_of("inventory_side", "side", "buy", "sell"),
-        one_of("inventory_why", "why", "whole_share", "late_fill", "bust"),
+        one_of("inventory_why", "why", "whole_share", "late_fill", "bust", "excess"),
         check("inventory_size", "nanos >= 0 AND cents >= 0 AND fee_cents >= 0"),
     )
     id: str = text(key=True)
@@ -113,9 +115,10 @@ class UndoingRow(SQLModel, table=True):
     state: str = text(default="open", index=True)
 
 
+_EXECUTION: Any = ExecutionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_FIRM: Any = FirmRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _INVENTORY: Any = InventoryRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _BUST: Any = BustRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
-_UNDONE: Any = UndoneRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _UNDOING: Any = UndoingRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -140,18 +143,39 @@ class Taken:
         return Link(INVENTORY, self.firm_id, values)
 
 
-def taken_of(
-    session: Session, execution_ids: Sequence[str]
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return (order, execution) -> (nanos, cents) that went to the firm instead."""
-    columns = [_INVENTORY.c[n] for n in ("order_id", "execution_id", "nanos", "cents")]
-    rows = select_in(session, select(*columns), _INVENTORY.c.execution_id, list(execution_ids))
-    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+def parts(session: Session, execution_ids: Sequence[str]) -> list[Taken]:
+    """Return the firm's own parts of executions: those that were meant for no customer's order."""
+    columns = [_INVENTORY.c[name] for name in Taken.__dataclass_fields__]
+    statement = select(*columns).where(_INVENTORY.c.order_id == "")
+    rows = select_in(session, statement, _INVENTORY.c.execution_id, list(execution_ids))
+    return [Taken(*row) for row in rows]
+
+
+def diverted(session: Session, block_id: str) -> list[Taken]:
+    """Return the parts of a block's executions that were meant for customers' orders."""
+    columns = [_INVENTORY.c[name] for name in Taken.__dataclass_fields__]
+    statement = (
+        select(*columns)
+        .join(_EXECUTION, _EXECUTION.c.id == _INVENTORY.c.execution_id)
+        .where(_EXECUTION.c.block_id == block_id, _INVENTORY.c.order_id != "")
+    )
+    return [Taken(*row) for row in session.connection().execute(statement)]
+
+
+def mark_mixed(session: Session, block_id: str) -> None:
+    """Record on a block's orders that the firm was on the other side of a part of them."""
+    bulk(session, "UPDATE orders SET capacity = 'mixed' WHERE block_id = ?", [(block_id,)])
 
 
 def known(session: Session, ids: Sequence[str]) -> set[str]:
     """Return which of the firm's parts are written."""
     return {row[0] for row in select_in(session, select(_INVENTORY.c.id), _INVENTORY.c.id, ids)}
+
+
+def principals(session: Session) -> list[str]:
+    """Return the firms that may hold shares for themselves."""
+    statement = select(_FIRM.c.id).where(_FIRM.c.principal == 1).order_by(_FIRM.c.id)
+    return list(session.connection().execute(statement).scalars())
 
 
 def held(session: Session, firm_id: str) -> dict[int, int]:
@@ -210,9 +234,3 @@ def begin_undoing(session: Session, bust_ids: Sequence[str]) -> None:
 def end_undoing(session: Session, bust_ids: Sequence[str]) -> None:
     """Mark busts as fully undone."""
     bulk(session, "UPDATE undoing SET state = 'done' WHERE bust_id = ?", [(i,) for i in bust_ids])
-
-
-def undone(session: Session, fill_ids: Sequence[str]) -> set[str]:
-    """Return which fills were undone."""
-    column = _UNDONE.c.fill_id
-    return {row[0] for row in select_in(session, select(column), column, list(fill_ids))}

@@ -109,6 +109,12 @@ def post(
     append(session, key, [*links(transfers, firm_id, at_micros), *also], at_micros)
 
 
+def known(session: Session, transfer_ids: Sequence[str]) -> set[str]:
+    """Return which transfers are written."""
+    column = _TRANSFER.c.id
+    return {row[0] for row in select_in(session, select(column), column, list(transfer_ids))}
+
+
 def apply_balances(session: Session, transfers: Sequence[Transfer]) -> None:
     """Add the net change of each (book, asset); falls first, so none hides behind a rise."""
     net: dict[tuple[str, str], int] = {}

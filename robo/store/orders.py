@@ -224,12 +224,12 @@ class PlannedOrder:
     firm_id: str
     side: str
     security_id: int
-    broker_account: str = "omnibus"
+    account_id: AccountId
 
 
 def planned(session: Session, side: str, before_micros: int) -> list[PlannedOrder]:
     """Return every planned order of a side, grouped by firm and security."""
-    columns = (_ORDER.c.id, _ORDER.c.firm_id, _ORDER.c.side, _ORDER.c.security_id)
+    columns = [_ORDER.c[name] for name in PlannedOrder.__dataclass_fields__]
     statement = (
         select(*columns)
         .where(
@@ -246,7 +246,8 @@ def assign(session: Session, block_of: Sequence[tuple[str, str]]) -> int:
     """Put planned orders into blocks: (order id, block id); others are left alone."""
     return bulk(
         session,
-        "UPDATE orders SET state = 'sending', block_id = ? WHERE id = ? AND state = 'planned'",
+        "UPDATE orders SET state = 'sending', block_id = ?, code = '' "
+        "WHERE id = ? AND state = 'planned'",
         [(block_id, order_id) for order_id, block_id in block_of],
     )
 
@@ -324,6 +325,17 @@ def advance(session: Session, fills: Sequence[Progress], at_micros: int) -> None
         "UPDATE orders SET state = 'filled', closed_at = ? WHERE id = ? AND state = 'sending' "
         "AND (notional_cents = filled_cents OR nanos = filled_nanos)",
         [(at_micros, f.order_id) for f in fills],
+    )
+
+
+def restate(session: Session, order_ids: Sequence[str]) -> None:
+    """Bring the states of orders that had ended in line with what was filled after all."""
+    bulk(
+        session,
+        "UPDATE orders SET state = CASE WHEN notional_cents = filled_cents OR nanos = filled_nanos "
+        "THEN 'filled' ELSE 'partial' END "
+        "WHERE id = ? AND state IN ('canceled', 'rejected', 'partial')",
+        [(order_id,) for order_id in order_ids],
     )
 
 

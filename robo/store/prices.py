@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import column, func, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, text
@@ -37,6 +37,8 @@ class ActionRow(SQLModel, table=True):
     """seen, entitled, done."""
 
 
+# The lots' module stands beside this one; two columns of entitlements are all that is needed.
+_ENTITLEMENT: Any = table("entitlement", column("action_id"), column("state"))
 _PRICE: Any = PriceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACTION: Any = ActionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
@@ -76,3 +78,36 @@ def action_detail(session: Session, action_id: str) -> str:
     """Return an action as it was published, canonical JSON; empty if it was never seen."""
     statement = select(_ACTION.c.detail).where(_ACTION.c.id == action_id)
     return session.connection().execute(statement).scalar() or ""
+
+
+def last_marks(session: Session) -> tuple[str, dict[int, int]]:
+    """Return the last marked day and its closes, security -> micro-dollars; empty before the first.
+
+    Only names marked that day: an older close says nothing of a price today.
+    """
+    last = session.connection().execute(select(func.max(_PRICE.c.on_date))).scalar()
+    if last is None:
+        return "", {}
+    statement = select(_PRICE.c.security_id, _PRICE.c.close_micros).where(_PRICE.c.on_date == last)
+    return last, {row[0]: row[1] for row in session.connection().execute(statement)}
+
+
+def actions_between(session: Session, after: str, until: str) -> list[tuple[int, str, str]]:
+    """Return (security, kind, canonical JSON) of actions gone ex after a day, up to another."""
+    columns = (_ACTION.c.security_id, _ACTION.c.kind, _ACTION.c.detail)
+    statement = select(*columns).where(_ACTION.c.ex_on > after, _ACTION.c.ex_on <= until)
+    rows = session.connection().execute(statement.order_by(_ACTION.c.ex_on, _ACTION.c.id))
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def unapplied_actions(session: Session, since: str, until: str) -> set[int]:
+    """Return the securities whose actions went ex in a span of days and are not fully applied.
+
+    An action is applied once nobody who is entitled waits any more; a dividend waits for its pay
+    date, and says nothing of positions until then.
+    """
+    waiting = select(_ENTITLEMENT.c.action_id).where(_ENTITLEMENT.c.state == "waiting")
+    statement = select(_ACTION.c.security_id).where(
+        _ACTION.c.ex_on >= since, _ACTION.c.ex_on <= until, _ACTION.c.id.in_(waiting)
+    )
+    return {int(one) for one in session.connection().execute(statement).scalars()}

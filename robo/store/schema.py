@@ -17,6 +17,7 @@ from robo.store.database import Database
 
 _NOUNS: Final = (
     "accounts",
+    "activities",
     "blocks",
     "breaks",
     "controls",

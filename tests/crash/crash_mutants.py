@@ -12,7 +12,7 @@ from crash_stage import Stage
 
 from broker_adapters.paper import PaperBroker
 from robo.core.ids import new_id
-from robo.services import adjusting, booking, ordering, trading, withdrawing
+from robo.services import adjusting, booking, hearing, ordering, trading, withdrawing
 from robo.services.funding import collecting
 
 
@@ -67,7 +67,7 @@ def _no_question(stage: Stage) -> None:
     _forgetful_broker(stage)
     heal = trading.heal
 
-    def hasty(db: Any, broker: Any, clock: Any) -> Any:
+    def hasty(db: Any, broker: Any, clock: Any, policy: Any) -> Any:
         class Deaf:
             def find(self, _client_id: str) -> None:
                 return None
@@ -75,7 +75,7 @@ def _no_question(stage: Stage) -> None:
             def __getattr__(self, name: str) -> Any:
                 return getattr(broker, name)
 
-        return heal(db, Deaf(), clock)
+        return heal(db, Deaf(), clock, policy)
 
     trading.heal = hasty
 
@@ -85,11 +85,12 @@ def _told_before_written(stage: Stage) -> None:
     _forgetful_broker(stage)
     intend, write = trading._intend, trading.blocks.write
 
-    def unwritten(db: Any, broker: Any, window: str, now_micros: int) -> Any:
+    def unwritten(db: Any, broker: Any, window: str, now_micros: int, sizes: Any) -> Any:
+        args = db, broker, window, now_micros, sizes
         trading.blocks.write = lambda *_: None
-        outcomes = [trading._tell(broker, one) for one in intend(db, broker, window, now_micros)]
+        outcomes = [trading._tell(broker, one) for one in intend(*args)]
         trading.blocks.write = write
-        intend(db, broker, window, now_micros)
+        intend(*args)
         trading._record(db, outcomes, now_micros)
         return []
 
@@ -98,8 +99,8 @@ def _told_before_written(stage: Stage) -> None:
 
 def _ids_of_our_own(stage: Stage) -> None:
     """Take an execution that comes again for a new one, and move the cursor on its own."""
-    _cut(trading.cursors, "move_cursor")(stage)
-    accepted, booked = trading.blocks.accepted, trading._booked
+    _cut(hearing.cursors, "move_cursor")(stage)
+    accepted, booked = hearing.blocks.accepted, hearing.booked
     known: set[str] = set()
 
     def nothing_known(session: Any, ids: Any) -> set[str]:
@@ -110,7 +111,7 @@ def _ids_of_our_own(stage: Stage) -> None:
         made = booked(execution)
         return replace(made, id=new_id("pex")) if made.id in known else made
 
-    trading.blocks.accepted, trading._booked = nothing_known, booked_again
+    hearing.blocks.accepted, hearing.booked = nothing_known, booked_again
 
 
 MUTANTS: Final = (

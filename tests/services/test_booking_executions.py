@@ -322,18 +322,23 @@ def test_a_sell_block_cannot_sell_more_than_was_ordered(desk: Desk) -> None:
     assert desk.findings() == []
 
 
-def test_a_fill_that_comes_after_the_orders_end_is_reported_not_booked(desk: Desk) -> None:
+def test_a_fill_that_comes_after_the_orders_end_is_the_customers_while_the_cash_is_there(
+    desk: Desk,
+) -> None:
     accounts = funded(desk, 2)
     block = desk.buy(dict.fromkeys(accounts, 1_00))
     desk.broker.end(block, BrokerOrderState.CANCELED, "changed my mind")
     desk.collect()
+    ended = states(desk)
     desk.broker.fill(block, 10, 1_00)
 
     desk.collect()
     desk.collect()
 
-    assert [e["why"] for e in events(desk, "break.execution")] == ["order_has_ended"]
-    assert [desk.held(a).cash_cents for a in accounts] == [1_000_00] * 2
+    assert (ended, states(desk)) == ({"canceled": 2}, {"partial": 2})
+    assert [desk.held(a).cash_cents for a in accounts] == [999_50] * 2
+    assert desk.column("SELECT state FROM block") == ["partial"]
+    broker_equals_books(desk, "firm_a")
     assert desk.findings() == []
 
 

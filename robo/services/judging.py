@@ -1,0 +1,389 @@
+"""What the guards say of every planned order, from the books and the market; writes nothing.
+
+The first reason that applies wins: the kill switch, a break, the market, the name, the customer's
+restrictions, what must happen before it, its size.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session
+
+from robo.core.clock import NEW_YORK, business_date, from_micros, to_micros
+from robo.core.ids import AccountId, SecurityId
+from robo.core.market_calendar import MarketCalendar
+from robo.core.money import round_ratio
+from robo.core.policy import Policy
+from robo.core.reasons import Reason
+from robo.portfolio import guards
+from robo.portfolio.allocator import reason_of
+from robo.portfolio.chunk import notional_cents
+from robo.ports.broker import AccountModel, Broker
+from robo.ports.prices import ActionKind, PriceSource
+from robo.ports.terms import Group
+from robo.services import sizing
+from robo.services.sizing import Sizes
+from robo.store import (
+    blocks,
+    breaks,
+    chunks,
+    controls,
+    inventory,
+    ledger,
+    prices,
+    tellings,
+    windows,
+)
+from robo.store.database import Database
+from robo.store.windows import WaitingOrder
+
+Against = list[tuple[WaitingOrder, Reason]]
+_REPRICING: Final = frozenset(
+    kind.value
+    for kind in (
+        ActionKind.CASH_MERGER,
+        ActionKind.STOCK_MERGER,
+        ActionKind.SPIN_OFF,
+        ActionKind.DELISTING,
+        ActionKind.CASH_DIVIDEND,
+    )
+)
+"""After these the last close says nothing certain of the price; after a split it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The orders that something speaks against, and the units in which the rest is sent."""
+
+    against: Against = field(default_factory=list)
+    sizes: Sizes = sizing.AS_ORDERED
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the guards look at beside the books, at one instant."""
+
+    broker: Broker
+    policy: Policy
+    prices: PriceSource
+    calendar: MarketCalendar
+    now: datetime
+    said: Mapping[int, controls.Tradability]
+    """What the broker says of names."""
+
+    @property
+    def midnight(self) -> int:
+        """Return when the business day began."""
+        day = datetime.combine(business_date(self.now), time(), tzinfo=NEW_YORK)
+        return to_micros(day)
+
+
+def by_books(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> Judged:
+    """Judge by the books alone: the kill switch, breaks, accounts that are not open yet."""
+    found = _held(session, broker, waiting)
+    return Judged([(one, found[one.id]) for one in waiting if one.id in found])
+
+
+def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder]) -> Judged:
+    """Judge by the books and the market."""
+    caps = bench.broker.capabilities
+    sums = blocks.unwritten(session)
+    ids = sorted({one.security_id for one in waiting} | {one.security_id for one in sums})
+    if not ids:
+        return Judged()
+    quotes = bench.prices.quotes([SecurityId(i) for i in ids], bench.now)
+    price = {i: q.price_micros for i in ids if (q := quotes.get(SecurityId(i))) is not None}
+    whole = frozenset(i for i, said in bench.said.items() if not said.fractionable)
+    owners = inventory.principals(session)
+    sizes = Sizes(
+        caps,
+        price,
+        whole,
+        {firm: inventory.held(session, firm) for firm in owners},
+        bench.policy.whole_share_margin_ppm,
+    )
+    found = _held(session, bench.broker, waiting)
+    for look in (_by_name, _by_customer, _by_turn, _by_size):
+        left = [one for one in waiting if one.id not in found]
+        found |= look(session, bench, price, left)
+    left = [one for one in waiting if one.id not in found]
+    found |= _too_small(sizes, left)
+    return Judged([(one, found[one.id]) for one in waiting if one.id in found], sizes)
+
+
+def refresh_tradability(
+    db: Database, broker: Broker, policy: Policy, now: datetime, waiting: Sequence[WaitingOrder]
+) -> dict[int, controls.Tradability]:
+    """Return what the broker says of names, asked again where it offers to say and it is old."""
+    with db.read() as session:
+        known = controls.tradabilities(session)
+    if Group.ASSETS not in broker.capabilities.groups:
+        # Learnt from refusals: believed until the day is over.
+        today = business_date(now)
+        return {
+            i: one for i, one in known.items() if business_date(from_micros(one.seen_at)) == today
+        }
+    oldest = to_micros(now - timedelta(minutes=policy.tradability_minutes))
+    wanted = {one.security_id for one in waiting}
+    old = sorted(i for i in wanted if i not in known or known[i].seen_at < oldest)
+    if old:
+        said = broker.assets([SecurityId(i) for i in old])  # type: ignore[attr-defined] # the group says so
+        at = to_micros(now)
+        fresh = [
+            controls.Tradability(a.security_id, int(a.tradable), int(a.fractionable), at)
+            for a in said
+        ]
+        with db.write() as session:
+            controls.put_tradability(session, fresh)
+        known |= {one.security_id: one for one in fresh}
+    return known
+
+
+def _held(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> dict[str, Reason]:
+    if not waiting:
+        return {}
+    scopes = controls.stopped(session)
+    if controls.EVERYBODY in scopes:
+        return {one.id: Reason.WAIT_KILL_SWITCH for one in waiting}
+    found = {one.id: Reason.WAIT_KILL_SWITCH for one in waiting if one.firm_id in scopes}
+    places: Mapping[str, str] = {}
+    apart = broker.capabilities.account_model is AccountModel.SEGREGATED
+    if apart:
+        places = controls.broker_accounts(session, sorted({one.account_id for one in waiting}))
+    doubted = breaks.blocked(session)
+    if not apart and not doubted:
+        return found
+    for one in waiting:
+        place = places.get(one.account_id) if apart else f"omnibus/{one.firm_id}"
+        if place is None:
+            found.setdefault(one.id, Reason.WAIT_NO_ACCOUNT)
+        elif doubted.covers(place, one.security_id):
+            found.setdefault(one.id, Reason.WAIT_BREAK)
+    return found
+
+
+def _by_name(
+    session: Session, bench: Bench, price: Mapping[int, int], waiting: Sequence[WaitingOrder]
+) -> dict[str, Reason]:
+    ids = sorted({one.security_id for one in waiting})
+    quotes = bench.prices.quotes([SecurityId(i) for i in ids], bench.now)
+    marks = _marks(session, bench)
+    ages = [
+        int((bench.now - q.as_of).total_seconds()) if (q := quotes.get(SecurityId(i))) else 0
+        for i in ids
+    ]
+    halted = [q.halted if (q := quotes.get(SecurityId(i))) else False for i in ids]
+    codes = guards.name_codes(
+        [price.get(i, 0) for i in ids],
+        [marks.get(i, 0) for i in ids],
+        [max(0, age) for age in ages],
+        halted,
+        _market(bench),
+        bench.policy.collar_ppm,
+    )
+    stopped = {i: reason_of(c) for i, c in zip(ids, codes.tolist(), strict=True) if c}
+    gone = {i for i, said in bench.said.items() if not said.tradable}
+    refused = tellings.refusals_since(session, bench.midnight)
+    tired = {key for key, count in refused.items() if count >= bench.policy.rejections_max}
+    found: dict[str, Reason] = {}
+    for one in waiting:
+        if one.security_id in gone:
+            found[one.id] = Reason.REFUSE_NOT_TRADABLE
+        elif one.security_id in stopped:
+            found[one.id] = stopped[one.security_id]
+        elif (one.firm_id, one.security_id, one.side) in tired:
+            found[one.id] = Reason.WAIT_REFUSED
+    return found
+
+
+def _market(bench: Bench) -> guards.Market:
+    if bench.broker.capabilities.always_open:
+        return guards.Market()
+    if not bench.calendar.is_open(bench.now):
+        return guards.Market(closed=True)
+    closes = bench.calendar.closes_at(business_date(bench.now))
+    late = bench.now >= closes - timedelta(minutes=bench.policy.cut_off_minutes)
+    # Closes of yesterday are all that a source of daily prices has.
+    age = 0 if bench.prices.simulated else bench.policy.quote_age_seconds_max
+    return guards.Market(cut_off=late, age_seconds_max=age)
+
+
+def _marks(session: Session, bench: Bench) -> dict[int, int]:
+    """Return the closes of the last session in today's terms; older ones say nothing."""
+    marked_on, marks = prices.last_marks(session)
+    day = business_date(bench.now)
+    if marked_on < bench.calendar.shift(day, -1).isoformat():
+        return {}
+    today = day.isoformat()
+    for security_id, kind, detail in prices.actions_between(session, marked_on, today):
+        if kind in _REPRICING:
+            marks.pop(security_id, None)
+        elif kind == ActionKind.SPLIT.value and security_id in marks:
+            told = json.loads(detail)
+            marks[security_id] = round_ratio(
+                marks[security_id] * int(told["ratio_den"]), int(told["ratio_num"])
+            )
+    return marks
+
+
+def _by_customer(
+    session: Session, _bench: Bench, _price: Mapping[int, int], waiting: Sequence[WaitingOrder]
+) -> dict[str, Reason]:
+    mine = {one.id for one in waiting}
+    rows = [row for row in windows.planned_against_restrictions(session) if row[0] in mine]
+    rules = chunks.restrictions(session, sorted({customer for _, _, customer, _ in rows}))
+    return {
+        order_id: Reason.REFUSE_RESTRICTED
+        for order_id, side, customer, security_id in rows
+        if side == "buy" or rules[customer][security_id].sell_blocked
+    }
+
+
+def _by_turn(
+    session: Session, _bench: Bench, _price: Mapping[int, int], waiting: Sequence[WaitingOrder]
+) -> dict[str, Reason]:
+    """What is sold first must have been sold before what is bought with it is sent."""
+    if not any(one.side == "buy" for one in waiting):
+        return {}
+    selling = windows.open_sells_of_batches(session)
+    return {
+        one.id: Reason.WAIT_SELLS
+        for one in waiting
+        if one.side == "buy" and one.batch_id in selling
+    }
+
+
+def _by_size(
+    session: Session, bench: Bench, price: Mapping[int, int], waiting: Sequence[WaitingOrder]
+) -> dict[str, Reason]:
+    if not waiting:
+        return {}
+    policy = bench.policy
+    worth = notional_cents(
+        [one.nanos or 0 for one in waiting], [price.get(one.security_id, 0) for one in waiting]
+    )
+    worth += np.array([one.notional_cents or 0 for one in waiting], dtype=np.int64)
+    sellers = sorted({one.account_id for one in waiting if one.side == "sell"})
+    ids = sorted({one.account_id for one in waiting})
+    row = {account: place for place, account in enumerate(ids)}
+    day, value, twice = _sellers(session, bench, price, sellers)
+    same = {
+        key: place
+        for place, key in enumerate(
+            sorted(
+                {
+                    (o.account_id, o.security_id, o.side, o.notional_cents or o.nanos or 0)
+                    for o in waiting
+                }
+            )
+        )
+    }
+    codes = guards.order_codes(
+        worth,
+        [row[one.account_id] for one in waiting],
+        [
+            same[o.account_id, o.security_id, o.side, o.notional_cents or o.nanos or 0]
+            for o in waiting
+        ],
+        [day.get(account, 0) for account in ids],
+        [value.get(account, 0) for account in ids],
+        order_cents_max=policy.order_cents_max,
+        same_orders_max=policy.same_orders_max,
+        turnover_ppm_max=policy.turnover_ppm_max,
+    )
+    found = {
+        one.id: reason_of(code) for one, code in zip(waiting, codes.tolist(), strict=True) if code
+    }
+    for one in waiting:
+        if one.side == "sell" and (one.account_id, one.security_id) in twice:
+            found.setdefault(one.id, Reason.REFUSE_DUPLICATE)
+    return found | _by_firm(session, bench, waiting, worth.tolist(), found)
+
+
+def _by_firm(
+    session: Session,
+    bench: Bench,
+    waiting: Sequence[WaitingOrder],
+    worth: Sequence[int],
+    found: Mapping[str, Reason],
+) -> dict[str, Reason]:
+    """A firm's day and a block have limits; what is beyond waits, those first in line go."""
+    spent = tellings.firm_turnover_since(session, bench.midnight)
+    block: dict[tuple[str, int, str], int] = {}
+    late: dict[str, Reason] = {}
+    for one, cents in zip(waiting, worth, strict=True):
+        if one.id in found:
+            continue
+        key = (one.firm_id, one.security_id, one.side)
+        firm, mine = spent.get(one.firm_id, 0) + cents, block.get(key, 0) + cents
+        if firm > bench.policy.firm_turnover_cents_max or mine > bench.policy.block_cents_max:
+            late[one.id] = Reason.WAIT_TURNOVER
+            continue
+        spent[one.firm_id], block[key] = firm, mine
+    return late
+
+
+def _sellers(
+    session: Session, bench: Bench, price: Mapping[int, int], sellers: Sequence[AccountId]
+) -> tuple[dict[str, int], dict[str, int], set[tuple[str, int]]]:
+    """Return what accounts that sell have sent today and are worth, and what they sell twice.
+
+    Buys alone cannot turn an account over: their cash is reserved, and can be so only once.
+    """
+    if not sellers:
+        return {}, {}, set()
+    balances = ledger.many_account_balances(session, list(sellers))
+    promised = windows.open_sells(session)
+    twice = {
+        key
+        for key, nanos in promised.items()
+        if AccountId(key[0]) in balances
+        and nanos > balances[AccountId(key[0])].holdings_nanos.get(key[1], 0)
+    }
+    held = [
+        (account, security, nanos)
+        for account, mine in balances.items()
+        for security, nanos in mine.holdings_nanos.items()
+    ]
+    missing = sorted({security for _, security, _ in held} - price.keys())
+    quotes = bench.prices.quotes([SecurityId(i) for i in missing], bench.now)
+    known = dict(price) | {int(i): q.price_micros for i, q in quotes.items()}
+    cents = notional_cents([n for _, _, n in held], [known.get(s, 0) for _, s, _ in held])
+    value: dict[str, int] = {
+        account: mine.cash_cents + mine.reserved_cents + mine.unsettled_cents
+        for account, mine in balances.items()
+    }
+    for (account, _, _), worth in zip(held, cents.tolist(), strict=True):
+        value[account] += worth
+    day: dict[str, int] = {}
+    for account, security, spent, sold in windows.traded_since(session, sellers, bench.midnight):
+        brought = int(notional_cents(sold, known.get(security, 0)))
+        day[account] = day.get(account, 0) + spent + brought
+    return day, value, twice
+
+
+def _too_small(sizes: Sizes, waiting: Sequence[WaitingOrder]) -> dict[str, Reason]:
+    """Orders whose block would be less than the least that the broker takes of the name."""
+    totals: dict[tuple[str, int, str], list[WaitingOrder]] = {}
+    for one in waiting:
+        caps = sizes.capabilities
+        assert caps is not None
+        plain = caps.fractional and caps.notional and one.security_id not in sizes.whole
+        if not plain:
+            place = one.account_id if caps.account_model is AccountModel.SEGREGATED else one.firm_id
+            totals.setdefault((place, one.security_id, one.side), []).append(one)
+    found: dict[str, Reason] = {}
+    for mine in totals.values():
+        first = mine[0]
+        cents = sum(one.notional_cents or 0 for one in mine) or None
+        nanos = sum(one.nanos or 0 for one in mine) or None
+        summed = blocks.BlockSum(
+            "", first.firm_id, first.security_id, first.side, cents, nanos, first.account_id
+        )
+        if sizes.of(summed) is None:
+            found |= {one.id: Reason.REFUSE_WHOLE_SHARES for one in mine}
+    return found

@@ -1,0 +1,213 @@
+"""The broker against the books: at start, every night, on demand.
+
+Every account is compared (`comparing`); what the broker itself explains is repaired at once and
+journaled: executions that we had not read are read and booked. What is left is kept as breaks with
+a proposed repair. A real break stops trading in that account, or in that name of a firm's shared
+account, and nowhere else, until it is gone or an operator clears it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlmodel import Session
+
+from robo.core.clock import Clock, to_micros
+from robo.core.errors import BrokerUnavailableError, InvalidInputError, NotFoundError
+from robo.core.policy import Policy
+from robo.ports.broker import AccountModel, Activity, Broker, BrokerOrder, Execution
+from robo.services import booking, charging, comparing, hearing, licensing, undoing
+from robo.services.comparing import Place, Told
+from robo.services.turns import Turns
+from robo.store import activities, blocks, breaks, controls, cursors, events, firms, tellings
+from robo.store.breaks import Break, KnownBreak
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+
+RECONCILER: Final = "reconciler"
+"""The actor of what is repaired without a person."""
+_ACTIVITIES: Final = "activities"
+_AUTOMATIC: Final = frozenset({"collect"})
+_NOTE_MAX: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a reconciliation found.
+
+    Attributes:
+        places: How many accounts at the broker were compared.
+        unheard: Accounts whose broker did not answer: nothing is known of them, nothing is closed.
+        found: Breaks that are open now.
+        repaired: How many were mended on the way.
+    """
+
+    places: int
+    unheard: tuple[str, ...]
+    found: tuple[KnownBreak, ...]
+    repaired: int
+
+
+def reconcile(
+    db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy
+) -> Report:
+    """Compare every account with the broker, repair what can be, keep the rest as breaks."""
+    unheard: list[str] = []
+    repaired = 0
+    every = _places(db, broker)
+    for place in every:
+        try:
+            repaired += _one(db, keyring, broker, clock, policy, place)
+        except BrokerUnavailableError:
+            unheard.append(place.broker_account)
+    with db.read() as session:
+        found = breaks.listed(session, "open")
+    return Report(len(every), tuple(unheard), tuple(found), repaired)
+
+
+def _places(db: Database, broker: Broker) -> list[Place]:
+    with db.read() as session:
+        if broker.capabilities.account_model is AccountModel.SEGREGATED:
+            owners = controls.owners_of_broker_accounts(session)
+            return [Place(reference, firm, account) for reference, firm, account in owners]
+        known = dict(tellings.places(session))
+        for firm_id in firms.ids(session):
+            known.setdefault(f"omnibus/{firm_id}", firm_id)
+        return [Place(account, firm_id) for account, firm_id in sorted(known.items())]
+
+
+def _one(
+    db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy, place: Place
+) -> int:
+    """Compare one account; return how many breaks were repaired."""
+    first = _compare(db, broker, place)
+    mended = [one for one in first if one.repair in _AUTOMATIC]
+    left = first
+    if mended:
+        hearing.accept(db, keyring, broker, clock)
+        turns = Turns(db, policy)
+        undoing.undo(db, keyring, clock, turns)
+        with db.read() as session:
+            waiting = blocks.unbooked(session)
+        booking.book(db, keyring, clock, waiting, turns)
+        left = _compare(db, broker, place)
+    at_micros = to_micros(clock.now())
+    there = {one.id for one in left}
+    healed = [one for one in mended if one.id not in there]
+    with db.write() as session:
+        fresh = breaks.put(session, [*healed, *left], at_micros)
+        _tell(session, "break.found", fresh, at_micros)
+        for one in healed:
+            _close(session, keyring, one, "repaired", RECONCILER, one.repair, at_micros)
+        for old in breaks.listed(session, "open", place.firm_id, limit=100_000):
+            if old.broker_account == place.broker_account and old.id not in there:
+                state = "gone" if old.category in {"real", "unknown_activity"} else "repaired"
+                _close(session, keyring, old, state, RECONCILER, old.repair, at_micros)
+    return len(healed)
+
+
+def _compare(db: Database, broker: Broker, place: Place) -> list[Break]:
+    """Ask the broker with no transaction open, then compare in one snapshot."""
+    with db.read() as session:
+        mine = [
+            block
+            for block in blocks.in_states(session, "open")
+            if block.broker_account == place.broker_account
+        ]
+        after = cursors.cursor(session, hearing.CURSOR)
+        read = cursors.cursor(session, _ACTIVITIES)
+    status = broker.mass_status(place.broker_account)
+    listed = {order.client_id for order in status.open_orders}
+    orders: dict[str, BrokerOrder | None] = {
+        block.id: broker.find(block.id) for block in mine if block.id not in listed
+    }
+    executions: Sequence[Execution] = broker.executions(after).executions
+    unread: Sequence[Activity] = [
+        one
+        for one in broker.activities(read).activities
+        if one.broker_account == place.broker_account
+    ]
+    with db.read() as session:
+        ours = blocks.many(session, sorted({one.client_id for one in executions}))
+        here = [
+            one
+            for one in executions
+            if one.client_id in ours and ours[one.client_id].broker_account == place.broker_account
+        ]
+        return comparing.compare(session, place, Told(status, here, unread, orders))
+
+
+def clear(
+    db: Database, keyring: Keyring, clock: Clock, break_id: str, note: str, *, actor: str
+) -> KnownBreak:
+    """Let trading go on in spite of a break, because a person has looked; journaled.
+
+    It stays cleared while its figures stay what they are; if they change, it is open again.
+
+    Raises:
+        NotFoundError: If there is no such break.
+        InvalidInputError: If the note is empty or too long.
+    """
+    told = note.strip()
+    if not 0 < len(told) <= _NOTE_MAX:
+        message = f"Say why, in at most {_NOTE_MAX} characters."
+        raise InvalidInputError(message, code="note_missing", fields={"note": [message]})
+    at_micros = to_micros(clock.now())
+    with db.write() as session:
+        found = breaks.get(session, break_id)
+        if found is None:
+            message = "There is no such break."
+            raise NotFoundError(message)
+        if found.subject == "activity":
+            charging.take(session, keyring, found.firm_id, found.reference, found.theirs, at_micros)
+            activities.settle(session, found.reference, "booked")
+        _close(session, keyring, found, "cleared", actor, told, at_micros)
+        cleared = breaks.get(session, break_id)
+    assert cleared is not None
+    return cleared
+
+
+def _close(
+    session: Session,
+    keyring: Keyring,
+    one: Break,
+    state: str,
+    actor: str,
+    note: str,
+    at_micros: int,
+) -> None:
+    """End a break, in the audit trail of its firm and in its feed."""
+    if not breaks.close(session, one.id, state, actor, note, at_micros):
+        return
+    detail = {"state": state, "note": note, "ours": one.ours, "theirs": one.theirs}
+    licensing.record(
+        session, keyring, one.firm_id, actor, f"break.{state}", one.id, detail, at_micros
+    )
+    _tell(session, f"break.{state}", [one], at_micros)
+
+
+def _tell(session: Session, kind: str, some: Sequence[Break], at_micros: int) -> None:
+    events.emit(
+        session,
+        [
+            events.NewEvent(
+                one.firm_id,
+                kind,
+                one.id,
+                json.dumps(
+                    {
+                        "subject": one.subject,
+                        "category": one.category,
+                        "security_id": one.security_id,
+                        "ours": one.ours,
+                        "theirs": one.theirs,
+                        "repair": one.repair,
+                    }
+                ),
+                account_id=one.account_id,
+            )
+            for one in some
+        ],
+        at_micros,
+    )

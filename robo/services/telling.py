@@ -1,0 +1,102 @@
+"""How a block is told to the broker, and what an answer means for it.
+
+An outcome that we did not see is `unknown`, never failed. What a broker has surely not taken stays
+`intended`, with the reason; everything else that we hear of is `open` until it is final.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from robo.core.errors import BrokerRejectedError, BrokerUnavailableError
+from robo.core.ids import SecurityId
+from robo.ports import precheck
+from robo.ports.broker import (
+    Broker,
+    BrokerOrder,
+    OrderTicket,
+    Refusal,
+    Side,
+    SubmitResult,
+    SubmitStatus,
+)
+from robo.store.blocks import Block, Outcome
+
+MISMATCH: Final = "client_id_mismatch"
+EXPIRED: Final = "rejected:expired"
+THROTTLED: Final = "throttled"
+STOPPED: Final = "stopped"
+"""The kill switch was thrown before it was told."""
+DUPLICATE: Final = "duplicate"
+OPPOSITE: Final = "opposite_order"
+NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE})
+"""Codes of blocks that the broker told us it did not take, or was never told of."""
+_STATE_OF: Final[Mapping[SubmitStatus, str]] = {
+    SubmitStatus.ACCEPTED: "open",
+    SubmitStatus.REJECTED: "open",
+    SubmitStatus.UNKNOWN: "unknown",
+    SubmitStatus.THROTTLED: "intended",
+}
+
+
+def ticket(block: Block) -> OrderTicket:
+    """Return a block as the broker is told it; its id is the client id, whatever happens."""
+    return OrderTicket(
+        client_id=block.id,
+        broker_account=block.broker_account,
+        security_id=SecurityId(block.security_id),
+        symbol=block.symbol,
+        side=Side(block.side),
+        notional_cents=block.notional_cents,
+        nanos=block.nanos,
+    )
+
+
+def tell(broker: Broker, block: Block) -> Outcome:
+    """Tell the broker of a block; return what we know afterwards."""
+    told = ticket(block)
+    try:
+        fault = precheck.check(told, broker.capabilities)
+        result = broker.submit(told) if fault is None else precheck.refused(fault)
+    except BrokerUnavailableError as error:
+        result = SubmitResult(SubmitStatus.UNKNOWN, code=error.code)
+    except BrokerRejectedError as error:
+        result = SubmitResult(SubmitStatus.REJECTED, code=error.code, detail=error.detail)
+    if result.status is SubmitStatus.DUPLICATE:
+        found = ask(broker, block)
+        return found or Outcome(block.id, "unknown", result.broker_order_id, DUPLICATE)
+    if result.status is SubmitStatus.THROTTLED:
+        return Outcome(block.id, "intended", None, THROTTLED)
+    if result.refusal is Refusal.OPPOSITE_ORDER:
+        return Outcome(block.id, "intended", None, OPPOSITE)
+    code = result.code
+    if result.status is SubmitStatus.REJECTED:
+        # The marker makes `collect` end the block: its orders must be freed in turns first.
+        code = f"rejected:{result.refusal or result.code or 'broker'}"
+    return Outcome(block.id, _STATE_OF[result.status], result.broker_order_id, code)
+
+
+def ask(broker: Broker, block: Block) -> Outcome | None:
+    """Return what the broker knows of a block; None if it knows nothing, or did not answer."""
+    try:
+        found = broker.find(block.id)
+    except BrokerUnavailableError:
+        return None
+    return None if found is None else adopt(block, found)
+
+
+def adopt(block: Block, found: BrokerOrder) -> Outcome:
+    """Return the outcome for an order of the broker's under a block's id: ours, or a stranger."""
+    if same(block, found):
+        return Outcome(block.id, "open", found.broker_order_id, "adopted")
+    # The broker has another order under our id: a person must look.
+    return Outcome(block.id, "unknown", None, MISMATCH)
+
+
+def same(block: Block, found: BrokerOrder) -> bool:
+    """Return whether an order of the broker's is a block's, field by field."""
+    return (
+        found.security_id == block.security_id
+        and found.side == block.side
+        and found.notional_cents == block.notional_cents
+        and found.nanos == block.nanos
+    )

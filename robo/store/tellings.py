@@ -1,0 +1,162 @@
+"""More of blocks: what a sender and a booker look up beside them, and executions taken back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import case, func, select
+from sqlmodel import Session
+
+from robo.store.blocks import Block, BlockRow, BookedExecution
+from robo.store.database import bulk, select_in
+from robo.store.fills import BookingRow, ExecutionRow, FillRow
+from robo.store.inventory import BustRow
+from robo.store.orders import OrderRow
+
+_BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_EXECUTION: Any = ExecutionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BOOKING: Any = BookingRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BUST: Any = BustRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+def record_unheard(session: Session, block_ids: Sequence[str], at_micros: int) -> None:
+    """Count that the broker says it has no such order; the first time since telling is kept."""
+    bulk(
+        session,
+        "UPDATE block SET state = 'unknown', asks = asks + 1, "
+        "asked_at = CASE WHEN asks = 0 THEN ? ELSE asked_at END "
+        "WHERE id = ? AND state IN ('intended', 'unknown')",
+        [(at_micros, block_id) for block_id in block_ids],
+    )
+
+
+def begin_telling(session: Session, block_ids: Sequence[str]) -> None:
+    """Forget what was said of blocks that are told again: from now on they may have arrived."""
+    bulk(
+        session,
+        "UPDATE block SET asks = 0, asked_at = 0, code = '' "
+        "WHERE id = ? AND state IN ('intended', 'unknown')",
+        [(block_id,) for block_id in block_ids],
+    )
+
+
+def with_unbooked(session: Session) -> set[str]:
+    """Return the blocks of which an execution waits to be booked."""
+    statement = (
+        select(_EXECUTION.c.block_id)
+        .join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id)
+        .where(_BOOKING.c.state == "open")
+        .distinct()
+    )
+    return set(session.connection().execute(statement).scalars())
+
+
+def refusals_since(session: Session, since_micros: int) -> dict[tuple[str, int, str], int]:
+    """Return (firm, security, side) -> how many blocks the broker rejected since an instant."""
+    keys = (_BLOCK.c.firm_id, _BLOCK.c.security_id, _BLOCK.c.side)
+    statement = (
+        select(*keys, func.count())
+        .where(_BLOCK.c.state == "rejected", _BLOCK.c.created_at >= since_micros)
+        .group_by(*keys)
+    )
+    return {
+        (row[0], row[1], row[2]): int(row[3]) for row in session.connection().execute(statement)
+    }
+
+
+def firm_turnover_since(session: Session, since_micros: int) -> dict[str, int]:
+    """Return firm -> cents that its blocks since an instant were for, or brought."""
+    cents = func.coalesce(_BLOCK.c.notional_cents, _BLOCK.c.executed_cents)
+    statement = (
+        select(_BLOCK.c.firm_id, func.sum(cents))
+        .where(_BLOCK.c.created_at >= since_micros)
+        .group_by(_BLOCK.c.firm_id)
+    )
+    return {row[0]: int(row[1] or 0) for row in session.connection().execute(statement)}
+
+
+def opposite_open(session: Session, block: Block) -> bool:
+    """Return whether a block of the other side in the same name and account is at the broker."""
+    statement = select(_BLOCK.c.id).where(
+        _BLOCK.c.state.in_(("open", "unknown")),
+        _BLOCK.c.broker_account == block.broker_account,
+        _BLOCK.c.security_id == block.security_id,
+        _BLOCK.c.side != block.side,
+    )
+    return session.connection().execute(statement.limit(1)).first() is not None
+
+
+def positions(session: Session, execution_ids: Sequence[str]) -> dict[str, int]:
+    """Return execution -> its place in the order in which the broker told them."""
+    columns = (_BOOKING.c.execution_id, _BOOKING.c.position)
+    rows = select_in(session, select(*columns), columns[0], list(execution_ids))
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def is_unbooked(session: Session, execution_id: str) -> bool:
+    """Return whether an accepted execution is not fully booked."""
+    statement = select(_BOOKING.c.state).where(_BOOKING.c.execution_id == execution_id)
+    return session.connection().execute(statement).scalar() != "done"
+
+
+def known_busts(session: Session, bust_ids: Sequence[str]) -> set[str]:
+    """Return which busts were accepted before."""
+    return {row[0] for row in select_in(session, select(_BUST.c.id), _BUST.c.id, list(bust_ids))}
+
+
+def executions(session: Session, execution_ids: Sequence[str]) -> dict[str, BookedExecution]:
+    """Return the executions of those ids that were accepted."""
+    columns = [_EXECUTION.c[name] for name in BookedExecution.__dataclass_fields__]
+    rows = select_in(session, select(*columns), _EXECUTION.c.id, list(execution_ids))
+    return {row[0]: BookedExecution(*row) for row in rows}
+
+
+def restate(session: Session, block_ids: Sequence[str]) -> None:
+    """Bring the states of blocks that had ended in line with what was executed after all."""
+    bulk(
+        session,
+        "UPDATE block SET state = CASE "
+        "WHEN executed_cents = notional_cents OR executed_nanos = nanos THEN 'filled' "
+        "WHEN executed_nanos > 0 OR executed_cents > 0 THEN 'partial' ELSE 'canceled' END "
+        "WHERE id = ? AND closed_at IS NOT NULL",
+        [(block_id,) for block_id in block_ids],
+    )
+
+
+def order_counts(session: Session, block_ids: Sequence[str]) -> dict[str, int]:
+    """Return how many orders each block has."""
+    statement = (
+        select(_ORDER.c.block_id, func.count())
+        .where(_ORDER.c.block_id.in_(block_ids))
+        .group_by(_ORDER.c.block_id)
+    )
+    return {row[0]: int(row[1]) for row in session.connection().execute(statement)}
+
+
+def unbooked_shares(session: Session, broker_account: str) -> dict[int, int]:
+    """Return security -> nanoshares that accepted executions will bring once they are booked.
+
+    Of an execution that is booked in part only the rest counts.
+    """
+    sign = case((_EXECUTION.c.side == "buy", 1), else_=-1)
+    done = (
+        select(func.coalesce(func.sum(_FILL.c.nanos), 0))
+        .where(_FILL.c.execution_id == _EXECUTION.c.id)
+        .scalar_subquery()
+    )
+    statement = (
+        select(_EXECUTION.c.security_id, func.sum(sign * (_EXECUTION.c.nanos - done)))
+        .join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id)
+        .join(_BLOCK, _BLOCK.c.id == _EXECUTION.c.block_id)
+        .where(_BOOKING.c.state == "open", _BLOCK.c.broker_account == broker_account)
+        .group_by(_EXECUTION.c.security_id)
+    )
+    return {int(row[0]): int(row[1]) for row in session.connection().execute(statement)}
+
+
+def places(session: Session) -> list[tuple[str, str]]:
+    """Return (the broker's account, firm) of every account that something was ever sent to."""
+    columns = (_BLOCK.c.broker_account, _BLOCK.c.firm_id)
+    rows = session.connection().execute(select(*columns).distinct().order_by(columns[0]))
+    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,126 @@
+"""What a trading window looks at before it sends: planned orders, open sells, what was traded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.store.accounts import AccountRow
+from robo.store.customers import RestrictionRow
+from robo.store.database import bulk, select_in
+from robo.store.orders import OPEN_STATES, OrderRow, in_state
+
+_ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_RESTRICTION: Any = RestrictionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOrder:
+    """A planned order as the guards see it."""
+
+    id: str
+    firm_id: str
+    account_id: AccountId
+    batch_id: str
+    side: str
+    security_id: int
+    notional_cents: int | None
+    nanos: int | None
+    reserved_cents: int
+    planned_at: int
+    code: str
+
+
+def waiting(session: Session, before_micros: int) -> list[WaitingOrder]:
+    """Return every planned order, by id."""
+    columns = [_ORDER.c[name] for name in WaitingOrder.__dataclass_fields__]
+    statement = select(*columns).where(in_state("planned"), _ORDER.c.planned_at <= before_micros)
+    rows = session.connection().execute(statement.order_by(_ORDER.c.id))
+    return [WaitingOrder(*row) for row in rows]
+
+
+def open_sells_of_batches(session: Session) -> set[str]:
+    """Return the batches that have a sell that has not ended."""
+    found: set[str] = set()
+    for state in OPEN_STATES:
+        statement = select(_ORDER.c.batch_id).where(in_state(state), _ORDER.c.side == "sell")
+        found |= set(session.connection().execute(statement.distinct()).scalars())
+    return found
+
+
+def open_sells(session: Session) -> dict[tuple[str, int], int]:
+    """Return (account, security) -> nanoshares that open sells have promised."""
+    left = func.sum(_ORDER.c.nanos - _ORDER.c.filled_nanos)
+    keys = (_ORDER.c.account_id, _ORDER.c.security_id)
+    found: dict[tuple[str, int], int] = {}
+    for state in OPEN_STATES:
+        statement = select(*keys, left).where(in_state(state), _ORDER.c.side == "sell")
+        for account, security, nanos in session.connection().execute(statement.group_by(*keys)):
+            found[account, security] = found.get((account, security), 0) + int(nanos)
+    return found
+
+
+def traded_since(
+    session: Session, account_ids: Sequence[AccountId], since_micros: int
+) -> list[tuple[AccountId, int, int, int]]:
+    """Return (account, security, cents, nanos) of orders that were sent since an instant.
+
+    Buys count in the cents they were for, sells in nanoshares; those never sent do not count.
+    """
+    columns = (_ORDER.c.account_id, _ORDER.c.security_id)
+    statement = (
+        select(
+            *columns,
+            func.coalesce(func.sum(_ORDER.c.notional_cents), 0),
+            func.coalesce(func.sum(_ORDER.c.nanos), 0),
+        )
+        .where(_ORDER.c.planned_at >= since_micros, _ORDER.c.block_id.is_not(None))
+        .group_by(*columns)
+    )
+    rows = select_in(session, statement, _ORDER.c.account_id, account_ids)
+    return [(AccountId(row[0]), row[1], int(row[2]), int(row[3])) for row in rows]
+
+
+def put_back(session: Session, block_ids: Sequence[str]) -> int:
+    """Let the orders of blocks that cannot be written be planned again."""
+    return bulk(
+        session,
+        "UPDATE orders SET state = 'planned', block_id = NULL "
+        "WHERE block_id = ? AND state = 'sending'",
+        [(block_id,) for block_id in block_ids],
+    )
+
+
+def say_why(session: Session, codes: Sequence[tuple[str, str]]) -> None:
+    """Write down why planned orders wait: (order id, code)."""
+    bulk(
+        session,
+        "UPDATE orders SET code = ? WHERE id = ? AND state = 'planned' AND code <> ?",
+        [(code, order_id, code) for order_id, code in codes],
+    )
+
+
+def still_planned(session: Session, order_ids: Sequence[str]) -> set[str]:
+    """Return which orders no window has taken and nobody has cancelled."""
+    statement = select(_ORDER.c.id).where(in_state("planned"))
+    return {row[0] for row in select_in(session, statement, _ORDER.c.id, order_ids)}
+
+
+def planned_against_restrictions(session: Session) -> list[tuple[str, str, str, int]]:
+    """Return (order, side, customer, security) of planned orders in names restricted for it."""
+    statement = (
+        select(_ORDER.c.id, _ORDER.c.side, _ACCOUNT.c.customer_id, _ORDER.c.security_id)
+        .join(_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id)
+        .join(
+            _RESTRICTION,
+            (_RESTRICTION.c.customer_id == _ACCOUNT.c.customer_id)
+            & (_RESTRICTION.c.security_id == _ORDER.c.security_id),
+        )
+        .where(in_state("planned"))
+        .distinct()
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in session.connection().execute(statement)]

@@ -1,0 +1,247 @@
+"""What brokers do after the fact: fills after the end, trades taken back, trades corrected."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from desk import Desk, broker_equals_books, desk_from, write_template
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robo.core.ids import AccountId, FirmId
+from robo.ledger import chart
+from robo.ports.broker import BrokerOrderState
+from robo.store import inventory, ledger
+
+SHARE = 10**9
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_template(tmp_path_factory.mktemp("late") / "template.db", "firm_a")
+
+
+@pytest.fixture
+def desk(template: Path, tmp_path: Path) -> Iterator[Desk]:
+    with desk_from(template, tmp_path) as made:
+        yield made
+
+
+def funded(desk: Desk, count: int, cents: int = 100_00) -> list[AccountId]:
+    accounts = desk.open("firm_a", count)
+    desk.fund(dict.fromkeys(accounts, cents))
+    return accounts
+
+
+def own(desk: Desk) -> tuple[dict[int, int], int]:
+    with desk.db.read() as session:
+        book = chart.inventory(FirmId("firm_a"))
+        return inventory.held(session, "firm_a"), ledger.balance(session, book)
+
+
+def states(desk: Desk) -> list[object]:
+    return desk.column("SELECT state FROM orders ORDER BY planned_at, id")
+
+
+def right(desk: Desk) -> None:
+    broker_equals_books(desk, "firm_a")
+    assert desk.findings() == []
+    street = -desk.scalar(
+        "SELECT sum(amount) FROM balance WHERE book IN ('street/market', 'street/fees') "
+        "AND asset = 'USD/2'"
+    )
+    assert desk.broker.cash("omnibus/firm_a").total_cents == street
+
+
+def test_a_late_fill_whose_cash_is_spent_is_the_firms_and_nobody_goes_below_nothing(
+    desk: Desk,
+) -> None:
+    spent, saved = funded(desk, 2, 10_00)
+    block = desk.buy({spent: 10_00, saved: 10_00})
+    desk.broker.end(block, BrokerOrderState.EXPIRED)
+    desk.collect()
+    again = desk.buy({spent: 10_00}, security=2)  # the remainder is planned again
+    desk.broker.fill(block, 2 * SHARE, 20_00)
+
+    desk.collect()
+    desk.broker.fill_at(again, 10_000_000)
+    desk.collect()
+
+    assert desk.held(spent).holdings_nanos == {2: SHARE}
+    assert desk.held(saved).holdings_nanos == {1: SHARE}
+    assert own(desk) == ({1: SHARE}, -10_00)
+    right(desk)
+
+
+def test_a_late_fill_in_parts_is_split_the_same_whether_or_not_the_firm_took_a_part(
+    desk: Desk,
+) -> None:
+    spent, saved = funded(desk, 2, 10_00)
+    block = desk.buy({spent: 10_00, saved: 10_00})
+    desk.broker.end(block, BrokerOrderState.CANCELED)
+    desk.collect()
+    desk.buy({spent: 10_00}, security=2)
+    for cents in (3_00, 7_00, 10_00):
+        desk.broker.fill(block, cents * 10**6, cents)
+        desk.collect()
+
+    held, cash = own(desk)
+
+    assert desk.held(saved).holdings_nanos == {1: 10_00 * 10**6}
+    assert (held, cash) == ({1: 10_00 * 10**6}, -10_00)
+    right(desk)
+
+
+def test_a_late_sale_of_shares_promised_to_another_sale_is_the_firms(desk: Desk) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.fill_at(desk.buy({account: 50_00}), 10_000_000)
+    desk.collect()
+    first = desk.sell({account: 5 * SHARE}, cause="first")
+    desk.broker.end(first, BrokerOrderState.CANCELED)
+    desk.collect()
+    second = desk.sell({account: 5 * SHARE}, cause="second")
+    desk.broker.fill_at(first, 10_000_000)
+    desk.collect()
+    desk.broker.fill_at(second, 10_000_000)
+
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {}
+    assert own(desk) == ({1: -5 * SHARE}, 50_00)
+    right(desk)
+
+
+def test_a_purchase_that_did_not_happen_gives_the_cash_back(desk: Desk) -> None:
+    accounts = funded(desk, 3)
+    told = desk.broker.fill_at(desk.buy(dict.fromkeys(accounts, 10_00)), 7_000_000)
+    desk.collect()
+    desk.broker.bust(told)
+
+    desk.collect()
+    desk.collect()
+
+    assert [desk.held(a).cash_cents for a in accounts] == [100_00] * 3
+    assert [desk.held(a).holdings_nanos for a in accounts] == [{}] * 3
+    assert states(desk) == ["canceled"] * 3
+    right(desk)
+
+
+def test_a_correction_is_booked_at_its_new_price(desk: Desk) -> None:
+    accounts = funded(desk, 2)
+    block = desk.buy(dict.fromkeys(accounts, 10_00))
+    told = desk.broker.fill(block, 2 * SHARE, 20_00)
+    desk.collect()
+    desk.broker.bust(told)
+    desk.broker.fill(block, 4 * SHARE, 20_00, price_micros=5_000_000, name="corrected")
+
+    desk.collect()
+    desk.collect()
+
+    assert [desk.held(a).holdings_nanos for a in accounts] == [{1: 2 * SHARE}] * 2
+    assert states(desk) == ["filled"] * 2
+    right(desk)
+
+
+def test_a_part_that_is_taken_back_while_the_order_works_is_reserved_again(desk: Desk) -> None:
+    (account,) = funded(desk, 1)
+    block = desk.buy({account: 10_00})
+    told = desk.broker.fill(block, SHARE // 2, 5_00)
+    desk.collect()
+    desk.broker.bust(told)
+    desk.collect()
+    reserved = desk.held(account).reserved_cents
+    desk.broker.fill_at(block, 10_000_000)
+
+    desk.collect()
+
+    assert reserved == 10_00
+    assert states(desk) == ["filled"]
+    right(desk)
+
+
+def test_a_sale_that_did_not_happen_brings_shares_lots_and_fees_back(desk: Desk) -> None:
+    (account,) = funded(desk, 1)
+    for cents in (20_00, 30_00):
+        desk.broker.fill_at(desk.buy({account: cents}), 10_000_000)
+        desk.collect()
+    lots = desk.rows("SELECT id, nanos, basis_cents FROM lot ORDER BY id")
+    told = desk.broker.fill_at(desk.sell({account: 4 * SHARE}), 12_000_000, 3)
+    desk.collect()
+    desk.broker.bust(told)
+
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {1: 5 * SHARE}
+    assert desk.held(account).unsettled_cents == 0
+    assert desk.rows("SELECT id, nanos, basis_cents FROM lot ORDER BY id") == lots
+    right(desk)
+
+
+def test_shares_that_were_sold_meanwhile_stay_sold_and_the_firm_owes_them(desk: Desk) -> None:
+    (account,) = funded(desk, 1)
+    told = desk.broker.fill_at(desk.buy({account: 10_00}), 10_000_000)
+    desk.collect()
+    desk.broker.fill_at(desk.sell({account: SHARE}), 11_000_000)
+    desk.collect()
+    desk.broker.bust(told)
+
+    desk.collect()
+
+    assert desk.held(account).unsettled_cents == 11_00
+    assert own(desk) == ({1: -SHARE}, 10_00)
+    right(desk)
+
+
+def test_a_bust_of_nothing_of_ours_twice_or_of_another_amount_is_told_not_booked(
+    desk: Desk,
+) -> None:
+    from dataclasses import replace
+
+    (account,) = funded(desk, 1)
+    told = desk.broker.fill_at(desk.buy({account: 10_00}), 10_000_000)
+    bust = desk.broker.bust(told)
+    desk.collect()
+    desk.broker.done += [
+        replace(bust, id="again"),
+        replace(bust, id="other", busts="never-told"),
+    ]
+
+    desk.collect()
+
+    why = desk.column("SELECT payload FROM event WHERE kind = 'break.execution' ORDER BY seq")
+    assert [str(one).split('"why": ')[1] for one in why] == [
+        '"busted_twice"}',
+        '"busts_nothing_of_ours"}',
+    ]
+    assert desk.findings() == []
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_whatever_comes_late_or_is_taken_back_books_and_broker_agree(
+    template: Path, data: st.DataObject
+) -> None:
+    with desk_from(template, template.parent) as desk:
+        accounts = funded(desk, 3, 50_00)
+        for number in range(4):
+            buyers = [a for a in accounts if desk.held(a).cash_cents >= 10_00]
+            if buyers:
+                desk.buy(dict.fromkeys(buyers, 10_00), security=1 + number % 2)
+            for block in list(desk.broker.orders):
+                one = desk.broker.orders[block]
+                left = (one.notional_cents or 0) - one.filled_cents
+                if left and data.draw(st.booleans()):
+                    cents = data.draw(st.integers(1, left))
+                    desk.broker.fill(block, cents * 10**6 + 1, cents)
+                if not desk.broker.orders[block].state.final and data.draw(st.booleans()):
+                    desk.broker.end(block, BrokerOrderState.CANCELED)
+            gone = {one.busts for one in desk.broker.done}
+            alive = [e for e in desk.broker.done if not e.busts and e.id not in gone]
+            if alive and data.draw(st.booleans()):
+                desk.broker.bust(data.draw(st.sampled_from(alive)))
+            if data.draw(st.booleans()):
+                desk.collect()
+        desk.collect()
+        desk.collect()
+
+        right(desk)

@@ -1,0 +1,374 @@
+"""The broker against the books: each kind of difference is named, mended or kept, and blocks."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from desk import SETTLES, TRADED, Desk, desk_from, write_template
+
+from robo.core.errors import InvalidInputError, NotFoundError
+from robo.core.ids import AccountId, SecurityId
+from robo.core.reasons import Reason
+from robo.ports.broker import Activity, BrokerCash, CashKind, MassStatus, Position
+from robo.ports.prices import ActionKind, CorporateAction
+from robo.services import reconciling
+from robo.services.ordering import Trade
+from robo.store import breaks
+
+SHARE = 10**9
+PLACE = "omnibus/firm_a"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_template(tmp_path_factory.mktemp("recon") / "template.db", "firm_a", "firm_b")
+
+
+@pytest.fixture
+def desk(template: Path, tmp_path: Path) -> Iterator[Desk]:
+    with desk_from(template, tmp_path) as made:
+        yield made
+
+
+def holding(desk: Desk, firm: str = "firm_a") -> AccountId:
+    """Return an account that holds ten shares of security 1."""
+    (account,) = desk.open(firm, 1)
+    desk.fund({account: 200_00})
+    desk.broker.fill_at(desk.buy({account: 100_00}), 10_000_000)
+    desk.collect()
+    return account
+
+
+def look(desk: Desk) -> reconciling.Report:
+    return reconciling.reconcile(desk.db, desk.keyring, desk.broker, desk.clock, desk.policy)
+
+
+def found(desk: Desk) -> list[tuple[str, str, str, int]]:
+    return [(b.category, b.subject, b.repair, b.blocks) for b in look(desk).found]
+
+
+def pretend(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, nanos: int = 0, cents: int = 0, moving: int = 0
+) -> None:
+    """Let the broker have more (or less) than it told us of."""
+    real = desk.broker.mass_status
+
+    def status(place: str) -> MassStatus:
+        told = real(place)
+        if place != PLACE:
+            return told
+        held = {p.security_id: p.nanos for p in told.positions}
+        held[SecurityId(1)] = held.get(SecurityId(1), 0) + nanos
+        return replace(
+            told,
+            positions=[Position(s, n) for s, n in held.items() if n],
+            cash=BrokerCash(told.cash.total_cents + cents, told.cash.settled_cents),
+            moving=frozenset({SecurityId(moving)} if moving else ()),
+        )
+
+    monkeypatch.setattr(desk.broker, "mass_status", status)
+
+
+def test_books_that_agree_have_no_breaks(desk: Desk) -> None:
+    holding(desk)
+    holding(desk, "firm_b")
+
+    report = look(desk)
+
+    assert (report.places, report.found, report.repaired, report.unheard) == (2, (), 0, ())
+
+
+def test_executions_that_we_have_not_read_are_read_booked_and_journaled(desk: Desk) -> None:
+    (account,) = desk.open("firm_a", 1)
+    desk.fund({account: 100_00})
+    desk.broker.fill_at(desk.buy({account: 100_00}), 10_000_000)
+
+    report = look(desk)
+
+    assert report.found == ()
+    assert report.repaired > 0
+    assert desk.held(account).holdings_nanos == {1: 10 * SHARE}
+    kept = set(desk.rows("SELECT category, state, closed_by FROM recon_break"))
+    assert {("missing_execution", "repaired", "reconciler")} <= kept
+    assert desk.scalar("SELECT count(*) FROM audit WHERE action = 'break.repaired'") > 0
+    assert desk.findings() == []
+
+
+@pytest.mark.parametrize("nanos", [1, -SHARE])
+def test_a_position_that_nothing_explains_is_real_and_blocks_its_name_only(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, nanos: int
+) -> None:
+    account = holding(desk)
+    holding(desk, "firm_b")
+    pretend(desk, monkeypatch, nanos=nanos)
+
+    seen = found(desk)
+    buys = [Trade(n, Reason.BUY_UNDERWEIGHT, buy_cents=5_00) for n in (1, 2)]
+    desk.plan({account: buys}, "after")
+    told = len(desk.broker.told)
+    desk.send()
+
+    assert seen == [("real", "position", "ask_operator", 1)]
+    assert [one.security_id for one in desk.broker.told[told:]] == [2]
+
+
+def test_a_cent_that_nothing_explains_blocks_the_account_and_no_other_firm(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = holding(desk), holding(desk, "firm_b")
+    pretend(desk, monkeypatch, cents=-1)
+    seen = found(desk)
+    for account in (mine, theirs):
+        desk.plan({account: [Trade(2, Reason.BUY_UNDERWEIGHT, buy_cents=5_00)]}, "after")
+    told = len(desk.broker.told)
+    desk.send()
+
+    assert seen == [("real", "cash", "ask_operator", 1)]
+    assert [one.broker_account for one in desk.broker.told[told:]] == ["omnibus/firm_b"]
+
+
+def test_a_break_that_has_gone_is_closed_and_what_it_held_back_is_sent(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = holding(desk)
+    with monkeypatch.context() as patched:
+        pretend(desk, patched, nanos=5)
+        look(desk)
+    desk.plan({account: [Trade(1, Reason.BUY_UNDERWEIGHT, buy_cents=5_00)]}, "after")
+    told = len(desk.broker.told)
+    desk.send()
+    held = len(desk.broker.told) - told
+    look(desk)
+    desk.send()
+
+    assert (held, len(desk.broker.told) - told) == (0, 1)
+    assert desk.column("SELECT state FROM recon_break") == ["gone"]
+
+
+def test_an_operator_clears_a_break_and_it_stays_cleared_until_it_changes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding(desk)
+    with monkeypatch.context() as patched:
+        pretend(desk, patched, nanos=5)
+        (one,) = look(desk).found
+        args = desk.db, desk.keyring, desk.clock
+        cleared = reconciling.clear(*args, one.id, "counted by hand", actor="key_1")
+        again = look(desk).found
+    pretend(desk, monkeypatch, nanos=6)
+    changed = look(desk).found
+
+    assert (cleared.state, cleared.closed_by, cleared.note) == (
+        "cleared",
+        "key_1",
+        "counted by hand",
+    )
+    assert again == ()
+    assert [(b.id, b.blocks) for b in changed] == [(one.id, 1)]
+    assert desk.scalar("SELECT count(*) FROM audit WHERE action = 'break.cleared'") == 1
+    assert desk.findings() == []
+
+
+def test_clearing_needs_a_break_and_a_reason(desk: Desk) -> None:
+    with pytest.raises(NotFoundError):
+        reconciling.clear(desk.db, desk.keyring, desk.clock, "brk_none", "why", actor="x")
+    with pytest.raises(InvalidInputError):
+        reconciling.clear(desk.db, desk.keyring, desk.clock, "brk_none", " ", actor="x")
+
+
+def test_a_broker_that_does_not_answer_is_not_an_empty_one(desk: Desk) -> None:
+    holding(desk)
+    desk.broker.away = True
+
+    report = look(desk)
+
+    assert report.unheard == (PLACE, "omnibus/firm_b")
+    assert report.found == ()
+
+
+def test_a_position_in_the_middle_of_a_corporate_action_waits_for_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = holding(desk)
+    pretend(desk, monkeypatch, nanos=-10 * SHARE, moving=1)  # REMOVEd and not ADDed yet
+
+    seen = found(desk)
+    desk.plan({account: [Trade(2, Reason.BUY_UNDERWEIGHT, buy_cents=5_00)]}, "after")
+    told = len(desk.broker.told)
+    desk.send()
+
+    assert seen == [("corporate_action", "position", "apply_actions", 0)]
+    assert len(desk.broker.told) == told + 1
+
+
+def test_what_trades_while_we_look_is_timing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = holding(desk)
+    desk.sell({account: SHARE})
+    pretend(desk, monkeypatch, nanos=-SHARE // 2, cents=5_00)
+
+    assert sorted(found(desk)) == [
+        ("timing", "cash", "look_again", 0),
+        ("timing", "position", "look_again", 0),
+    ]
+
+
+def test_an_order_of_nobodys_at_the_broker_is_real(desk: Desk) -> None:
+    account = holding(desk)
+    block = desk.buy({account: 10_00}, security=2)
+    stranger = replace(desk.broker.orders[block], client_id="by-hand", broker_order_id="x")
+    desk.broker.orders["by-hand"] = stranger
+    desk.broker.told.append(replace(desk.broker.told[-1], client_id="by-hand"))
+
+    assert found(desk) == [("real", "order", "cancel_at_broker", 1)]
+
+
+def activity(desk: Desk, kind: CashKind | ActionKind, cents: int, **more: object) -> Activity:
+    made = Activity(
+        id=f"act-{len(desk.broker.brought)}",
+        action_id="",
+        kind=kind,
+        security_id=SecurityId(0),
+        on=TRADED,
+        cents=cents,
+        nanos_before=0,
+        nanos_delta=0,
+        broker_account=PLACE,
+    )
+    desk.broker.brought.append(replace(made, **more))  # type: ignore[arg-type]
+    return desk.broker.brought[-1]
+
+
+@pytest.mark.parametrize(("kind", "cents"), [(CashKind.FEE, -37), (CashKind.INTEREST, 12)])
+def test_fees_and_interest_are_the_firms(desk: Desk, kind: CashKind, cents: int) -> None:
+    account = holding(desk)
+    activity(desk, kind, cents)
+
+    desk.adjust()
+    desk.adjust()
+
+    book = "SELECT amount FROM balance WHERE book = 'firm/firm_a/rounding'"
+    assert desk.column(book) == [cents]
+    assert desk.held(account).cash_cents == 100_00
+    assert look(desk).found == ()
+    assert desk.findings() == []
+
+
+def test_what_the_broker_cannot_explain_is_an_unknown_activity_until_a_person_books_it(
+    desk: Desk,
+) -> None:
+    holding(desk)
+    activity(desk, CashKind.OTHER, -5, detail="ADJ")
+    desk.adjust()
+
+    seen = found(desk)
+    (one,) = [b for b in look(desk).found if b.subject == "activity"]
+    reconciling.clear(desk.db, desk.keyring, desk.clock, one.id, "a wire fee", actor="key_1")
+
+    assert sorted(seen) == [
+        ("unknown_activity", "activity", "book_to_firm", 0),
+        ("unknown_activity", "cash", "book_to_firm", 0),
+    ]
+    assert look(desk).found == ()
+    assert desk.findings() == []
+
+
+def dividend(desk: Desk) -> list[AccountId]:
+    """Return two accounts that had a dividend of 10.00 and 20.00, with tax still to be taken."""
+    accounts = desk.open("firm_a", 2)
+    desk.fund(dict.fromkeys(accounts, 300_00))
+    desk.broker.fill_at(desk.buy({accounts[0]: 100_00, accounts[1]: 200_00}), 10_000_000)
+    desk.collect()
+    desk.next_day()
+    desk.prices.published.append(
+        CorporateAction("div", ActionKind.CASH_DIVIDEND, SecurityId(1), SETTLES, SETTLES, 1_000_000)
+    )
+    desk.adjust()
+    activity(
+        desk,
+        ActionKind.CASH_DIVIDEND,
+        30_00,
+        action_id="div",
+        security_id=SecurityId(1),
+        nanos_before=30 * SHARE,
+    )
+    desk.adjust()
+    return accounts
+
+
+def test_tax_withheld_is_taken_from_those_who_had_the_dividend(desk: Desk) -> None:
+    accounts = dividend(desk)
+    activity(desk, CashKind.WITHHOLDING, -4_50, action_id="div", security_id=SecurityId(1))
+
+    desk.adjust()
+    desk.adjust()
+
+    assert [desk.held(a).cash_cents for a in accounts] == [200_00 + 8_50, 100_00 + 17_00]
+    assert look(desk).found == ()
+    assert desk.findings() == []
+
+
+def test_a_dividend_that_is_taken_back_and_paid_anew_is_booked_both_ways(desk: Desk) -> None:
+    accounts = dividend(desk)
+    first = desk.broker.brought[-1]
+    activity(
+        desk,
+        ActionKind.CASH_DIVIDEND,
+        -30_00,
+        action_id="div",
+        security_id=SecurityId(1),
+        takes_back=first.id,
+    )
+
+    desk.adjust()
+
+    assert [desk.held(a).cash_cents for a in accounts] == [200_00, 100_00]
+    assert look(desk).found == ()
+    assert desk.findings() == []
+
+
+def test_a_charge_that_an_account_cannot_pay_is_carried_by_the_firm(desk: Desk) -> None:
+    accounts = dividend(desk)
+    desk.broker.fill_at(desk.buy({accounts[1]: 120_00}, security=2), 10_000_000)
+    desk.collect()
+    activity(desk, CashKind.WITHHOLDING, -30_00, action_id="div", security_id=SecurityId(1))
+
+    desk.adjust()
+
+    assert [desk.held(a).cash_cents for a in accounts] == [200_00, 0]
+    assert desk.column("SELECT amount FROM balance WHERE book = 'firm/firm_a/rounding'") == [-20_00]
+    assert look(desk).found == ()
+    assert desk.findings() == []
+
+
+def test_cash_from_outside_is_no_result_of_trading(desk: Desk) -> None:
+    holding(desk)
+    activity(desk, CashKind.DEPOSIT, 0)
+    desk.adjust()
+
+    assert look(desk).found == ()
+    assert desk.column("SELECT state FROM broker_activity") == ["outside"]
+
+
+def test_lots_that_are_not_the_holdings_are_real(desk: Desk) -> None:
+    holding(desk)
+    with desk.db.write() as session:
+        session.connection().exec_driver_sql("UPDATE lot SET nanos = nanos - 1")
+
+    assert found(desk) == [("real", "lot", "verify", 1)]
+
+
+def test_breaks_are_counted_for_the_metrics(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    holding(desk)
+    pretend(desk, monkeypatch, nanos=5, cents=7)
+    look(desk)
+    desk.clock.advance(timedelta(minutes=1))
+    look(desk)
+
+    with desk.db.read() as session:
+        assert breaks.counts(session) == {("real", "cash"): 1, ("real", "position"): 1}
+        blocked = breaks.blocked(session)
+    assert blocked.covers(PLACE, 3)
+    assert not blocked.covers("omnibus/firm_b", 1)
+    assert desk.scalar("SELECT count(*) FROM event WHERE kind = 'break.found'") == 2
