@@ -278,6 +278,22 @@ def _by_activity(
     return entries, tuple(allowed)
 
 
+def by_activity(
+    answers: Answers, securities: Sequence[SecurityLike], share_of: ShareOf
+) -> tuple[Restriction, ...]:
+    """The restrictions that follow from activities alone: what new figures can change."""
+    return tuple(_by_activity(answers, securities, share_of)[0])
+
+
+def activity_wishes(answers: Answers) -> tuple[tuple[str, ...], str, str]:
+    """What `by_activity` looks at; customers with equal wishes have equal restrictions."""
+    return (
+        tuple(sorted(answers.several("activities_excluded"))),
+        str(answers.number("activity_threshold_percent")),
+        str(answers.choice("activity_unknown")),
+    )
+
+
 def _restrictions(
     entries: Sequence[Restriction],
     named: _Named,

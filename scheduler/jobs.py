@@ -23,6 +23,7 @@ from robo.services import (
     mailing,
     marking,
     reconciling,
+    rescoring,
     trading,
     unwinding,
     withdrawing,
@@ -78,6 +79,11 @@ def _invest_cash(rt: Runtime, slot: Slot) -> int:
 
 def _admit(rt: Runtime, _slot: Slot) -> int:
     return graduating.admit(rt.db, rt.prices, rt.clock, rt.policy, rt.calendar)
+
+
+def _rescore(rt: Runtime, slot: Slot) -> int:
+    done = rescoring.apply(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy, slot.on)
+    return done.customers + done.accounts + done.plans
 
 
 def _graduate(rt: Runtime, slot: Slot) -> int:
@@ -139,7 +145,8 @@ TIMETABLE: Final = (
     # Once for all sessions missed, so that it sees all dates at once and leaves the old ones out.
     Job("run-plans", AtOpen(-75), _run_plans, CatchUp.LATEST),
     # Yesterday's closes are marked by then, and settled money is there; before the day trades.
-    Job("graduate", AtOpen(-72), _graduate, CatchUp.LATEST, after=("adjust",)),
+    Job("rescore", AtOpen(-74), _rescore, CatchUp.LATEST, after=("adjust",)),
+    Job("graduate", AtOpen(-72), _graduate, CatchUp.LATEST, after=("adjust", "rescore")),
     Job("index", AtOpen(-70), _index, CatchUp.LATEST, after=("adjust", "graduate")),
     Job("tell-bank", _MONEY, _tell_bank),
     Job("collect-bank", _MONEY, _collect_bank),

@@ -9,12 +9,12 @@ from sqlmodel import Session
 
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
-from robo.portfolio.problem import IntArray, Taxes, TaxMode
-from robo.services.modelling import Model
+from robo.portfolio.problem import BoolArray, IntArray, Taxes, TaxMode
 from robo.services.solving import EPOCH, TaxSide
 from robo.services.taxing import standings
 from robo.services.taxing.standings import Standing
 from robo.services.washing.windows import Window
+from robo.store import effects
 from robo.store.keyring import Keyring
 from robo.store.lot_chunks import LotChunk
 from robo.tax.wash_events import AccountKind
@@ -27,29 +27,33 @@ def tax_side(
     session: Session,
     keyring: Keyring,
     policy: Policy,
-    model: Model,
+    names: IntArray,
     account_ids: Sequence[AccountId],
     lots: LotChunk,
     on: date,
 ) -> TaxSide:
     """Return what taxes say of accounts on a day; lots are those of the accounts, in their order.
 
+    Names are the columns of the masks, security ids rising: those of a model, or any others.
+
     An IRA pays no tax and counts no gain, but its purchases are masked like everybody's.
     """
     window, found = standings.of_accounts(session, keyring, policy, account_ids, on)
+    planned = effects.open_gains(session)
     taxed = np.array([window.kinds[one] is AccountKind.TAXABLE for one in account_ids])
-    no_buy, no_loss = _masks(window, model, account_ids, lots)
+    no_buy, no_loss, whole_only = _masks(window, names, account_ids, lots)
     basis, held = _bases(window, lots)
     return TaxSide(
-        taxes=_taxes([found[one] for one in account_ids], taxed.astype(np.bool_)),
+        taxes=_taxes([found[one] for one in account_ids], taxed.astype(np.bool_), planned),
         basis_cents=basis,
         held_day=held,
         no_loss=no_loss,
+        whole_only=whole_only,
         no_buy=no_buy,
     )
 
 
-def _taxes(found: Sequence[Standing], taxed: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Taxes:
+def _taxes(found: Sequence[Standing], taxed: BoolArray, planned: Mapping[str, int]) -> Taxes:
     def each(values: Sequence[int], none: int = 0) -> IntArray:
         return np.where(taxed, np.array(values, dtype=np.int64), none).astype(np.int64)
 
@@ -64,24 +68,24 @@ def _taxes(found: Sequence[Standing], taxed: np.ndarray[tuple[int], np.dtype[np.
         year_long_cents=zero,
         ordinary_limit_cents=zero,
         carry_ppm=np.full(len(found), _CARRY_PPM, dtype=np.int64),
-        gain_budget_cents=each([_limit(one) for one in found], -1),
+        gain_budget_cents=each([_limit(one, planned) for one in found], -1),
         recapture_ppm=each([one.recapture_ppm for one in found]),
         netting=np.zeros(len(found), dtype=np.bool_),
     )
 
 
-def _limit(standing: Standing) -> int:
-    """Return what is left of a gain budget; -1 where the customer wants no limit."""
-    return -1 if standing.budget_left_cents is None else standing.budget_left_cents
+def _limit(standing: Standing, planned: Mapping[str, int]) -> int:
+    """Return what is left of a gain budget after open sales; -1 where there is no limit."""
+    if standing.budget_left_cents is None:
+        return -1
+    return max(0, standing.budget_left_cents - planned.get(standing.customer_id, 0))
 
 
 def _masks(
-    window: Window, model: Model, account_ids: Sequence[AccountId], lots: LotChunk
-) -> tuple[
-    np.ndarray[tuple[int, int], np.dtype[np.bool_]], np.ndarray[tuple[int], np.dtype[np.bool_]]
-]:
-    """Return names that may not be bought (A, N), and lots not to be sold at a loss (L,)."""
-    names = np.union1d(model.security_ids, lots.security_id)
+    window: Window, columns: IntArray, account_ids: Sequence[AccountId], lots: LotChunk
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Return names not to be bought (A, N); lots not to be sold at a loss, or only whole (L,)."""
+    names = np.union1d(columns, lots.security_id)
     column = np.searchsorted(names, lots.security_id)
     keys = lots.account * names.size + column
     first = np.flatnonzero(np.diff(keys, prepend=-1) != 0)
@@ -93,9 +97,8 @@ def _masks(
         np.append(first, keys.size).astype(np.int64),
         lots.lot_ids,
     )
-    mine = np.searchsorted(names, model.security_ids)
-    # A fresh lot may be sold at a loss whole only; a plan cannot promise that, so it waits.
-    return (masks.rule[:, mine] & 1) > 0, masks.no_loss | masks.whole_only
+    mine = np.searchsorted(names, columns)
+    return (masks.rule[:, mine] & 1) > 0, masks.no_loss, masks.whole_only
 
 
 def _bases(window: Window, lots: LotChunk) -> tuple[IntArray, IntArray]:

@@ -23,6 +23,7 @@ from robo.services import assessing, following, modelling, ordering, solving
 from robo.services.isolating import Blame
 from robo.services.modelling import Model
 from robo.services.ordering import Plan, Trade
+from robo.services.queueing import waves
 from robo.services.quoting import Board, board
 from robo.services.solving import Ask, Solved
 from robo.services.turns import Turns
@@ -124,16 +125,20 @@ class _Night:
         self.planned = 0
 
     def take(self, account_ids: Sequence[AccountId], *, sells: bool) -> None:
-        """Plan some accounts and write their orders."""
+        """Plan some accounts and write their orders, those of one household one by one."""
+        job = "index" if sells else "invest-cash"
         made: list[Plan] = []
 
         def look(part: Sequence[AccountId]) -> None:
             made.extend(self._plans(part, sells=sells))
 
-        job = "index" if sells else "invest-cash"
-        Blame[AccountId](self._db, self._clock, job, str).together(account_ids, look)
+        with self._db.read() as session:
+            turns = waves(session, account_ids, business_date(self._clock.now()))
         blame = Blame[Plan](self._db, self._clock, job, lambda one: one.sleeve.account_id)
-        self._turns.each([one for one in made if one.trades or one.skips], self._write, blame)
+        for part in turns:
+            made.clear()
+            Blame[AccountId](self._db, self._clock, job, str).together(part, look)
+            self._turns.each([one for one in made if one.trades], self._write, blame)
 
     def _plans(self, account_ids: Sequence[AccountId], *, sells: bool) -> list[Plan]:
         now = self._clock.now()
@@ -176,7 +181,7 @@ def load(
     lots = lot_chunks.read(session, ids)
     rows = direct.of_accounts(session, ids)
     gone = frozenset(universe.gone(session))
-    tax = assessing.tax_side(session, keyring, policy, model, ids, lots, on)
+    tax = assessing.tax_side(session, keyring, policy, model.security_ids, ids, lots, on)
     benchmark = following.weights(session, model, raw, rows, gone)
     held = _held(model, lots, len(ids))
     target = following.targets(model, raw)

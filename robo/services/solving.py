@@ -53,6 +53,8 @@ class TaxSide:
     """From when the lots count as held, (L,), days since 1970-01-01."""
     no_loss: BoolArray
     """Lots that may not be sold at a loss now, (L,)."""
+    whole_only: BoolArray
+    """Lots that may be sold at a loss whole only, which a plan cannot promise, (L,)."""
     no_buy: BoolArray
     """Names that an account may not buy now because of a loss, (A, N)."""
 
@@ -153,7 +155,7 @@ def _problem(
     blocked = (lots.hold_day[inside] > today) | (not ask.sells)
     closed = (room <= 0) & (tax.taxes.gain_budget_cents >= 0) & ~withdraws
     blocked |= closed[owner] & (worth >= shy)
-    blocked |= tax.no_loss[inside] & (worth < basis)
+    blocked |= (tax.no_loss | tax.whole_only)[inside] & (worth < basis)
     held = tax.held_day[inside]
     accounts = Accounts(
         cash_cents=ask.cash_cents,
@@ -359,30 +361,6 @@ _REASONS: Final = (
 
 def _whole(values: FloatArray) -> IntArray:
     return np.rint(values).astype(np.int64)
-
-
-def untaxed(count: int, names: int, lots: LotChunk) -> TaxSide:
-    """Return the tax side of accounts of which nothing is known: no gain is realised for them."""
-    zero = np.zeros(count, dtype=np.int64)
-    return TaxSide(
-        taxes=Taxes(
-            short_rate_ppm=zero,
-            long_rate_ppm=zero,
-            ordinary_rate_ppm=zero,
-            mode=np.full(count, int(TaxMode.NEUTRAL), dtype=np.int64),
-            year_short_cents=zero,
-            year_long_cents=zero,
-            ordinary_limit_cents=zero,
-            carry_ppm=zero,
-            gain_budget_cents=zero,
-            recapture_ppm=zero,
-            netting=np.zeros(count, dtype=np.bool_),
-        ),
-        basis_cents=lots.basis_cents,
-        held_day=lots.acquired_day,
-        no_loss=np.ones(lots.nanos.size, dtype=np.bool_),
-        no_buy=np.zeros((count, names), dtype=np.bool_),
-    )
 
 
 def is_solved(solved: Solved) -> BoolArray:

@@ -255,6 +255,13 @@ def accounts_of_customer(session: Session, customer_id: str) -> list[AccountId]:
     return list(rows.scalars())
 
 
+def of_customers(session: Session, customer_ids: Sequence[str]) -> list[AccountId]:
+    """Return the accounts of customers that are not closed, in the order of their ids."""
+    statement = select(_ACCOUNT.c.id).where(_ACCOUNT.c.state != "closed")
+    rows = select_in(session, statement, _ACCOUNT.c.customer_id, customer_ids)
+    return sorted(AccountId(row[0]) for row in rows)
+
+
 def customer_owes(session: Session, customer_id: str) -> bool:
     """Return whether any account of a customer, closed ones too, has a deposit to bring back."""
     found = session.connection().execute(_OWES, {"customer_id": customer_id})

@@ -126,6 +126,27 @@ def write(
     )
 
 
+_OPEN_GAINS: Final = """
+SELECT account.customer_id, plan_effect.short_gain_cents + plan_effect.long_gain_cents
+FROM orders JOIN plan_effect ON plan_effect.batch_id = orders.batch_id
+JOIN account ON account.id = orders.account_id
+WHERE orders.state IN ('planned', 'sending') AND orders.side = 'sell'
+GROUP BY plan_effect.batch_id, account.customer_id, plan_effect.short_gain_cents,
+ plan_effect.long_gain_cents
+"""
+
+
+def open_gains(session: Session) -> dict[str, int]:
+    """Return customer -> gains, in cents, that plans expect of sales which have not ended yet.
+
+    Losses are left out: they make no room before they are taken.
+    """
+    found: dict[str, int] = {}
+    for customer, cents in session.connection().exec_driver_sql(_OPEN_GAINS):
+        found[customer] = found.get(customer, 0) + max(0, int(cents))
+    return found
+
+
 def of_orders(session: Session, order_ids: Sequence[str]) -> dict[str, TradeEffect]:
     """Return the effects of orders; those that never had one are left out."""
     columns = (

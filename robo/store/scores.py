@@ -103,6 +103,12 @@ def active_ids(session: Session, firm_id: str) -> tuple[str, ...]:
     return tuple(session.connection().execute(statement).scalars())
 
 
+def firms(session: Session) -> list[str]:
+    """Return the firms that were ever delivered scores."""
+    statement = select(_DELIVERY.c.firm_id).distinct().order_by(_DELIVERY.c.firm_id)
+    return list(session.connection().execute(statement).scalars())
+
+
 def deliveries(session: Session, firm_id: str) -> list[Delivery]:
     """Return a firm's deliveries by vendor and date."""
     statement = (

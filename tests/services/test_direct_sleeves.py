@@ -14,7 +14,8 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import SENTENCES, Reason
 from robo.portfolio import ladder
 from robo.services import graduating, indexing, modelling
-from robo.store import accounts, direct, effects
+from robo.store import accounts, direct, effects, tax_profiles
+from robo.store.tax_profiles import Choice
 
 
 @dataclass
@@ -48,6 +49,10 @@ class Garden(World):
         with self.db.read() as session:
             target_id = self.sleeve(account).target_id
             return accounts.targets(session, [target_id])[target_id]
+
+    def rows(self, sql: str) -> list[tuple[int, ...]]:
+        with self.db.read() as session:
+            return [tuple(row) for row in session.connection().exec_driver_sql(sql)]
 
     def orders(self, account: AccountId) -> list[tuple[str, str, int]]:
         with self.db.read() as session:
@@ -177,6 +182,36 @@ def test_a_restricted_name_is_neither_bought_nor_sold_and_leaves_the_target(
     assert garden.balances(account).holdings_nanos[barred] == held
 
 
+def test_a_loss_is_taken_from_the_lots_that_have_it_and_nobody_at_home_buys_it_back(
+    garden: Garden,
+) -> None:
+    first, second = garden.add_accounts(2)
+    same_customer(garden, first, second)
+    choose(garden, first, Choice(mode="harvest", number=1))
+    for account in (first, second):
+        garden.pay_in(account, 300_000_00)
+    garden.direct_trade()
+    for _ in range(31):
+        garden.next_session()
+
+    for _ in range(4):
+        garden.night()
+
+    sold = garden.rows(
+        "SELECT security_id, min(planned_at) FROM orders "
+        "WHERE side = 'sell' AND reason = 'sell_harvest' GROUP BY security_id"
+    )
+    assert sold
+    for security, since in sold:
+        later = f"security_id = {security} AND side = 'buy' AND planned_at >= {since}"
+        assert garden.scalar(f"SELECT count(*) FROM orders WHERE {later}") == 0
+    lost = "SELECT sum(proceeds_cents + basis_delta_cents) FROM lot_event WHERE kind = 'close'"
+    assert garden.scalar(lost) < 0
+    named = "SELECT count(*) FROM orders o WHERE side = 'sell' AND NOT EXISTS"
+    assert garden.scalar(f"{named} (SELECT 1 FROM order_lot l WHERE l.order_id = o.id)") == 0
+    assert garden.findings() == []
+
+
 def test_one_model_a_day_is_fitted_and_kept(garden: Garden) -> None:
     r = garden.runtime
 
@@ -197,6 +232,20 @@ def test_reasons_of_direct_sleeves_have_sentences() -> None:
     wanted = [one for one in Reason if one.value.startswith(("buy_", "sell_", "skip_"))]
 
     assert all(SENTENCES[one] for one in wanted)
+
+
+def same_customer(garden: Garden, *ids: AccountId) -> None:
+    customer = garden.sleeve(ids[0]).customer_id
+    with garden.db.write() as session:
+        for account in ids:
+            session.connection().exec_driver_sql(
+                f"UPDATE account SET customer_id = '{customer}' WHERE id = '{account}'"
+            )
+
+
+def choose(garden: Garden, account: AccountId, choice: Choice) -> None:
+    with garden.db.write() as session:
+        tax_profiles.choose(session, garden.sleeve(account).customer_id, choice)
 
 
 def restrict(garden: Garden, account: AccountId, security_id: int) -> None:
