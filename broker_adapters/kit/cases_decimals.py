@@ -30,7 +30,7 @@ def the_finest_part_arrives(desk: Desk) -> None:
 def large_and_fine_at_once(desk: Desk) -> None:
     """A large share count with all its decimals is not what a binary float would make of it."""
     step = _finest(desk)
-    nanos = (8_191 * SHARE + 123_456_789) // step * step
+    nanos = 123_456_789_123_456_789 // step * step
     ticket = desk.shares("c1", nanos, COAL)
 
     (order,) = desk.filled(ticket)

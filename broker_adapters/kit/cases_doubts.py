@@ -1,10 +1,12 @@
 """Orders whose answer did not come, or made no sense."""
 
+import time
 from contextlib import suppress
 
 from broker_adapters.kit.bench import Ability, Call, Trouble
 from broker_adapters.kit.case import case
 from broker_adapters.kit.desk import Desk
+from broker_adapters.kit.wire import LATE_SECONDS
 from robo.core.errors import BrokerUnavailableError
 from robo.ports.broker import BrokerOrderState, SubmitStatus
 
@@ -20,8 +22,8 @@ def _taken_but_not_heard(desk: Desk, trouble: Trouble) -> None:
 
     result = desk.send(ticket)
 
-    assert result.status in _NOT_A_NO, result
     assert desk.bench.asked(Call.SUBMIT) == before + 1, "an order was told again blindly"
+    assert result.status in _NOT_A_NO, result
     order = desk.found(ticket)
     again = desk.send(ticket)
     assert again.status is SubmitStatus.DUPLICATE, again
@@ -39,8 +41,8 @@ def _not_taken(desk: Desk, trouble: Trouble, expected: set[SubmitStatus]) -> Non
 
     result = desk.send(ticket)
 
-    assert result.status in expected, result
     assert desk.bench.asked(Call.SUBMIT) == before + 1, "an order was told again blindly"
+    assert result.status in expected, result
     assert desk.broker.find("c1") is None
     assert desk.bench.seen() == []
     desk.filled(ticket)
@@ -72,7 +74,11 @@ def a_gateway_gives_up_after_the_order(desk: Desk) -> None:
 @case(34, Trouble.LATE_AFTER, *_WIRE)
 def the_answer_comes_too_late(desk: Desk) -> None:
     """An answer that does not come in time is unknown; the adapter has a patience of its own."""
+    started = time.monotonic()
+
     _taken_but_not_heard(desk, Trouble.LATE_AFTER)
+
+    assert time.monotonic() - started < LATE_SECONDS, "the adapter waited for the answer"
 
 
 @case(35, Trouble.HALF_AFTER, *_WIRE)

@@ -74,6 +74,7 @@ def an_order_is_open_between_its_parts(desk: Desk) -> None:
         filled.append(order.filled_nanos)
         desk.wait(1.0)
 
+    assert filled, "it was never open"
     assert filled == sorted(filled)
     assert 0 < filled[0] < _WHOLE * SHARE
     assert order.filled_nanos == _WHOLE * SHARE

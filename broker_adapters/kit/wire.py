@@ -17,7 +17,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from broker_adapters.kit.bench import Call, Trouble
 
 _BODY_MAX: Final = 1_000_000
-_LATE_SECONDS: Final = 0.6
+LATE_SECONDS: Final = 3.0
+"""How long an answer takes that comes too late."""
 _PAGE: Final = "<html><body>Please wait</body></html>"
 _BEFORE: Final[Mapping[Trouble, tuple[int, str]]] = {
     Trouble.BUSY: (503, '{"error":"busy"}'),
@@ -146,7 +147,7 @@ class WireServer:
             handler.close_connection = True
         else:
             if trouble is Trouble.LATE_AFTER:
-                time.sleep(_LATE_SECONDS)
+                time.sleep(LATE_SECONDS)
             handler.say(reply.status, content, reply.headers)
 
 

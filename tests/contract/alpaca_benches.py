@@ -12,9 +12,10 @@ from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.server import AlpacaServer
 from broker_adapters.kit.bench import Ability, Bench, Call, SeenOrder, Trouble
 from broker_adapters.kit.benches import paper_settings
+from broker_adapters.kit.wire import LATE_SECONDS
 from robo.ports.broker import Side
 
-START_CENTS = 10**9
+START_CENTS = 10**13
 _SECONDS = 0.3
 _PAGE = "<html><body>Please wait</body></html>"
 _AMOUNTS = ("filled_qty", "qty", "price", "cash", "cash_withdrawable")
@@ -39,7 +40,7 @@ FAULTS = {
     Trouble.PAGE_AFTER: {"kind": FaultKind.FAIL_AFTER, "status": 200, "body": _PAGE},
     Trouble.EMPTY_AFTER: {"kind": FaultKind.FAIL_AFTER, "status": 200},
     Trouble.SHAPE_AFTER: {"kind": FaultKind.FAIL_AFTER, "status": 200, "body": '{"items":"none"}'},
-    Trouble.LATE_AFTER: {"kind": FaultKind.DELAY_AFTER, "seconds": 2 * _SECONDS},
+    Trouble.LATE_AFTER: {"kind": FaultKind.DELAY_AFTER, "seconds": LATE_SECONDS},
     Trouble.HALF_AFTER: {"kind": FaultKind.TRUNCATE},
     Trouble.NEW_WORD: {"kind": FaultKind.EDIT, "edit": {"status": "held_for_the_eclipse"}},
     Trouble.NO_AMOUNTS: {"kind": FaultKind.EDIT, "edit": dict.fromkeys(_AMOUNTS)},
