@@ -349,7 +349,9 @@ def _sellers(
         for account, mine in balances.items()
         for security, nanos in mine.holdings_nanos.items()
     ]
-    missing = sorted({security for _, security, _ in held} - price.keys())
+    traded = windows.traded_since(session, sellers, bench.midnight)
+    named = {security for _, security, _ in held} | {security for _, security, _, _ in traded}
+    missing = sorted(named - price.keys())
     quotes = bench.prices.quotes([SecurityId(i) for i in missing], bench.now)
     known = dict(price) | {int(i): q.price_micros for i, q in quotes.items()}
     cents = notional_cents([n for _, _, n in held], [known.get(s, 0) for _, s, _ in held])
@@ -360,7 +362,7 @@ def _sellers(
     for (account, _, _), worth in zip(held, cents.tolist(), strict=True):
         value[account] += worth
     day: dict[str, int] = {}
-    for account, security, spent, sold in windows.traded_since(session, sellers, bench.midnight):
+    for account, security, spent, sold in traded:
         brought = int(notional_cents(sold, known.get(security, 0)))
         day[account] = day.get(account, 0) + spent + brought
     return day, value, twice
