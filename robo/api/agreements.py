@@ -68,6 +68,12 @@ class AcceptancesRequest(Schema):
     )
 
 
+class KindQuery(Schema):
+    """For which kind of account."""
+
+    kind = Word(*standing.KINDS, load_default=standing.KIND)
+
+
 @BLUEPRINT.route("/agreements/<agreement_id>", methods=["GET"])
 @public()
 @BLUEPRINT.response(200, AgreementTextReply)
@@ -78,22 +84,25 @@ def read_agreement(agreement_id: str) -> Agreement:
 
 @BLUEPRINT.route("/agreements", methods=["GET"])
 @public()
+@BLUEPRINT.arguments(KindQuery, location="query")
 @BLUEPRINT.response(200, AgreementsReply)
-def list_public_agreements() -> dict[str, Any]:
-    """List the documents in force."""
+def list_public_agreements(query: dict[str, Any]) -> dict[str, Any]:
+    """List the documents in force for a kind of account."""
     on = business_date(from_micros(now_micros()))
-    found = in_force(standing.KIND, on)
+    found = in_force(query["kind"], on)
     return {"items": [_shown(Listed(one, one.action != "consent", "open")) for one in found]}
 
 
 @BLUEPRINT.route("/customers/<id:customer_id>/agreements", methods=["GET"])
 @requires("customers:read")
+@BLUEPRINT.arguments(KindQuery, location="query")
 @BLUEPRINT.response(200, AgreementsReply)
-def list_agreements(customer_id: str) -> dict[str, Any]:
-    """List the documents in force and where the customer stands with each."""
+def list_agreements(query: dict[str, Any], customer_id: str) -> dict[str, Any]:
+    """List the documents in force for a kind of account, and where the customer stands."""
     customer = owned_customer(customer_id)
     with reading() as session:
-        return {"items": [_shown(x) for x in agreeing.listed(session, customer, now_micros())]}
+        found = agreeing.listed(session, customer, now_micros(), query["kind"])
+    return {"items": [_shown(one) for one in found]}
 
 
 @BLUEPRINT.route("/customers/<id:customer_id>/agreements/<agreement_id>", methods=["GET"])

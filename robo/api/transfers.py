@@ -17,6 +17,7 @@ from robo.api.wire import (
     PageQuery,
     Schema,
     Text,
+    Whole,
     Word,
     blueprint,
     decode_cursor,
@@ -38,6 +39,13 @@ class DepositRequest(Schema):
 
     bank_link_id = Id(required=True)
     amount = Cents(required=True)
+    tax_year = Whole(
+        least=1990,
+        most=2200,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Into an IRA: the year it counts for; this year if left out."},
+    )
 
 
 class DepositReply(Schema):
@@ -72,17 +80,26 @@ class DepositReply(Schema):
     cure_until = Day(required=True, allow_none=True)
 
 
+def _confirm() -> Text:
+    notice = (
+        "From an IRA: confirms the notice of this name, which a refusal with `ira_notice` states."
+    )
+    return Text(longest=40, load_default="", shortest=0, metadata={"description": notice})
+
+
 class WithdrawalRequest(Schema):
     """Money to send to a linked bank."""
 
     bank_link_id = Id(required=True)
     amount = Cents(required=True)
+    confirm = _confirm()
 
 
 class ClosureRequest(Schema):
     """Where everything goes when the account closes."""
 
     bank_link_id = Id(required=True)
+    confirm = _confirm()
 
 
 class WithdrawalReply(Schema):
@@ -121,7 +138,11 @@ def create_deposit(body: dict[str, Any], account_id: str) -> Deposit:
     close_reading()
     r = runtime()
     order = funding.DepositOrder(
-        request_id("dep"), account_id, body["bank_link_id"], body["amount"]
+        request_id("dep"),
+        account_id,
+        body["bank_link_id"],
+        body["amount"],
+        tax_year=body["tax_year"],
     )
     return funding.request_and_tell(r.db, r.bank, r.clock, r.policy, order, _keep_reply)
 
@@ -155,7 +176,7 @@ def get_deposit(account_id: str, deposit_id: str) -> Deposit:
 @requires("transfers:write")
 def create_withdrawal(body: dict[str, Any], account_id: str) -> Withdrawal:
     """Send money to a linked bank; what is overweight is sold for it if cash does not do."""
-    return _withdraw(account_id, body["bank_link_id"], body["amount"])
+    return _withdraw(account_id, body["bank_link_id"], body["amount"], body["confirm"])
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/closure", methods=["POST"])
@@ -164,7 +185,7 @@ def create_withdrawal(body: dict[str, Any], account_id: str) -> Withdrawal:
 @requires("transfers:write")
 def close_account(body: dict[str, Any], account_id: str) -> Withdrawal:
     """Sell everything, pay everything out, and close the account."""
-    return _withdraw(account_id, body["bank_link_id"], None)
+    return _withdraw(account_id, body["bank_link_id"], None, body["confirm"])
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/withdrawals")
@@ -207,7 +228,7 @@ def _keep_reply(session: Session, deposit: Deposit) -> None:
     keep(session, Response(body, status=201, mimetype="application/json"))
 
 
-def _withdraw(account_id: str, bank_link_id: str, cents: int | None) -> Withdrawal:
+def _withdraw(account_id: str, bank_link_id: str, cents: int | None, confirmed: str) -> Withdrawal:
     account = owned_account(account_id)
     with reading() as session:
         funding.require_payout(session, account_id)
@@ -223,6 +244,7 @@ def _withdraw(account_id: str, bank_link_id: str, cents: int | None) -> Withdraw
         request_id("wdr"),
         bank_link_id,
         cents,
+        confirmed,
     )
     kind = "withdrawal_requested" if cents is not None else "closure_requested"
     values = {"amount": format_cents(made.cents)}

@@ -92,6 +92,15 @@ def _link_and(**more: Any) -> Body:
     return lambda things, _ground: {"bank_link_id": things.ids["link_id"], **more}
 
 
+def _invitation(things: Things, _ground: Ground) -> Any:
+    address = f"spouse.of.{things.person.email}"
+    return {"email": address, "signed": "Yours", "since_on": "2020-01-01"}
+
+
+def _tax_profile(_t: Things, _g: Ground) -> Any:
+    return {"status": "single", "ordinary_income": "60000.00", "magi": "75000.00"}
+
+
 def _acceptance(things: Things, _ground: Ground) -> Any:
     one = things.person.must("GET", "/v1/agreements/advisory_agreement")
     sent = {"agreement_id": one["id"], "version": one["version"], "sha256": one["sha256"]}
@@ -180,6 +189,10 @@ TABLE = {
     "GET /v1/accounts/<id:account_id>/positions": owned(OK),
     "GET /v1/accounts/<id:account_id>/lots": owned(OK),
     "GET /v1/accounts/<id:account_id>/activity": owned(OK),
+    "GET /v1/accounts/<id:account_id>/choices": owned(OK),
+    "PUT /v1/accounts/<id:account_id>/choices": owned(OK, lambda *_: {"theme": "stays"}),
+    # A month of prices is no model yet; the refusal is the same for whoever may ask.
+    "POST /v1/accounts/<id:account_id>/choices/previews": owned(422, lambda *_: {"theme": "stays"}),
     "GET /v1/accounts/<id:account_id>/orders": owned(OK),
     "GET /v1/accounts/<id:account_id>/orders/<id:order_id>": owned(OK),
     # Money
@@ -199,6 +212,44 @@ TABLE = {
         OK, lambda *_: {"state": "paused"}
     ),
     "DELETE /v1/accounts/<id:account_id>/plans/<id:plan_id>": owned(OK),
+    # Households, joint accounts
+    "GET /v1/customers/<id:customer_id>/household": owned(OK),
+    "DELETE /v1/customers/<id:customer_id>/household": owned(NOTHING),
+    "POST /v1/customers/<id:customer_id>/household-invitations": owned(MADE, _invitation),
+    "DELETE /v1/customers/<id:customer_id>/household-invitations/<id:invitation_id>": owned(
+        NOTHING
+    ),
+    # Nobody accepts what they have sent.
+    "POST /v1/customers/<id:customer_id>/household-invitations/<id:invitation_id>/acceptance": (
+        owned(404)
+    ),
+    "POST /v1/customers/<id:customer_id>/joint-proposals": owned(
+        422, lambda *_: {"basket_id": "theme-water"}
+    ),
+    "DELETE /v1/customers/<id:customer_id>/joint-proposals/<id:proposal_id>": owned(404),
+    "POST /v1/customers/<id:customer_id>/joint-proposals/<id:proposal_id>/acceptance": owned(404),
+    "GET /v1/customers/<id:customer_id>/trading-limits": owned(OK),
+    # Taxes
+    "GET /v1/customers/<id:customer_id>/tax-profile": owned(OK),
+    "PUT /v1/customers/<id:customer_id>/tax-profile": owned(OK, _tax_profile),
+    "GET /v1/customers/<id:customer_id>/tax-choices": owned(OK),
+    "PUT /v1/customers/<id:customer_id>/tax-choices": owned(OK, lambda *_: {"mode": "harvest"}),
+    "GET /v1/customers/<id:customer_id>/tax-standing": owned(OK),
+    "GET /v1/customers/<id:customer_id>/realised-gains": owned(OK),
+    "GET /v1/customers/<id:customer_id>/tax-report": owned(OK),
+    "GET /v1/customers/<id:customer_id>/tax-report.csv": owned(OK),
+    "GET /v1/accounts/<id:account_id>/tax-report": owned(OK),
+    "GET /v1/accounts/<id:account_id>/tax-report.csv": owned(OK),
+    "GET /v1/customers/<id:customer_id>/ira-room": owned(422),
+    "GET /v1/customers/<id:customer_id>/outside-accounts": owned(OK),
+    "POST /v1/customers/<id:customer_id>/outside-accounts": owned(
+        MADE, lambda *_: {"kind": "taxable", "name": "Old broker"}
+    ),
+    "DELETE /v1/customers/<id:customer_id>/outside-accounts/<id:outside_id>": owned(NOTHING),
+    # Its body is CSV, which this table does not send.
+    "POST /v1/customers/<id:customer_id>/outside-accounts/<id:outside_id>/imports": owned(
+        415, lambda *_: {}
+    ),
     # What is nobody's own
     "GET /v1/events": listing(),
     "GET /v1/prices": listing(),
@@ -281,6 +332,15 @@ def _things(person: Person) -> Things:
         "basket_id": "theme-water",
         "filename": "pages.css",
         "token": "ra_mt_" + "A" * 43,
+    }
+    mine = f"/v1/customers/{person.customer_id}"
+    asked_for = {"email": "nobody@example.com", "signed": "Yours", "since_on": "2020-01-01"}
+    sent = person.must("POST", f"{mine}/household-invitations", asked_for)
+    noted = person.must("POST", f"{mine}/outside-accounts", {"kind": "ira", "name": "Elsewhere"})
+    made |= {
+        "invitation_id": sent["id"],
+        "outside_id": noted["id"],
+        "proposal_id": "jnt_" + "0" * 30,
     }
     asked = {"bank_link_id": person.link_id, "amount": "10.00"}
     made["withdrawal_id"] = person.must("POST", f"{account}/withdrawals", asked)["id"]
