@@ -1,6 +1,6 @@
 """Free cash becomes buy orders: what is most underweight first, nothing sold, the rest carried."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlmodel import Session
 
 from robo.core.clock import Clock, business_date, to_micros
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
@@ -22,12 +22,15 @@ from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
 from robo.services.turns import Turns
+from robo.services.washing.bans import purchase_bans
 from robo.store import accounts, chunks
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
 _JOB: Final = "invest-cash"
 _PAGE: Final = 2_000
+_Bans = Mapping[AccountId, Mapping[SecurityId, date]]
+"""Names that a wash sale keeps accounts from buying, until when."""
 _SKIPS: Final = frozenset(reason for reason in Reason if reason.value.startswith("skip_"))
 
 
@@ -52,10 +55,11 @@ def plan(
 
     def plans_of(part: Sequence[AccountId]) -> None:
         now = clock.now()
-        raw = _read(db, part)
+        raw, bans = _read(db, part, business_date(now))
         prices_now = board(prices, raw.security_ids(), now)
         settles = _guess(calendar, policy, business_date(now))
-        plans.extend(_plans(raw, prices_now, minimum, slot, settles) if raw.sleeves else [])
+        if raw.sleeves:
+            plans.extend(_plans(raw, prices_now, minimum, slot, settles, bans))
 
     def write_part(session: Session, part: Sequence[Plan]) -> None:
         ids = [one.sleeve.account_id for one in part]
@@ -83,10 +87,13 @@ def _pages(db: Database) -> Iterator[list[AccountId]]:
         yield found
 
 
-def _read(db: Database, account_ids: Sequence[AccountId]) -> chunks.RawChunk:
+def _read(
+    db: Database, account_ids: Sequence[AccountId], on: date
+) -> tuple[chunks.RawChunk, _Bans]:
     with db.read() as session:
         ready = accounts.eligible(session, account_ids)
-        return chunks.read(session, [account for account in account_ids if account in ready])
+        kept = [account for account in account_ids if account in ready]
+        return chunks.read(session, kept), purchase_bans(session, kept, on)
 
 
 def _guess(calendar: MarketCalendar, policy: Policy, today: date) -> str:
@@ -95,11 +102,16 @@ def _guess(calendar: MarketCalendar, policy: Policy, today: date) -> str:
 
 
 def _plans(
-    raw: chunks.RawChunk, prices: Board, minimum_cents: int, slot: str, settles: str
+    raw: chunks.RawChunk,
+    prices: Board,
+    minimum_cents: int,
+    slot: str,
+    settles: str,
+    bans: _Bans,
 ) -> list[Plan]:
     chunk = chunks.build(raw, prices.price_micros)
     slots = chunk.slots()
-    blocked = _blocked(raw, prices, slots, chunk.security_ids)
+    blocked = _blocked(raw, prices, slots, chunk.security_ids, bans)
     # The cash of direct sleeves is put to work by `indexing.invest`.
     follows = np.array([one.kind == "basket" for one in raw.sleeves], dtype=np.bool_)
     rows = np.flatnonzero(follows & (chunk.target >= 0) & (chunk.cash_cents >= minimum_cents))
@@ -143,7 +155,7 @@ def _plans(
 
 
 def _blocked(
-    raw: chunks.RawChunk, prices: Board, slots: Slots, security_ids: Sequence[int]
+    raw: chunks.RawChunk, prices: Board, slots: Slots, security_ids: Sequence[int], bans: _Bans
 ) -> NDArray[np.int8]:
     """Return the reason codes of names that may not be bought, in the shape of the slots."""
     by_column = np.zeros(len(security_ids) + 1, dtype=np.int8)  # the last stands for padding
@@ -151,8 +163,14 @@ def _blocked(
         if security_id in prices.stopped:
             by_column[column] = allocator.reason_code(prices.stopped[security_id])
     blocked = by_column[slots.security]
+    place = {security_id: column for column, security_id in enumerate(security_ids)}
+    if bans:
+        washed = allocator.reason_code(Reason.SKIP_WASH_BUY)
+        for row, sleeve in enumerate(raw.sleeves):
+            columns = [place[s] for s in bans.get(sleeve.account_id, ()) if s in place]
+            if columns:
+                blocked[row, np.isin(slots.security[row], columns)] = washed
     if raw.restricted:
-        place = {security_id: column for column, security_id in enumerate(security_ids)}
         restricted = allocator.reason_code(Reason.SKIP_RESTRICTED)
         for row, sleeve in enumerate(raw.sleeves):
             columns = [place[s] for s in raw.restricted.get(sleeve.customer_id, ()) if s in place]

@@ -13,8 +13,10 @@ from robo.portfolio import allocator
 from robo.portfolio.chunk import notional_cents as chunk_notional
 from robo.ports.prices import PriceSource
 from robo.services.ordering import Plan, Trade
+from robo.services.picking import Picker, oldest_first
 from robo.services.quoting import Board, board
 from robo.store import chunks
+from robo.store.lots import OpenLot
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,12 @@ def plan(
     policy: Policy,
     cause: str,
     need_cents: int | None,
+    pick: Picker = oldest_first,
 ) -> Plan:
     """Return the sales that raise the money; None sells all that may be sold.
 
     A little more is sold than needed (`sell_margin_ppm`), so that a falling price or a fee does not
-    leave the withdrawal short; what is left over is invested again.
+    leave the withdrawal short; what is left over is invested again. `pick` names the lots.
     """
     now = board(prices, raw.security_ids(), at)
     free = _free_nanos(raw, business_date(at).isoformat())
@@ -89,9 +92,11 @@ def plan(
     skips: dict[int, Reason] = {}
     for place, security_id in enumerate(names):
         if nanos[0, place] > 0:
-            trades.append(
-                Trade(security_id, Reason.SELL_WITHDRAWAL, sell_nanos=int(nanos[0, place]))
-            )
+            sold = int(nanos[0, place])
+            held = _free_lots(raw, security_id, business_date(at).isoformat())
+            meant = pick(held, sold, now.price_micros[security_id])
+            why = Reason.SELL_WITHDRAWAL
+            trades.append(Trade(security_id, why, sell_nanos=sold, lots=meant))
         elif sells.code[0, place]:
             skips[security_id] = allocator.reason_of(int(sells.code[0, place]))
     return Plan(raw.sleeves[0], cause, tuple(trades), skips)
@@ -118,6 +123,12 @@ def _everything(raw: chunks.RawChunk, now: Board, free: dict[int, int], cause: s
         elif free.get(security_id, 0):
             trades.append(Trade(security_id, Reason.SELL_CLOSE_OUT, sell_nanos=free[security_id]))
     return Plan(raw.sleeves[0], cause, tuple(trades), skips)
+
+
+def _free_lots(raw: chunks.RawChunk, security_id: int, today: str) -> list[OpenLot]:
+    """Return the lots of a name that may be sold today."""
+    mine = raw.lots.get(raw.sleeves[0].account_id, ())
+    return [lot for lot in mine if lot.security_id == security_id and lot.hold_until <= today]
 
 
 def _free_nanos(raw: chunks.RawChunk, today: str) -> dict[int, int]:

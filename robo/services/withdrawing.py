@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from robo.core.clock import Clock, to_micros
+from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import (
     BrokerRejectedError,
     BrokerUnavailableError,
@@ -24,9 +24,9 @@ from robo.core.reasons import Reason
 from robo.ledger import recipes
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.ports.prices import PriceSource
-from robo.services import ordering, paying_out, selling
+from robo.services import ordering, paying_out, picking, selling
 from robo.services.isolating import Blame
-from robo.services.taxing import contributing
+from robo.services.taxing import contributing, standings
 from robo.store import (
     accounts,
     chunks,
@@ -141,13 +141,16 @@ def _plan_one(
         raw = chunks.read(session, [withdrawal.account_id], with_lots=True)
         settled = withdrawals.settled_cash(session, [withdrawal.account_id])
         waiting = withdrawals.waiting_proceeds(session, withdrawal.account_id)
+        mine = [withdrawal.account_id]
+        window, found = standings.of_accounts(session, keyring, policy, mine, business_date(now))
     if raw.open_orders or waiting:
         return 0  # what is on its way decides how much is still needed
     need = _need(withdrawal, settled[withdrawal.account_id])
     if need is not None and need <= 0:
         return 0  # `pay` promises it what has settled since
     cause = f"{withdrawal.id}/{slot}"
-    made = selling.plan(raw, prices, now, policy, cause, need)
+    pick = picking.least_tax(window, found[withdrawal.account_id], withdrawal.account_id)
+    made = selling.plan(raw, prices, now, policy, cause, need, pick)
     with db.write() as session:
         current = withdrawals.get(session, withdrawal.id)
         if current is None or current.state != "requested":

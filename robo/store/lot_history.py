@@ -129,6 +129,16 @@ def closed(
     return sorted(found, key=lambda one: (one.on_date, one.account_id, one.lot_id))
 
 
+def loss_takers(session: Session, account_ids: Sequence[str]) -> list[AccountId]:
+    """Return which accounts ever sold from a lot at a loss."""
+    statement = (
+        select(_EVENT.c.account_id)
+        .where(_IS_CLOSE, _EVENT.c.proceeds_cents < -_EVENT.c.basis_delta_cents)
+        .distinct()
+    )
+    return [row[0] for row in select_in(session, statement, _EVENT.c.account_id, account_ids)]
+
+
 def sold(session: Session, account_ids: Sequence[str], first: str) -> list[Sold]:
     """Return sales from lots since a day, each with why it was made, in the order of days."""
     statement = (

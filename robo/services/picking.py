@@ -1,0 +1,72 @@
+"""Which lots a sale means, where nobody has planned them: those that cost the least tax."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+
+from robo.core.ids import AccountId, LotId, SecurityId
+from robo.core.money import notional_cents
+from robo.services.taxing.standings import Standing
+from robo.services.washing.windows import Window
+from robo.store.lots import OpenLot
+from robo.tax import lots as tax_lots
+from robo.tax import selection
+from robo.tax.rates import Rates
+from robo.tax.wash_events import AccountKind
+
+Picks = tuple[tuple[str, int], ...]
+"""Lots and nanoshares of each, in the order in which they go; empty: first in, first out."""
+Picker = Callable[[Sequence[OpenLot], int, int], Picks]
+"""Says which of some lots of one name a sale means, from nanoshares and price in micro-dollars."""
+
+
+def oldest_first(held: Sequence[OpenLot], nanos: int, price_micros: int) -> Picks:
+    """Name no lots: the oldest go first."""
+    del held, nanos, price_micros
+    return ()
+
+
+def least_tax(window: Window, standing: Standing, account_id: AccountId) -> Picker:
+    """Return a picker of the lots whose sale costs an account's owner the least.
+
+    Bases and holding periods are those after wash sales, and a loss that would be disallowed counts
+    as none. Who has told us nothing of their taxes sells the oldest first, as brokers do unless
+    told otherwise; so does an IRA, where it makes no difference.
+    """
+    if standing.is_assumed or window.kinds[account_id] is AccountKind.IRA:
+        return oldest_first
+    rates = _ordered(standing.rates)
+
+    def pick(held: Sequence[OpenLot], nanos: int, price_micros: int) -> Picks:
+        masks = window.masks(account_id, held)
+        pure = [_adjusted(window, lot) for lot in held if lot.nanos]
+        found = selection.lowest_tax(
+            pure,
+            nanos,
+            notional_cents(nanos, price_micros, "down"),
+            window.on,
+            rates,
+            deferred={*masks.no_loss, *masks.whole_only},
+        )
+        size = {lot.id: lot.nanos for lot in pure}
+        # Booking takes whole lots in this order: the one that is split must come last.
+        found.sort(key=lambda one: one.nanos < size[one.lot_id])
+        return tuple((one.lot_id, one.nanos) for one in found)
+
+    return pick
+
+
+def _adjusted(window: Window, lot: OpenLot) -> tax_lots.Lot:
+    lot_id = LotId(lot.id)
+    held_from = date.fromisoformat(lot.acquired_on)
+    made = tax_lots.Lot(lot_id, SecurityId(lot.security_id), held_from, lot.nanos, lot.basis_cents)
+    found = window.adjusted.get(lot_id)
+    if found is None:
+        return made
+    basis = lot.basis_cents + found.added_cents
+    return replace(made, basis_cents=basis, acquired_on=found.held_from)
+
+
+def _ordered(rates: Rates) -> Rates:
+    """Return rates of which the short one is not below the long one: some states tax so."""
+    return replace(rates, short_ppm=max(rates.short_ppm, rates.long_ppm))
