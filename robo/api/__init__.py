@@ -13,6 +13,7 @@ MODULES: Final[tuple[str, ...]] = (
     "robo.api.transfers",
     "robo.api.plans",
     "robo.api.portfolio",
+    "robo.api.choices",
     "robo.api.households",
     "robo.api.taxes",
     "robo.api.outside",

@@ -106,9 +106,11 @@ def targets(
     out = np.array([_mask(model, one) for one in excluded]).reshape(weight.shape)
     must = np.array([_mask(model, one) for one in kept]).reshape(weight.shape) & ~out
     size = np.minimum(np.maximum(names, must.sum(axis=1)), (~out).sum(axis=1))
-    chosen = np.zeros(weight.shape)
-    for count in np.unique(size[size > 0]).tolist():
-        rows = np.flatnonzero(size == count)
+    chosen = np.where(out, 0.0, weight)
+    # Who may hold every name of the benchmark holds the benchmark.
+    sampled = size < (chosen > 0).sum(axis=1)
+    for count in np.unique(size[sampled & (size > 0)]).tolist():
+        rows = np.flatnonzero(sampled & (size == count))
         chosen[rows] = _sampled(model, weight[rows], must[rows], out[rows], count)
     return [_target(model, row) for row in chosen]
 

@@ -5,8 +5,6 @@ day, by the same step with nothing sold.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
 from typing import Final
 
 import numpy as np
@@ -19,15 +17,16 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.problem import BoolArray, IntArray
 from robo.ports.prices import PriceSource
-from robo.services import assessing, following, modelling, ordering, solving
+from robo.services import gathering, modelling, ordering, solving
+from robo.services.gathering import Loaded
 from robo.services.isolating import Blame
 from robo.services.modelling import Model
 from robo.services.ordering import Plan, Trade
 from robo.services.queueing import waves
 from robo.services.quoting import Board, board
-from robo.services.solving import Ask, Solved
+from robo.services.solving import Solved
 from robo.services.turns import Turns
-from robo.store import accounts, chunks, direct, lot_chunks, universe
+from robo.store import accounts, direct
 from robo.store.database import Database
 from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.keyring import Keyring
@@ -36,16 +35,6 @@ from robo.store.lot_chunks import LotChunk
 _PAGE: Final = 256
 _CASH_PAGE: Final = 2_000
 DIRECT: Final = "direct_index"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Loaded:
-    """What the tables say of some direct sleeves, and what is asked of them."""
-
-    raw: chunks.RawChunk
-    ask: Ask
-    stand_ins: BoolArray
-    """Names that are bought only because others may not be, (A, N)."""
 
 
 def plan(
@@ -144,8 +133,10 @@ class _Night:
         now = self._clock.now()
         on = business_date(now)
         with self._db.read() as session:
-            loaded = load(
-                session, self._keyring, self._policy, self._model, account_ids, on, sells=sells
+            raw = gathering.plannable(session, account_ids)
+            rows = direct.of_accounts(session, raw.account_ids)
+            loaded = gathering.load(
+                session, self._keyring, self._policy, self._model, raw, rows, on, sells=sells
             )
         if not loaded.raw.sleeves:
             return []
@@ -159,54 +150,6 @@ class _Night:
         fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
         ordering.write(session, self._keyring, fresh, to_micros(self._clock.now()))
         self.planned += sum(1 for one in fresh if one.trades)
-
-
-def load(
-    session: Session,
-    keyring: Keyring,
-    policy: Policy,
-    model: Model,
-    account_ids: Sequence[AccountId],
-    on: date,
-    *,
-    sells: bool,
-) -> Loaded:
-    """Return what is asked of direct sleeves that may be planned now; the others are left out."""
-    ready = accounts.eligible(session, account_ids)
-    raw = chunks.read(session, [one for one in account_ids if one in ready])
-    busy = {order.account_id for order in raw.open_orders}
-    if busy:
-        raw = chunks.read(session, [one for one in raw.account_ids if one not in busy])
-    ids = list(raw.account_ids)
-    lots = lot_chunks.read(session, ids)
-    rows = direct.of_accounts(session, ids)
-    gone = frozenset(universe.gone(session))
-    tax = assessing.tax_side(session, keyring, policy, model.security_ids, ids, lots, on)
-    benchmark = following.weights(session, model, raw, rows, gone)
-    held = _held(model, lots, len(ids))
-    target = following.targets(model, raw)
-    frozen = following.frozen(model, raw)
-    spare = following.stand_ins(model, target & ~frozen, tax.no_buy & ~held, frozen | tax.no_buy)
-    cash = np.array([raw.balances[one].cash_cents for one in ids], dtype=np.int64)
-    ask = Ask(
-        cash_cents=cash,
-        lots=lots,
-        tax=tax,
-        benchmark=benchmark,
-        buyable=target | spare,
-        frozen=frozen,
-        need_cents=np.zeros(len(ids), dtype=np.int64),
-        sells=sells,
-    )
-    return Loaded(raw, ask, spare & ~target)
-
-
-def _held(model: Model, lots: LotChunk, count: int) -> BoolArray:
-    held = np.zeros((count, model.security_ids.size), dtype=np.bool_)
-    columns = model.columns(lots.security_id.tolist())
-    known = columns >= 0
-    held[lots.account[known], columns[known]] = True
-    return held
 
 
 def plans_of(
@@ -295,7 +238,7 @@ def _skips(
     """Return place -> security -> why a name of the target, or one that is held, was left alone."""
     ask = loaded.ask
     names = model.security_ids.tolist()
-    concerned = ask.buyable | _held(model, ask.lots, len(loaded.raw.sleeves))
+    concerned = ask.buyable | gathering.held(model, ask.lots, len(loaded.raw.sleeves))
     stopped = np.array([one in seen.stopped for one in names], dtype=np.bool_)
     traded = np.zeros(concerned.shape, dtype=np.bool_)
     traded[solved.account, solved.column] = True

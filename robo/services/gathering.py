@@ -1,0 +1,91 @@
+"""What a plan of direct sleeves needs, gathered from the tables: balances, lots, wishes, taxes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from sqlmodel import Session
+
+from robo.core.ids import AccountId
+from robo.core.policy import Policy
+from robo.portfolio.problem import BoolArray
+from robo.services import assessing, following
+from robo.services.modelling import Model
+from robo.services.solving import Ask
+from robo.store import accounts, chunks, lot_chunks, universe
+from robo.store.direct import DirectSleeve
+from robo.store.keyring import Keyring
+from robo.store.lot_chunks import LotChunk
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """What the tables say of some direct sleeves, and what is asked of them."""
+
+    raw: chunks.RawChunk
+    ask: Ask
+    stand_ins: BoolArray
+    """Names that are bought only because others may not be, (A, N)."""
+
+
+def plannable(session: Session, account_ids: Sequence[AccountId]) -> chunks.RawChunk:
+    """Return those accounts that may be planned now: open, and without orders on their way."""
+    ready = accounts.eligible(session, account_ids)
+    raw = chunks.read(session, [one for one in account_ids if one in ready])
+    busy = {order.account_id for order in raw.open_orders}
+    if not busy:
+        return raw
+    return chunks.read(session, [one for one in raw.account_ids if one not in busy])
+
+
+def load(
+    session: Session,
+    keyring: Keyring,
+    policy: Policy,
+    model: Model,
+    raw: chunks.RawChunk,
+    rows: Mapping[AccountId, DirectSleeve],
+    on: date,
+    *,
+    sells: bool,
+) -> Loaded:
+    """Return what is asked of direct sleeves.
+
+    Args:
+        session: Of the snapshot that `raw` was read in.
+        keyring: Opens what customers told us of their taxes.
+        policy: Business numbers.
+        model: The day's.
+        raw: The accounts.
+        rows: What their customers chose.
+        on: The day of the trade.
+        sells: False to put cash to work only.
+    """
+    ids = list(raw.account_ids)
+    lots = lot_chunks.read(session, ids)
+    tax = assessing.tax_side(session, keyring, policy, model.security_ids, ids, lots, on)
+    gone = frozenset(universe.gone(session))
+    target, frozen = following.targets(model, raw), following.frozen(model, raw)
+    missing = tax.no_buy & ~held(model, lots, len(ids))
+    spare = following.stand_ins(model, target & ~frozen, missing, frozen | tax.no_buy)
+    ask = Ask(
+        cash_cents=np.array([raw.balances[one].cash_cents for one in ids], dtype=np.int64),
+        lots=lots,
+        tax=tax,
+        benchmark=following.weights(session, model, raw, rows, gone),
+        buyable=target | spare,
+        frozen=frozen,
+        need_cents=np.zeros(len(ids), dtype=np.int64),
+        sells=sells,
+    )
+    return Loaded(raw, ask, spare & ~target)
+
+
+def held(model: Model, lots: LotChunk, count: int) -> BoolArray:
+    """Return which of the model's names accounts hold, (A, N)."""
+    mask = np.zeros((count, model.security_ids.size), dtype=np.bool_)
+    columns = model.columns(lots.security_id.tolist())
+    known = columns >= 0
+    mask[lots.account[known], columns[known]] = True
+    return mask

@@ -1,0 +1,379 @@
+"""What a customer wants of an account: priced before it is saved, then followed.
+
+A preview answers from the day's model and prices without writing: how closely the account would
+follow, what tonight's trades would cost in tax and spread, and which names come and go.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session
+
+from baskets.building import replace_names
+from baskets.errors import BuildError
+from robo.core.clock import Clock, business_date, to_micros
+from robo.core.errors import InvalidInputError, NotFoundError, RefusedError, RestrictedError
+from robo.core.ids import AccountId, child_id
+from robo.core.money import PPM
+from robo.core.policy import Policy
+from robo.portfolio import ladder
+from robo.portfolio.chunk import notional_cents
+from robo.portfolio.problem import FloatArray, TaxMode
+from robo.ports.prices import PriceSource
+from robo.services import (
+    benchmarking,
+    following,
+    gathering,
+    modelling,
+    offering,
+    solving,
+    targeting,
+)
+from robo.services.gathering import Loaded
+from robo.services.mailing import payload
+from robo.services.modelling import Model
+from robo.services.quoting import Board, board
+from robo.store import accounts, chunks, direct, people, universe
+from robo.store.accounts import Sleeve, TargetWeight
+from robo.store.chunks import NO_RESTRICTION
+from robo.store.database import Database
+from robo.store.direct import DirectSleeve
+from robo.store.events import NewEvent, emit
+from robo.store.keyring import Keyring
+from robo.store.people import OWN, StoredRestriction
+from robo.tax import arrays as tax_arrays
+
+MODES: Final = {"harvest": TaxMode.HARVEST, "neutral": TaxMode.NEUTRAL, "realise": TaxMode.REALISE}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is asked for; None leaves as it is."""
+
+    ladder: str | None = None
+    names_max: int | None = None
+    """0 lifts the customer's own limit."""
+    theme: str | None = None
+    stays_ppm: int | None = None
+    tilts: Mapping[str, int] | None = None
+    """Dial -> ppm; an empty mapping ends all tilts."""
+    exclude: tuple[int, ...] = ()
+    """Securities not to be bought any more."""
+    tax_mode: str | None = None
+    """For a preview only: it is saved with the customer's tax choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTag:
+    """What wishes would do; tracking errors are annual, in ppm."""
+
+    names_before: int
+    names_after: int
+    following_before_ppm: int
+    """How far what is held swings from what is followed now."""
+    following_after_ppm: int
+    """The same after tonight's trades, from what would be followed."""
+    from_index_before_ppm: int
+    """How far what is followed swings from the index."""
+    from_index_after_ppm: int
+    tax_cents: int
+    """Of tonight's trades; negative where they save tax."""
+    cost_cents: int
+    short_gain_cents: int
+    long_gain_cents: int
+    leaving_tax_cents: int
+    """What selling everything held of the names that leave would cost in tax today."""
+    entering: tuple[int, ...]
+    leaving: tuple[int, ...]
+    trades: int
+    model_id: str
+    as_of: date
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """One account as it stands."""
+
+    raw: chunks.RawChunk
+    row: DirectSleeve
+    model: Model
+    seen: Board
+    gone: frozenset[int]
+
+    @property
+    def sleeve(self) -> Sleeve:
+        return self.raw.sleeves[0]
+
+    @property
+    def target(self) -> tuple[TargetWeight, ...]:
+        return self.raw.targets.get(self.sleeve.target_id, ())
+
+
+def show(session: Session, account_id: AccountId) -> DirectSleeve:
+    """Return what holds for an account now.
+
+    Raises:
+        NotFoundError: If there is no such account.
+    """
+    return _stands(session, account_id)[1]
+
+
+def preview(
+    session: Session,
+    keyring: Keyring,
+    prices: PriceSource,
+    clock: Clock,
+    policy: Policy,
+    account_id: AccountId,
+    wishes: Wishes,
+) -> PriceTag:
+    """Return what wishes would do to an account, without writing anything.
+
+    Raises:
+        NotFoundError: If there is no such account.
+        RefusedError: If there is no risk model yet (`no_risk_model`), the account is too small
+            for a wish (`segment_too_small`), or the tilts exclude each other (`tilts_conflict`).
+        RestrictedError: If too few names are left of a basket.
+        InvalidInputError: If a tilt is none that there is.
+    """
+    now = clock.now()
+    on = business_date(now)
+    raw, row = _stands(session, account_id)
+    model = modelling.current(session, prices, now)
+    if model is None:
+        message = "There is too little price history yet to say what this would do."
+        raise RefusedError(message, code="no_risk_model")
+    seen = board(prices, sorted({*model.security_ids.tolist(), *raw.security_ids()}), now)
+    place = _Place(raw, row, model, seen, frozenset(universe.gone(session)))
+    after = _wished(place, wishes, raw)
+    changed, benchmark = _changed(session, place, after, wishes)
+    loaded = gathering.load(
+        session, keyring, policy, model, changed, {account_id: after}, on, sells=True
+    )
+    loaded = _in_mode(loaded, wishes)
+    solved = solving.solve(model, seen, loaded.ask, policy, on)
+    names = {one.security_id for one in changed.targets[place.sleeve.target_id]}
+    before = {one.security_id for one in place.target}
+    held = set(raw.balances[account_id].holdings_nanos)
+    return PriceTag(
+        names_before=len(before),
+        names_after=len(names),
+        following_before_ppm=_risk(model, _weights(place, loaded) - benchmark[0]),
+        following_after_ppm=int(solved.after_ppm[0]),
+        from_index_before_ppm=_risk(model, benchmark[0] - model.index),
+        from_index_after_ppm=_risk(model, benchmark[1] - model.index),
+        tax_cents=int(solved.tax_cents[0]),
+        cost_cents=int(solved.cost_cents[0]),
+        short_gain_cents=int(solved.short_gain_cents[0]),
+        long_gain_cents=int(solved.long_gain_cents[0]),
+        leaving_tax_cents=_tax_of(loaded, seen, (before - names) & held, on),
+        entering=tuple(sorted(names - before)),
+        leaving=tuple(sorted(before - names)),
+        trades=solved.account.size,
+        model_id=model.id,
+        as_of=model.on,
+    )
+
+
+def save(db: Database, clock: Clock, account_id: AccountId, wishes: Wishes) -> DirectSleeve:
+    """Keep wishes; the next review of the ladder follows them. Nothing is traded by it.
+
+    Raises:
+        NotFoundError: If there is no such account.
+    """
+    now = to_micros(clock.now())
+    with db.write() as session:
+        raw, row = _stands(session, account_id)
+        sleeve = raw.sleeves[0]
+        after = replace(_merged(row, wishes), reviewed_on="")
+        direct.put(session, [after], now)
+        people.put_restrictions(
+            session, sleeve.customer_id, [_own(sleeve, one, now) for one in wishes.exclude]
+        )
+        if wishes.exclude:
+            mine = accounts.accounts_of_customer(session, sleeve.customer_id)
+            targeting.refresh(session, mine, now)
+        event = NewEvent(
+            sleeve.firm_id,
+            "choices.changed",
+            account_id,
+            payload(ladder=after.ladder, theme=after.theme, excluded=len(wishes.exclude)),
+            customer_id=sleeve.customer_id,
+            account_id=account_id,
+        )
+        emit(session, [event], now)
+    return after
+
+
+def _own(sleeve: Sleeve, security_id: int, now: int) -> StoredRestriction:
+    return StoredRestriction(
+        id=child_id("rst", sleeve.customer_id, security_id, OWN),
+        security_id=security_id,
+        verb="never_buy",
+        source=OWN,
+        reason="You asked us to leave this company out.",
+        held_choice="none",
+        created_at=now,
+    )
+
+
+def _stands(session: Session, account_id: AccountId) -> tuple[chunks.RawChunk, DirectSleeve]:
+    raw = chunks.read(session, [account_id])
+    if not raw.sleeves:
+        message = "There is no such account."
+        raise NotFoundError(message)
+    sleeve = raw.sleeves[0]
+    names = len(raw.targets.get(sleeve.target_id, ()))
+    known = direct.of_accounts(session, [account_id]).get(account_id)
+    if known is not None:
+        return raw, known
+    paid = direct.withdrawn(session, [account_id]).get(account_id, 0)
+    return raw, replace(following.first_row(sleeve, names), withdrawn_cents=paid)
+
+
+def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
+    """Return a row with the wishes in place of what it said."""
+    return replace(
+        row,
+        ladder=row.ladder if wishes.ladder is None else wishes.ladder,
+        names_max=row.names_max if wishes.names_max is None else wishes.names_max,
+        theme=row.theme if wishes.theme is None else wishes.theme,
+        stays_ppm=row.stays_ppm if wishes.stays_ppm is None else wishes.stays_ppm,
+        tilts=row.tilts if wishes.tilts is None else following.tilts_text(wishes.tilts),
+    )
+
+
+def _wished(place: _Place, wishes: Wishes, raw: chunks.RawChunk) -> DirectSleeve:
+    """Return the row that the wishes lead to, with the names they lead to in the end.
+
+    Raises:
+        RefusedError: If the account is too small for a wish.
+        InvalidInputError: If a tilt is none that there is.
+    """
+    balances = raw.balances[place.sleeve.account_id]
+    nav = balances.cash_cents + balances.unsettled_cents
+    held = balances.holdings_nanos
+    price = [place.seen.price_micros.get(one, 0) for one in held]
+    nav += int(notional_cents(np.array(list(held.values()), dtype=np.int64), price).sum())
+    nav = min(nav, ladder.BALANCE_MAX)
+    if wishes.tilts:
+        if "tilts" not in ladder.book().segment(nav).may_use:
+            message = "Tilts begin with larger accounts; exclusions and themes work at every size."
+            raise RefusedError(message, code="segment_too_small")
+        unknown = sorted(wishes.tilts.keys() - set(benchmarking.dials_of(place.model).name))
+        if unknown:
+            message = f"There is no tilt {unknown[0]!r}."
+            raise InvalidInputError(message, code="unknown_tilt", fields={"tilts": [message]})
+    after = _merged(place.row, wishes)
+    stairs = ladder.book().ladders[after.ladder]
+    reached = int(stairs.count(max(nav, after.carried_cents)))
+    names = max(reached, place.row.names) if wishes.ladder is None else reached
+    return replace(after, names=min(names, after.names_max or ladder.NO_LIMIT))
+
+
+def _changed(
+    session: Session, place: _Place, after: DirectSleeve, wishes: Wishes
+) -> tuple[chunks.RawChunk, FloatArray]:
+    """Return the account as if the wishes held, and what it follows before and after, (2, N).
+
+    Raises:
+        RefusedError: If the tilts exclude each other.
+        RestrictedError: If too few names are left of a basket.
+    """
+    sleeve = place.sleeve
+    mine = dict(place.raw.restricted.get(sleeve.customer_id, {}))
+    before = frozenset(mine) | place.gone
+    mine |= {one: mine.get(one, NO_RESTRICTION) for one in wishes.exclude}
+    barred = frozenset(mine) | place.gone
+    made = benchmarking.benchmarks(
+        place.model,
+        [
+            following.wish(session, sleeve, place.row, place.row.names, before),
+            following.wish(session, sleeve, after, after.names, barred),
+        ],
+    )
+    if not made.is_tilted[made.row[1]]:
+        message = f"These tilts cannot be met: {made.refusals[int(made.row[1])]}."
+        raise RefusedError(message, code="tilts_conflict")
+    benchmark = made.of(np.array([0, 1]))
+    target = _target(session, place, after, benchmark[1:], barred)
+    changed = replace(
+        place.raw,
+        targets={**place.raw.targets, sleeve.target_id: target},
+        restricted={**place.raw.restricted, sleeve.customer_id: mine},
+    )
+    return changed, benchmark
+
+
+def _target(
+    session: Session,
+    place: _Place,
+    after: DirectSleeve,
+    benchmark: FloatArray,
+    barred: frozenset[int],
+) -> tuple[TargetWeight, ...]:
+    sleeve = place.sleeve
+    first = ladder.book().ladders["standard"].steps[0][1]
+    if sleeve.kind == "basket" and after.names <= first:
+        basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
+        if basket is None:
+            return place.target
+        try:
+            final = replace_names(basket, barred)
+        except BuildError as error:
+            message = "your restrictions leave too few names of this basket; choose another"
+            raise RestrictedError(message, code="basket_too_restricted") from error
+        return tuple(TargetWeight(i, ppm) for i, ppm in final.weights_ppm.items())
+    kept = [{one.security_id for one in place.target}]
+    names = np.array([after.names], dtype=np.int64)
+    return benchmarking.targets(place.model, benchmark, names, kept, [barred])[0]
+
+
+def _in_mode(loaded: Loaded, wishes: Wishes) -> Loaded:
+    """Return what is asked with another tax mode."""
+    if wishes.tax_mode is None:
+        return loaded
+    tax = loaded.ask.tax
+    mode = np.full_like(tax.taxes.mode, int(MODES[wishes.tax_mode]))
+    taxes = replace(tax.taxes, mode=mode)
+    return replace(loaded, ask=replace(loaded.ask, tax=replace(tax, taxes=taxes)))
+
+
+def _weights(place: _Place, loaded: Loaded) -> FloatArray:
+    """Return what is held as fractions of the account, (N,); unknown names are left out."""
+    lots, model = loaded.ask.lots, place.model
+    column = model.columns(lots.security_id.tolist())
+    price = [place.seen.price_micros.get(one, 0) for one in lots.security_id.tolist()]
+    worth = notional_cents(lots.nanos, price)
+    value = max(1, int(worth.sum()) + int(loaded.ask.cash_cents[0]))
+    known = column >= 0
+    found = np.bincount(column[known], worth[known], model.security_ids.size)
+    return np.asarray(found / value, dtype=np.float64)
+
+
+def _tax_of(loaded: Loaded, seen: Board, leaving: set[int], on: date) -> int:
+    """Return the tax of selling all that is held of some names today; losses save it."""
+    lots, tax = loaded.ask.lots, loaded.ask.tax
+    goes = np.isin(lots.security_id, sorted(leaving))
+    price = [seen.price_micros.get(one, 0) for one in lots.security_id[goes].tolist()]
+    gain = notional_cents(lots.nanos[goes], price) - tax.basis_cents[goes]
+    long = tax_arrays.is_long(tax.held_day[goes], (on - solving.EPOCH).days)
+    rate = np.where(long, tax.taxes.long_rate_ppm[0], tax.taxes.short_rate_ppm[0])
+    return int((gain * rate // PPM).sum())
+
+
+def _risk(model: Model, active: FloatArray) -> int:
+    common = float(((active @ model.exposure) ** 2).sum())
+    own = float((active * active) @ model.specific_variance)
+    return round(math.sqrt(common + own) * PPM)
+
+
+def tilts_of(row: DirectSleeve) -> dict[str, int]:
+    """Return the tilts of a row."""
+    found: dict[str, int] = json.loads(row.tilts)
+    return found

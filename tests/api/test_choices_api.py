@@ -1,0 +1,188 @@
+"""Choices over HTTP: a price tag before saving, a saved choice that the next night follows."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from callers import customer
+from flask import Flask
+from world import World, make_world
+
+from robo.app import create_app
+from robo.core.clock import business_date
+from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
+from robo.services import graduating, indexing
+from robo.store import accounts
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, calendar: MarketCalendar) -> Iterator[World]:
+    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
+    seasons = MarketCalendar(days, calendar.half_days)
+    folder = tmp_path_factory.mktemp("choices") / "state"
+    with make_world(folder, seasons, settings={"ROBO_SIM_EVENTS_PPM": "0"}) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def app(world: World) -> Flask:
+    return create_app(world.runtime)
+
+
+@pytest.fixture(scope="module")
+def account(world: World) -> AccountId:
+    """Return an account of $400,000: a direct sleeve of 28 names."""
+    (found,) = world.add_accounts(1)
+    world.pay_in(found, 400_000_00)
+    r = world.runtime
+    graduating.admit(r.db, r.prices, r.clock, r.policy, r.calendar)
+    indexing.invest(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "first")
+    world.trade()
+    return found
+
+
+def test_leaving_a_name_out_has_a_price_tag_and_writes_nothing(
+    world: World, app: Flask, account: AccountId
+) -> None:
+    me = customer(world, app, account)
+    symbol = held(me, account)[0]
+    before = world.scalar("SELECT count(*) FROM restriction")
+
+    tag = preview(me, account, leave_out=[symbol]).json
+
+    assert symbol in [one["symbol"] for one in tag["leaving"]]
+    assert len(tag["entering"]) == 1
+    assert tag["following_after_ppm"] > 0
+    assert tag["names_after"] == tag["names_before"]
+    assert world.scalar("SELECT count(*) FROM restriction") == before
+
+
+def test_a_theme_that_stays_moves_the_account_away_from_the_index(
+    world: World, app: Flask, account: AccountId
+) -> None:
+    me = customer(world, app, account)
+
+    fades = preview(me, account, theme="fades", stays_ppm=0).json
+    stays = preview(me, account, theme="stays", stays_ppm=950_000).json
+
+    assert stays["from_index_after_ppm"] > fades["from_index_after_ppm"]
+    assert fades["from_index_after_ppm"] == fades["from_index_before_ppm"]
+
+
+def test_tilts_land_or_say_why_not(world: World, app: Flask, account: AccountId) -> None:
+    me = customer(world, app, account)
+    rows = column(world, "SELECT DISTINCT sector FROM security WHERE sector <> ''")
+    dials = sorted(f"sector {one}" for one in rows)
+
+    more = preview(me, account, tilts={dials[0]: 300_000})
+    nothing = preview(me, account, tilts=dict.fromkeys(dials, -1_000_000))
+    unknown = preview(me, account, tilts={"sector of fog": 1})
+
+    assert more.json["from_index_after_ppm"] != more.json["from_index_before_ppm"]
+    assert (nothing.status_code, nothing.json["code"]) == (422, "tilts_conflict")
+    assert (unknown.status_code, unknown.json["code"]) == (422, "unknown_tilt")
+
+
+def test_a_small_account_has_exclusions_but_no_tilts(world: World, app: Flask) -> None:
+    (small,) = world.add_accounts(1)
+    world.pay_in(small, 100_00)
+    world.trade()
+    me = customer(world, app, small)
+    symbol = held(me, small)[0]
+
+    tilted = preview(me, small, tilts={"sector technology": 1_000})
+    tag = preview(me, small, leave_out=[symbol]).json
+
+    assert tilted.json["code"] == "segment_too_small"
+    assert [one["symbol"] for one in tag["leaving"]] == [symbol]
+    assert len(tag["entering"]) == 1
+
+
+def test_what_is_saved_is_shown_and_followed_by_the_next_review(
+    world: World, app: Flask, account: AccountId
+) -> None:
+    me = customer(world, app, account)
+    symbol = held(me, account)[1]
+    path = f"/v1/accounts/{account}/choices"
+
+    saved = me.send("PUT", path, {"theme": "stays", "stays_ppm": 500_000, "leave_out": [symbol]})
+    review(world)
+
+    assert saved.status_code == 200
+    shown = me.get(path).json
+    assert (shown["theme"], shown["stays_ppm"], shown["names"]) == ("stays", 500_000, 28)
+    left = {symbol_of(world, one) for one in targeted(world, account)}
+    assert symbol not in left
+    assert len(left) == 28
+
+
+def test_a_limit_of_ones_own_is_never_passed_and_sells_nothing(
+    world: World, app: Flask, account: AccountId
+) -> None:
+    me = customer(world, app, account)
+    sells = "SELECT count(*) FROM orders WHERE side = 'sell'"
+    before = world.scalar(sells)
+
+    me.send("PUT", f"/v1/accounts/{account}/choices", {"names_max": 20})
+    review(world)
+
+    assert me.get(f"/v1/accounts/{account}/choices").json["names"] == 20
+    assert world.scalar(sells) == before
+    me.send("PUT", f"/v1/accounts/{account}/choices", {"names_max": 0})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"ladder": "steep"}, {"names_max": 501}, {"stays_ppm": -1}, {"leave_out": ["NOPE.X"]}],
+)
+def test_choices_that_mean_nothing_are_refused(
+    world: World, app: Flask, account: AccountId, body: dict[str, Any]
+) -> None:
+    me = customer(world, app, account)
+
+    assert preview(me, account, **body).status_code == 422
+    assert me.send("PUT", f"/v1/accounts/{account}/choices", body).status_code == 422
+
+
+def test_without_a_model_there_is_no_price_tag(
+    tmp_path: Path, short_calendar: MarketCalendar
+) -> None:
+    with make_world(tmp_path / "state", short_calendar) as young:
+        (account,) = young.add_accounts(1)
+        me = customer(young, create_app(young.runtime), account)
+
+        reply = preview(me, account, theme="stays")
+
+        assert (reply.status_code, reply.json["code"]) == (422, "no_risk_model")
+
+
+def preview(me: Any, account: AccountId, **body: Any) -> Any:
+    return me.send("POST", f"/v1/accounts/{account}/choices/previews", body)
+
+
+def review(world: World) -> None:
+    r = world.runtime
+    graduating.review(r.db, r.prices, r.clock, r.calendar, r.policy, business_date(r.clock.now()))
+
+
+def held(me: Any, account: AccountId) -> list[str]:
+    rows = me.get(f"/v1/accounts/{account}/positions").json["items"]
+    return [row["symbol"] for row in rows]
+
+
+def targeted(world: World, account: AccountId) -> set[int]:
+    with world.db.read() as session:
+        target_id = accounts.sleeves(session, [account])[account].target_id
+        return {one.security_id for one in accounts.targets(session, [target_id])[target_id]}
+
+
+def symbol_of(world: World, security_id: int) -> str:
+    return str(column(world, f"SELECT symbol FROM security WHERE id = {security_id}")[0])
+
+
+def column(world: World, sql: str) -> list[Any]:
+    with world.db.read() as session:
+        return [row[0] for row in session.connection().exec_driver_sql(sql)]
