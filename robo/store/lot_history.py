@@ -139,6 +139,17 @@ def loss_takers(session: Session, account_ids: Sequence[str]) -> list[AccountId]
     return [row[0] for row in select_in(session, statement, _EVENT.c.account_id, account_ids)]
 
 
+def taken_back(session: Session, account_ids: Sequence[str]) -> list[tuple[AccountId, int]]:
+    """Return (account, security) where an execution was taken back."""
+    statement = (
+        select(_EVENT.c.account_id, _EVENT.c.security_id)
+        .where(_IS_CLOSE, _EVENT.c.cause.like("und\\_%", escape="\\"))
+        .distinct()
+    )
+    rows = select_in(session, statement, _EVENT.c.account_id, account_ids)
+    return [(account, security_id) for account, security_id in rows]
+
+
 def sold(session: Session, account_ids: Sequence[str], first: str) -> list[Sold]:
     """Return sales from lots since a day, each with why it was made, in the order of days."""
     statement = (

@@ -3,8 +3,9 @@
 Where nobody of a household ever bought a name within 30 days of selling it at a loss, no loss was
 ever disallowed: then what was paid is the basis, every loss of the last 30 days still waits for a
 purchase, and every share bought in them is fresh. Only the other names are folded: few, because
-what we trade keeps to the masks. Names that corporate actions touch near a loss, and names traded
-elsewhere, are folded too. Property-tested equal to folding everything.
+what we trade keeps to the masks. Names that corporate actions touch near a loss, names of which an
+execution was taken back, and names traded elsewhere are folded too. Property-tested equal to
+folding everything.
 """
 
 from collections.abc import Collection, Iterable
@@ -71,6 +72,7 @@ def read(session: Session, customer_ids: Collection[str], on: date) -> History:
     recent = lot_history.bought(session, known.ours, first)
     doubtful = _doubtful(known, owner, losses, lots)
     doubtful |= _acted(session, owner, losses, lot_history.moved(session, known.ours, first))
+    doubtful |= {(owner[one], name) for one, name in lot_history.taken_back(session, known.ours)}
     doubtful |= {
         (owner[AccountId(trade.account_id)], trade.security_id)
         for trade in outside_trades.trades_of(session, known.elsewhere)

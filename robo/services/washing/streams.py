@@ -18,6 +18,8 @@ from robo.tax.wash_events import Event, Move, Purchase, Rescale, Sale, Successio
 
 Dated = tuple[date, Event]
 _ACTION: Final = "act_"
+_UNDONE: Final = "und_"
+"""What takes an execution back that did not happen after all."""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ def booked(account_id: AccountId, rows: Iterable[LotEvent]) -> list[Dated]:
     nanos: dict[str, int] = {}
     parents: dict[str, _Parent] = {}
     day = date.min
-    for row in rows:
+    for row in happened(rows):
         day = max(day, date.fromisoformat(row.on_date))
         nanos[row.lot_id] = nanos.get(row.lot_id, 0) + row.nanos_delta
         lot, security = LotId(row.lot_id), SecurityId(row.security_id)
@@ -64,6 +66,36 @@ def booked(account_id: AccountId, rows: Iterable[LotEvent]) -> list[Dated]:
                 heir = child_id("lot", row.cause, row.lot_id)
                 parents[heir] = _Parent(lot, -row.basis_delta_cents, row.kind == "merge")
     return made
+
+
+def happened(rows: Iterable[LotEvent]) -> list[LotEvent]:
+    """Return what happened without executions that were taken back, and what took them back.
+
+    A purchase taken back closes its lot without a gain; a sale taken back is closed by what it
+    was, with the signs turned.
+    """
+    kept: list[LotEvent] = []
+    for row in rows:
+        if not row.cause.startswith(_UNDONE):
+            kept.append(row)
+            continue
+        for place in reversed(range(len(kept))):
+            if _takes_back(row, kept[place]):
+                del kept[place]
+                break
+        else:
+            message = f"lot event {row.id} takes back nothing that happened"
+            raise ValueError(message)
+    return kept
+
+
+def _takes_back(row: LotEvent, other: LotEvent) -> bool:
+    same = row.lot_id == other.lot_id
+    if row.nanos_delta < 0 or (row.nanos_delta == 0 and other.kind == "open"):
+        return same and other.kind == "open"
+    turned = (-other.nanos_delta, -other.basis_delta_cents, -other.proceeds_cents)
+    amounts = (row.nanos_delta, row.basis_delta_cents, row.proceeds_cents)
+    return same and other.kind == "close" and turned == amounts
 
 
 def _silent_parent(row: LotEvent, nanos: Mapping[str, int]) -> _Parent:
