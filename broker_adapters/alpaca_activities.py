@@ -81,7 +81,12 @@ class ActivityReader:
         self._by_day: dict[date, Sequence[CorporateAction]] = {}
 
     def read(self, rows: Sequence[tuple[int, str, Any]], broker_account: str) -> Reading:
-        """Return the activities of all rows; an event's rows are put together."""
+        """Return the activities of all rows; an event's rows are put together.
+
+        Args:
+            rows: (number, key, body) in the order of hearing.
+            broker_account: Whose they are; empty if each row says so itself.
+        """
         waiting: dict[tuple[str, ...], list[_Row]] = {}
         made: list[tuple[int, str, Activity]] = []
         for seq, key, body in rows:
@@ -90,14 +95,15 @@ class ActivityReader:
             except UnreadableError:
                 made.append((seq, key, self._strange(key, body, broker_account)))
                 continue
+            whose = broker_account or str(row.body.get("account_id") or "")
             if row.type in _EVENTS and not row.key.partition("#")[2]:
                 group = waiting.setdefault(_group(row), [])
                 group.append(row)
                 if _complete(group):
-                    made.append((seq, key, self._event(group, broker_account)))
+                    made.append((seq, key, self._event(group, whose)))
                     del waiting[_group(row)]
             else:
-                made.append((seq, key, self._single(row, broker_account)))
+                made.append((seq, key, self._single(row, whose)))
         moving = {
             self._security(row.symbol)
             for group in waiting.values()
@@ -260,7 +266,8 @@ def _group(row: _Row) -> tuple[str, ...]:
     """Return what the rows of one event have in common."""
     named = str(row.body.get("group_id") or "") or _WAY.sub("", row.text)
     whose = row.symbol if row.type == "SPLIT" else ""
-    return row.type, row.sub_type, row.on.isoformat(), named, whose
+    owner = str(row.body.get("account_id") or "")
+    return row.type, row.sub_type, row.on.isoformat(), named, whose, owner
 
 
 def _complete(group: Sequence[_Row]) -> bool:

@@ -44,13 +44,14 @@ class Puller:
         clock: Clock,
         calendar: MarketCalendar,
         security: Callable[[str], SecurityId],
-        paths: tuple[str, str] = ("/account/activities", "/orders"),
+        activities: str = "/account/activities",
+        orders: Callable[[str], str] = lambda _: "/orders",
     ) -> None:
-        """Take what it reads with, and the paths of activities and of an order."""
+        """Take what it reads with, where activities are, and where an account's orders are."""
         self._http, self._journal = http, journal
         self._clock, self._calendar = clock, calendar
         self._security = security
-        self._activities, self._orders = paths
+        self._activities, self._orders = activities, orders
         self._swept_at: datetime | None = None
 
     def pull(self, *, thoroughly: bool = False) -> None:
@@ -69,7 +70,7 @@ class Puller:
             self._swept_at = now
         self._read({"page_token": token} if token else {}, keep=True)
 
-    def order_of(self, order_id: str) -> KnownOrder:
+    def order_of(self, order_id: str, account_id: str = "") -> KnownOrder:
         """Return what we called an order, asking Alpaca if we have forgotten.
 
         Raises:
@@ -78,7 +79,7 @@ class Puller:
         known = self._journal.order(order_id)
         if known is not None:
             return known
-        reply = self._http.get(f"{self._orders}/{order_id}", {}, Lane.READS)
+        reply = self._http.get(f"{self._orders(account_id)}/{order_id}", {}, Lane.READS)
         if not reply.fine:
             message = "an execution's order could not be looked up"
             raise BrokerUnavailableError(message, code="order_not_found")
@@ -107,6 +108,7 @@ class Puller:
         keys = [_key(row) for row in rows]
         known = self._journal.known(keys)
         fills: list[WireFill] = []
+        owners: dict[str, str] = {}
         others: list[tuple[str, Any]] = []
         for key, row in zip(keys, rows, strict=True):
             if key in known or row.get("status") == "pending":
@@ -116,6 +118,7 @@ class Puller:
                 continue
             try:
                 fills += self._fills(row, fills)
+                owners[str(row.get("order_id"))] = str(row.get("account_id") or "")
             except UnreadableError:
                 # One row that nobody can read must not keep the others from being booked.
                 others.append((f"{key}#unreadable", row))
@@ -124,7 +127,7 @@ class Puller:
         told = [
             (
                 fill,
-                self.order_of(fill.order_id),
+                self.order_of(fill.order_id, owners[fill.order_id]),
                 self._calendar.settles_on(business_date(fill.at)),
             )
             for fill in fills

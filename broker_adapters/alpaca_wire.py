@@ -278,6 +278,24 @@ def optional_decimal(row: Mapping[str, Any], name: str) -> Decimal | None:
     return None if row.get(name) in {None, ""} else _decimal(row, name)
 
 
+def required_decimal(row: Mapping[str, Any], name: str) -> Decimal:
+    """Return a plain number.
+
+    Raises:
+        UnreadableError: If something else stands there.
+    """
+    return _decimal(row, name)
+
+
+def required_text(row: Mapping[str, Any], name: str) -> str:
+    """Return a text that is not empty.
+
+    Raises:
+        UnreadableError: If something else stands there.
+    """
+    return _text(row, name)
+
+
 def rows_of(body: Any) -> list[Any]:
     """Return a list body.
 

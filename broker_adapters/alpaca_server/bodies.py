@@ -25,6 +25,19 @@ _STATUSES: Final = {
 }
 
 
+_YESTERDAY: Final = (
+    "last_long_market_value",
+    "last_short_market_value",
+    "last_initial_margin",
+    "last_regt_buying_power",
+    "last_daytrading_buying_power",
+    "bod_dtbp",
+    "pending_transfer_out",
+    "pending_transfer_in",
+)
+"""What the account was worth yesterday: this server does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fill:
     """An execution, how many shares its order has filled with it, and how many are left."""
@@ -153,8 +166,10 @@ def position(symbol: str, nanos: int, available: int, price_micros: int) -> dict
     }
 
 
-def asset(security: ListedSecurity, *, fractionable: bool) -> dict[str, Any]:
-    """Return an asset's body."""
+def asset(
+    security: ListedSecurity, price_micros: int | None, *, fractionable: bool
+) -> dict[str, Any]:
+    """Return an asset's body; one without a price cannot be traded."""
     return {
         "id": uuid_of("asset", security.symbol),
         "class": "us_equity",
@@ -162,12 +177,14 @@ def asset(security: ListedSecurity, *, fractionable: bool) -> dict[str, Any]:
         "symbol": security.symbol,
         "name": security.symbol,
         "status": "active",
-        "tradable": True,
+        "tradable": price_micros is not None,
         "marginable": False,
         "shortable": False,
         "easy_to_borrow": False,
         "fractionable": fractionable,
-        "attributes": [],
+        "attributes": ["fractional_eh_enabled"] if fractionable else [],
+        "last_price": None if price_micros is None else price_text(price_micros),
+        "last_close_pct_change": "0",
     }
 
 
@@ -196,7 +213,14 @@ def account(cash_cents: int, settled_cents: int, power_cents: int, holdings: int
         "long_market_value": format_cents(holdings),
         "short_market_value": "0",
         "sma": "0",
-        **dict.fromkeys(none, "0"),
+        **dict.fromkeys((*none, *_YESTERDAY), "0"),
+        "cash_transferable": format_cents(settled_cents),
+        "last_cash": cash,
+        "last_buying_power": power,
+        "previous_close": iso_instant(0),
+        "clearing_broker": "SELF",
+        "crypto_status": "INACTIVE",
+        "last_daytrade_count": 0,
         "multiplier": "1",
         "daytrade_count": 0,
         "pattern_day_trader": False,

@@ -36,6 +36,7 @@ class Book:
         self.rows = Rows()
         self._start_cents = start_cents
         self._moved_cents = 0
+        self._moved: set[str] = set()
         self._order_ids: list[str] = []
         self._client_of: dict[str, str] = {}
         self._place: dict[str, int] = {}
@@ -72,7 +73,7 @@ class Book:
             assert one is not None
             return bodies.activity(fill, one, self.account_id)
 
-        self.rows.add(Row(row_id, created, now, "FILL", fill.symbol, build), now)
+        self._add(Row(row_id, created, now, "FILL", fill.symbol, build), now)
         return fill
 
     def revalue(self, client_id: str, value: int, execution: Execution) -> None:
@@ -97,11 +98,22 @@ class Book:
         created = str(body.get("created_at") or iso_instant(to_micros(now)))
         kept = {name: value for name, value in body.items() if name != "created_at"}
         kind, symbol = str(body["activity_type"]), str(body.get("symbol") or "")
-        self.rows.add(Row(str(body["id"]), created, shows_at, kind, symbol, lambda: kept), now)
+        self._add(Row(str(body["id"]), created, shows_at, kind, symbol, lambda: kept), now)
+
+    def _add(self, row: Row, now: datetime) -> None:
+        self.rows.add(row, now)
+        self._exchange.rows.add(row, now)
 
     def move_cash(self, cents: int) -> None:
         """Add cash, or take it."""
         self._moved_cents += cents
+
+    def moved_by(self, cause: str) -> bool:
+        """Remember what moves cash; return whether it has not moved it yet."""
+        if cause in self._moved:
+            return False
+        self._moved.add(cause)
+        return True
 
     def move_shares(self, security_id: int, nanos: int) -> None:
         """Add shares that no order brought, or take them."""

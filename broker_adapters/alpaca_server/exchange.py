@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker_adapters import settings
 from broker_adapters.alpaca_server import bodies
+from broker_adapters.alpaca_server.rows import Rows
 from broker_adapters.paper import PaperBroker
 from broker_adapters.paper_store import PaperOrder
 from robo.core.ids import SecurityId, new_id
@@ -51,6 +52,8 @@ class Exchange:
         """Open the market of a context; what its file holds goes on."""
         self._context = context
         self.paper = PaperBroker(context)
+        self.rows = Rows()
+        """The rows of all accounts."""
         self._books: dict[str, Book] = {}
         self._listeners: list[Callable[[Book, Execution, int], None]] = []
         self._whole_only = settings.words(context.settings, "ROBO_PAPER_WHOLE_ONLY")
@@ -137,10 +140,15 @@ class Exchange:
 
     def assets(self, name: str = "") -> Answer:
         """Return every asset, or the one of a symbol or id."""
-        found = [
-            bodies.asset(security, fractionable=symbol not in self._whole_only)
+        wanted = {
+            symbol: security
             for symbol, security in self._securities.items()
             if not name or name in {symbol, bodies.uuid_of("asset", symbol)}
+        }
+        prices = self.prices_micros([one.id for one in wanted.values()])
+        found = [
+            bodies.asset(one, prices.get(one.id), fractionable=symbol not in self._whole_only)
+            for symbol, one in wanted.items()
         ]
         if name and not found:
             return refused(404, 40410000, f"asset not found for {name}")

@@ -10,6 +10,7 @@ from typing import Any, Final
 from broker_adapters import settings
 from broker_adapters.alpaca_server import bodies, trading
 from broker_adapters.alpaca_server.book import Book
+from broker_adapters.alpaca_server.brokerage import Brokerage
 from broker_adapters.alpaca_server.data import MarketData
 from broker_adapters.alpaca_server.events import STREAMS, EventLog, stream
 from broker_adapters.alpaca_server.exchange import BAD, Answer, Exchange, refused
@@ -81,8 +82,8 @@ class AlpacaServer:
         with self._lock:
             if not self._alive:
                 return 503, None
-            if not request.path.startswith("/_local/"):
-                self._exchange.look()
+            self._exchange.look()
+            self._brokerage.advance()
             return self._router.answer(request)
 
     def stream(self, request: Request) -> Iterator[bytes] | None:
@@ -105,6 +106,8 @@ class AlpacaServer:
         book = Book(self._exchange, ACCOUNT, bodies.uuid_of("account", "paper"), start)
         self._books[ACCOUNT] = book
         self._exchange.open(book)
+        self._brokerage = Brokerage(self._floor, {}, book.account_id, book)
+        self._brokerage.reopen()
         trading.tell_fills(self._floor)
         self._exchange.look()
         for row in self._shelf.all("row", ACCOUNT):
@@ -117,6 +120,10 @@ class AlpacaServer:
         trading.add_market(self._router, self._floor, "/v2")
         assert context.prices is not None
         MarketData(self._exchange, context.prices, context.calendar).add(self._router)
+        own = "/v1/trading/accounts/{}"
+        trading.add_trading(self._router, self._floor, own, self._brokerage.book)
+        trading.add_market(self._router, self._floor, "/v1")
+        self._brokerage.add(self._router)
         local = self._router.add
         local("POST", "/_local/faults", self._plan)
         local("DELETE", "/_local/faults", self._clear)
@@ -148,6 +155,7 @@ class AlpacaServer:
         with self._lock:
             if self._alive:
                 self._exchange.look()
+                self._brokerage.advance()
 
     def _sleep(self, seconds: float) -> None:
         ends = time.monotonic() + seconds
