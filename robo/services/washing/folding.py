@@ -100,7 +100,11 @@ def books_of(
     Raises:
         ValueError: If what is booked does not fit together.
     """
-    return fold(session, people(session, customer_ids), customer_ids, until, security_ids)
+    known = people(session, customer_ids)
+    names = None
+    if security_ids is not None:
+        names = dict.fromkeys(known.accounts, frozenset(tied(session, security_ids)))
+    return fold(session, known, customer_ids, until, names)
 
 
 def fold(
@@ -108,10 +112,19 @@ def fold(
     known: People,
     customer_ids: Collection[str],
     until: date,
-    security_ids: Collection[int] | None = None,
+    names: Mapping[str, frozenset[int]] | None = None,
 ) -> dict[str, Books]:
-    """Return `books_of` for people who were read before."""
-    histories = _read(session, known, until, security_ids)
+    """Return `books_of` for people who were read before.
+
+    Args:
+        session: The one they were read with.
+        known: The people.
+        customer_ids: Who is asked for.
+        until: The last day.
+        names: By person, the same for all who were ever connected: only these names, with all
+            that corporate actions tie to them; None for all.
+    """
+    histories = _read(session, known, customer_ids, until, names)
     made: dict[str, Books] = {}
     for customer in sorted(customer_ids):
         if customer not in made:
@@ -124,41 +137,64 @@ class _Histories:
     """What happened, by person; and what happens to names whoever holds them."""
 
     events: dict[str, list[Dated]] = field(default_factory=dict)
-    names: dict[str, set[int]] = field(default_factory=dict)
     actions: list[lot_history.Action] = field(default_factory=list)
 
 
 def _read(
-    session: Session, known: People, until: date, security_ids: Collection[int] | None
+    session: Session,
+    known: People,
+    customer_ids: Collection[str],
+    until: date,
+    names: Mapping[str, frozenset[int]] | None,
 ) -> _Histories:
-    wanted = None if security_ids is None else tied(session, security_ids)
+    persons = sorted({other for one in customer_ids for other in known.ever_with(one)})
+    asked = {account for one in persons for account in known.accounts[one]}
+    wanted = None if names is None else {name for one in persons for name in names[one]}
     day = until.isoformat()
-    rows = lot_history.events_of(session, known.ours, day, None if wanted is None else list(wanted))
+    ours = [account for account in known.ours if account in asked]
+    rows = lot_history.events_of(session, ours, day, None if wanted is None else list(wanted))
     trades: dict[AccountId, list[outside_trades.OutsideTrade]] = {}
-    for trade in outside_trades.trades_of(session, known.elsewhere):
+    elsewhere = [account for account in known.elsewhere if account in asked]
+    for trade in outside_trades.trades_of(session, elsewhere):
         if trade.on_date <= day and (wanted is None or trade.security_id in wanted):
             trades.setdefault(AccountId(trade.account_id), []).append(trade)
-    names = {row.security_id for mine in rows.values() for row in mine}
-    names |= {trade.security_id for mine in trades.values() for trade in mine}
-    names = tied(session, names)
-    actions = [one for one in lot_history.actions_of(session, list(names)) if one.ex_on <= day]
+    seen = {row.security_id for mine in rows.values() for row in mine}
+    seen |= {trade.security_id for mine in trades.values() for trade in mine}
+    seen = tied(session, seen)
+    actions = [one for one in lot_history.actions_of(session, list(seen)) if one.ex_on <= day]
     made = _Histories(actions=actions)
-    for customer, accounts in known.accounts.items():
+    for customer in persons:
         mine: list[Dated] = []
-        for account in sorted(accounts):
-            mine += streams.booked(account, rows.get(account, ()))
-            mine += streams.outside(trades.get(account, ()), actions)
+        only = None if names is None else names[customer]
+        for account in sorted(known.accounts[customer]):
+            booked = rows.get(account, ())
+            traded = trades.get(account, ())
+            if only is not None:
+                booked = [row for row in booked if row.security_id in only]
+                traded = [trade for trade in traded if trade.security_id in only]
+            mine += streams.booked(account, booked)
+            mine += streams.outside(traded, actions)
         mine.sort(key=lambda one: one[0])  # stable: each account keeps its order
         made.events[customer] = mine
     return made
 
 
-def tied(session: Session, security_ids: Collection[int]) -> set[int]:
-    """Return names with those that mergers and spin-offs have made of them, or them of."""
+def kin(session: Session) -> dict[int, set[int]]:
+    """Return name -> names that a merger or spin-off has made of it, or it of."""
     near: dict[int, set[int]] = {}
     for old, new in lot_history.heirs(session):
         near.setdefault(old, set()).add(new)
         near.setdefault(new, set()).add(old)
+    return near
+
+
+def tied(session: Session, security_ids: Collection[int]) -> set[int]:
+    """Return names with all that mergers and spin-offs tie to them."""
+    return spread(kin(session), security_ids)
+
+
+def spread(near: Mapping[int, Collection[int]], security_ids: Collection[int]) -> set[int]:
+    """Return names with all that are tied to them, near or far."""
     found = set(security_ids)
     fresh = set(found)
     while fresh:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
-from robo.services.washing.folding import People, fold, people, tied
+from robo.services.washing.folding import People, fold, kin, people, spread
 from robo.store import lot_history, outside_trades
 from robo.store.lot_history import Bought, Closed
 from robo.tax.wash_events import AccountKind
@@ -36,7 +36,7 @@ class History:
         owner: Our account -> its first owner.
         losses: Sales at a loss from taxable accounts, ever.
         fresh: Lots bought in the 30 days up to `on` of which something is left.
-        folded: The names that were folded, for those who are among the keys of `books`.
+        folded: By person, the names that were folded: the same for people ever connected.
         books: By person: of the folded names only.
     """
 
@@ -45,12 +45,12 @@ class History:
     owner: dict[AccountId, str]
     losses: list[Closed]
     fresh: list[Bought]
-    folded: frozenset[int]
+    folded: dict[str, frozenset[int]]
     books: dict[str, Books]
 
     def is_folded(self, account_id: AccountId, security_id: int) -> bool:
         """Return whether a name's truth about an account is in the books."""
-        return security_id in self.folded and self.owner[account_id] in self.books
+        return security_id in self.folded.get(self.owner[account_id], ())
 
 
 def read(session: Session, customer_ids: Collection[str], on: date) -> History:
@@ -77,11 +77,25 @@ def read(session: Session, customer_ids: Collection[str], on: date) -> History:
         (owner[AccountId(trade.account_id)], trade.security_id)
         for trade in outside_trades.trades_of(session, known.elsewhere)
     }
-    persons = {other for one, _ in doubtful for other in known.ever_with(one)}
-    names = frozenset(tied(session, {name for _, name in doubtful}))
-    books = fold(session, known, persons, on, names) if persons else {}
+    names = _names(session, known, doubtful)
+    books = fold(session, known, names, on, names) if names else {}
     fresh = [one for one in recent if one.nanos and one.acquired_on <= last]
     return History(on, known, owner, losses, fresh, names, books)
+
+
+def _names(
+    session: Session, known: People, doubtful: Iterable[tuple[str, int]]
+) -> dict[str, frozenset[int]]:
+    """Return by person the names to fold: everybody's of those they were ever connected with."""
+    by_circle: dict[frozenset[str], set[int]] = {}
+    for customer, name in doubtful:
+        by_circle.setdefault(known.ever_with(customer), set()).add(name)
+    near = kin(session) if by_circle else {}
+    return {
+        person: frozenset(spread(near, names))
+        for circle, names in by_circle.items()
+        for person in circle
+    }
 
 
 def _doubtful(
