@@ -107,11 +107,14 @@ def targets(
     must = np.array([_mask(model, one) for one in kept]).reshape(weight.shape) & ~out
     size = np.minimum(np.maximum(names, must.sum(axis=1)), (~out).sum(axis=1))
     chosen = np.where(out, 0.0, weight)
-    # Who may hold every name of the benchmark holds the benchmark.
-    sampled = size < (chosen > 0).sum(axis=1)
-    for count in np.unique(size[sampled & (size > 0)]).tolist():
-        rows = np.flatnonzero(sampled & (size == count))
+    # Who may hold nearly every name holds the largest at their weights: nothing is left to choose.
+    few = size * 10 < (chosen > 0).sum(axis=1) * 9
+    for count in np.unique(size[few & (size > 0)]).tolist():
+        rows = np.flatnonzero(few & (size == count))
         chosen[rows] = _sampled(model, weight[rows], must[rows], out[rows], count)
+    for row in np.flatnonzero(~few).tolist():
+        rank = np.lexsort((-chosen[row], ~must[row]))
+        chosen[row, rank[int(size[row]) :]] = 0.0
     return [_target(model, row) for row in chosen]
 
 
