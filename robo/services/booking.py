@@ -313,14 +313,39 @@ def close_block(
         raise BrokenInvariantError(message)
     if left:
         return  # the block ends once the last of its orders has
-    state = "rejected" if rejected else "canceled"
-    if block.executed_nanos or block.executed_cents:
-        complete = (
-            block.executed_cents == block.notional_cents or block.executed_nanos == block.nanos
-        )
-        state = "filled" if complete else "partial"
     with db.write() as session:
-        blocks.close(session, block.id, state, code, at_micros)
+        blocks.close(session, [(block.id, _end_state(block, rejected=rejected), code)], at_micros)
+
+
+def close_complete(
+    db: Database, clock: Clock, ended: Sequence[tuple[blocks.Block, str, bool]]
+) -> list[blocks.Block]:
+    """Close blocks none of whose orders can still trade, together; return the others.
+
+    Args:
+        db: Owns one reading and one writing transaction.
+        clock: When.
+        ended: Blocks that are final at the broker and fully booked; the broker's code, and whether
+            it rejected them.
+    """
+    with db.read() as session:
+        trading = tellings.with_open_orders(session, [block.id for block, _, _ in ended])
+    done = [
+        (block.id, _end_state(block, rejected=rejected), code)
+        for block, code, rejected in ended
+        if block.id not in trading
+    ]
+    if done:
+        with db.write() as session:
+            blocks.close(session, done, to_micros(clock.now()))
+    return [block for block, _, _ in ended if block.id in trading]
+
+
+def _end_state(block: blocks.Block, *, rejected: bool) -> str:
+    if not (block.executed_nanos or block.executed_cents):
+        return "rejected" if rejected else "canceled"
+    complete = block.executed_cents == block.notional_cents or block.executed_nanos == block.nanos
+    return "filled" if complete else "partial"
 
 
 def _ending(order: orders.BlockOrder, *, rejected: bool) -> str:

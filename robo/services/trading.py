@@ -242,14 +242,22 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns:
     for block in refused:
         booking.close_block(db, keyring, clock, block, turns, rejected=True, code=block.code)
     told = [one for one in ready if not one.code.startswith("rejected:")]
+    final: dict[str, BrokerOrder] = {}
+    mine: list[blocks.Block] = []
     for block in _perhaps_final(broker, told):
         found = _found(broker, block.id)
-        if found is None or not found.state.final:
-            continue
-        if (found.filled_nanos, found.filled_cents) != (block.executed_nanos, block.executed_cents):
-            continue  # executions that the next page brings
-        rejected = found.state is BrokerOrderState.REJECTED
-        booking.close_block(db, keyring, clock, block, turns, rejected=rejected, code=found.code)
+        filled = (block.executed_nanos, block.executed_cents)
+        # Where the broker counts more, the next page brings the executions.
+        if found and found.state.final and (found.filled_nanos, found.filled_cents) == filled:
+            final[block.id] = found
+            mine.append(block)
+    ended = [
+        (one, final[one.id].code, final[one.id].state is BrokerOrderState.REJECTED) for one in mine
+    ]
+    open_still = {one.id for one in booking.close_complete(db, clock, ended)}
+    for block, code, rejected in ended:
+        if block.id in open_still:
+            booking.close_block(db, keyring, clock, block, turns, rejected=rejected, code=code)
 
 
 def _perhaps_final(broker: Broker, open_blocks: Sequence[blocks.Block]) -> list[blocks.Block]:

@@ -234,12 +234,12 @@ def record(session: Session, outcomes: Sequence[Outcome], at_micros: int = 0) ->
     )
 
 
-def close(session: Session, block_id: str, state: str, code: str, at_micros: int) -> None:
-    """End a block whose orders have all ended."""
+def close(session: Session, ended: Sequence[tuple[str, str, str]], at_micros: int) -> None:
+    """End blocks whose orders have all ended: (block, state, code)."""
     bulk(
         session,
         "UPDATE block SET state = ?, code = ?, closed_at = ? WHERE id = ?",
-        [(state, code, at_micros, block_id)],
+        [(state, code, at_micros, block_id) for block_id, state, code in ended],
     )
 
 

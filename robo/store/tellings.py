@@ -10,7 +10,7 @@ from robo.store.blocks import Block, BlockRow, BookedExecution
 from robo.store.database import bulk, select_in
 from robo.store.fills import BookingRow, ExecutionRow, FillRow
 from robo.store.inventory import BustRow
-from robo.store.orders import OrderRow
+from robo.store.orders import OrderRow, in_state
 
 _BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
@@ -39,6 +39,12 @@ def begin_telling(session: Session, block_ids: Sequence[str]) -> None:
         "WHERE id = ? AND state IN ('intended', 'unknown')",
         [(block_id,) for block_id in block_ids],
     )
+
+
+def with_open_orders(session: Session, block_ids: Sequence[str]) -> set[str]:
+    """Return which of the blocks have an order that has not ended."""
+    statement = select(_ORDER.c.block_id).where(in_state("sending")).distinct()
+    return {row[0] for row in select_in(session, statement, _ORDER.c.block_id, list(block_ids))}
 
 
 def with_unbooked(session: Session) -> set[str]:

@@ -144,7 +144,17 @@ REFUSED = {
     "nothing for an id": "UPDATE orders SET id = NULL",
     "more than 64 bits": "UPDATE balance SET amount = 9223372036854775807 + 1",
 }
-APPEND_ONLY = ("transfer", "execution", "fill", "lot_event", "acceptance", "audit")
+APPEND_ONLY = (
+    "acceptance",
+    "audit",
+    "bust",
+    "execution",
+    "fill",
+    "inventory",
+    "lot_event",
+    "transfer",
+    "undone",
+)
 CHAINED_TWICE = {
     "transfer": "kind, source, target, asset, amount, cause, booked_at",
     "execution": "block_id, security_id, side, nanos, price_micros, cents, fee_cents, "

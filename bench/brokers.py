@@ -1,0 +1,144 @@
+"""Orders a second through sending and booking: blocks against an order each; healing.
+
+All of it is the real pipeline on SQLite with the paper broker: guards, intents, telling, fills,
+splits, ledger, lots, chains. What differs is only whether the broker keeps one account for all, so
+that a window becomes one order a name, or one account for each customer, so that it becomes an
+order for each name of each of them.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from bench import seeding
+from bench.report import Figure
+from robo.core.clock import FixedClock
+from robo.core.errors import BrokerUnavailableError
+from robo.core.policy import Policy
+from robo.ports.broker import AccountModel, Capabilities, OrderTicket, SubmitResult
+from robo.runtime import Runtime
+from robo.services import guarding, investing, trading
+from robo.store import controls
+
+_AT: Final = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+_POLICY: Final = Policy.default()
+
+
+class Apart:
+    """A broker with an account for each customer; answers may get lost on the way back."""
+
+    def __init__(self, broker: Any, *, lose: bool = False) -> None:
+        """Wrap a broker."""
+        self._broker, self.lose = broker, lose
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the broker has."""
+        return getattr(self._broker, name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return the broker's, with accounts apart."""
+        mine: Capabilities = self._broker.capabilities
+        return replace(mine, account_model=AccountModel.SEGREGATED)
+
+    def submit(self, ticket: OrderTicket) -> SubmitResult:
+        """Tell the broker, and perhaps lose what it answers."""
+        answer: SubmitResult = self._broker.submit(ticket)
+        if self.lose:
+            message = "the line is down"
+            raise BrokerUnavailableError(message)
+        return answer
+
+
+def run(*, quick: bool = False) -> list[Figure]:
+    """Return orders a second in blocks and one by one, broker orders a window, seconds to heal."""
+    many, some = (500, 50) if quick else (10_000, 1_000)
+    blocks = _blocks(many)
+    single = _single(some)
+    rate, peer = blocks["orders"] / blocks["seconds"], single["orders"] / single["seconds"]
+    apart = f"one order each, {some} customers"
+    return [
+        Figure(f"blocks, {many} customers x 10 names", rate, "orders/s", apart, rate / peer),
+        Figure(f"one order each, {some} customers x 10 names", peer, "orders/s"),
+        Figure(f"broker orders of a window, {many} customers", blocks["told"], "orders"),
+        Figure(f"guards alone, {many} customers", blocks["orders"] / blocks["guards"], "orders/s"),
+        Figure(f"heal {int(single['orders'])} orders of unknown outcome", single["heal"], "s"),
+        Figure(f"book what {int(single['orders'])} of them filled", single["book"], "s"),
+    ]
+
+
+@contextmanager
+def _firm(count: int) -> Iterator[Runtime]:
+    """Yield a firm whose customers' first hundred dollars are planned and not sent."""
+    with tempfile.TemporaryDirectory() as folder:
+        seeding.found(Path(folder), _AT)
+        with seeding.running(Path(folder), _AT) as runtime:
+            everybody = seeding.open_accounts(runtime, count)
+            seeding.agree(runtime, everybody)
+            seeding.pay_in(runtime, everybody, "bench", _POLICY)
+            r = runtime
+            investing.plan(
+                r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, _POLICY, "bench"
+            )
+            at = 1
+            with r.db.write() as session:
+                for one in everybody:
+                    controls.link_account(session, one.account_id, "paper", one.id, at)
+            yield runtime
+
+
+def _orders(runtime: Runtime) -> int:
+    return seeding.scalar(runtime.db, "SELECT count(*) FROM orders")
+
+
+def _blocks(count: int) -> dict[str, float]:
+    with _firm(count) as r:
+        orders = _orders(r)
+        desk = guarding.Desk(r.keyring, r.prices, r.calendar)
+        began = perf_counter()
+        guarding.judge(r.db, r.broker, r.clock, _POLICY, desk)
+        guards = perf_counter() - began
+        began = perf_counter()
+        told = trading.send(r.db, r.broker, r.clock, _POLICY, "window", desk)
+        _collect(r, r.broker)
+        seconds = perf_counter() - began
+    return {"orders": orders, "seconds": seconds, "told": told, "guards": guards}
+
+
+def _single(count: int) -> dict[str, float]:
+    with _firm(count) as r:
+        orders = _orders(r)
+        desk = guarding.Desk(r.keyring, r.prices, r.calendar)
+        broker = Apart(r.broker)
+        began = perf_counter()
+        trading.send(r.db, broker, r.clock, _POLICY, "window", desk)
+        _collect(r, broker)
+        seconds = perf_counter() - began
+    with _firm(count) as r:
+        desk = guarding.Desk(r.keyring, r.prices, r.calendar)
+        broker = Apart(r.broker, lose=True)
+        trading.send(r.db, broker, r.clock, _POLICY, "window", desk)
+        began = perf_counter()
+        healed = trading.heal(r.db, broker, r.clock, _POLICY)
+        heal = perf_counter() - began
+        assert healed == orders
+        began = perf_counter()
+        _collect(r, broker)
+        book = perf_counter() - began
+    return {"orders": orders, "seconds": seconds, "heal": heal, "book": book}
+
+
+def _collect(runtime: Runtime, broker: Any) -> None:
+    """Book until every block has ended; orders that fill in parts need time to pass."""
+    clock = runtime.clock
+    assert isinstance(clock, FixedClock)
+    while True:
+        trading.collect(runtime.db, runtime.keyring, broker, clock, _POLICY)
+        if not seeding.scalar(runtime.db, "SELECT count(*) FROM block WHERE closed_at IS NULL"):
+            return
+        clock.advance(timedelta(minutes=1))
