@@ -38,6 +38,9 @@ run: $(VENV)/.runtime ## Serve API, docs and jobs on http://127.0.0.1:8000
 demo: $(VENV)/.runtime ## Do the main job through the real HTTP API and print it
 	$(BIN)/python -m scheduler demo
 
+life: $(VENV)/.runtime ## Live one life on five market seeds, with a report in pictures
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m scheduler life
+
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/pytest -n 2 --dist worksteal -m "not soak"
 
@@ -65,4 +68,4 @@ lock: ## Lock the dependencies again (hashes, no addresses)
 clean: ## Remove the environment and all local state
 	rm -rf $(VENV) .state .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
-.PHONY: help install dev run demo test soak check format bench lock clean
+.PHONY: help install dev run demo life test soak check format bench lock clean

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from robo import config, logs
@@ -73,6 +74,15 @@ def _add_time(commands: Any) -> None:
     clock.set_defaults(do=_clock)
     demo = commands.add_parser("demo", help="do the main job over HTTP and print it")
     demo.set_defaults(do=_demo)
+    life = commands.add_parser("life", help="live a life from $100 on several market seeds")
+    life.add_argument("--seeds", type=_seeds, help="whole numbers, with commas between")
+    life.add_argument("--until-age", type=int)
+    life.add_argument("--out", type=Path, help="where pictures and tables go")
+    life.set_defaults(do=_life)
+
+
+def _seeds(text: str) -> list[int]:
+    return [int(one) for one in text.split(",")]
 
 
 def _instant(text: str) -> datetime:
@@ -187,3 +197,9 @@ def _demo(_settings: Settings, _args: argparse.Namespace) -> int:
     from scheduler.demo import main as demo  # noqa: PLC0415 - only where it is needed
 
     return demo()
+
+
+def _life(_settings: Settings, args: argparse.Namespace) -> int:
+    from scheduler.life import SEEDS, UNTIL_AGE, main  # noqa: PLC0415 - only where it is needed
+
+    return main(args.seeds or SEEDS, args.until_age or UNTIL_AGE, args.out or Path(".state/life"))

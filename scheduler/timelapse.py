@@ -90,6 +90,20 @@ class Timelapse:
         """Live through the next moments; four make a session."""
         return self._pass(islice(self._moments(), count))
 
+    def live_session(self, on: date) -> Passed:
+        """Live through one session after now without those between; its close if it has orders.
+
+        Jobs that are due for each session make up for those left out, before anything is planned.
+        For lives of decades, where weeks may pass at once.
+        """
+        opens = self.runtime.calendar.opens_at(on)
+        closes = self.runtime.calendar.closes_at(on)
+        return self._pass(
+            _Moment((closes if kind is _Kind.CLOSE else opens) + offset, kind)
+            for kind, offset in _OFFSETS.items()
+            if kind is not _Kind.CLOSE or self._at_broker()
+        )
+
     def _pass(self, moments: Iterable["_Moment"]) -> Passed:
         sessions = 0
         with self._alone():
