@@ -12,8 +12,28 @@ from broker_adapters.kit.catalog import cases, run
 from broker_adapters.kit.loading import bench_of
 
 
-@pytest.mark.parametrize("broker", BROKERS)
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+# Whole shares change sizes, not what is heard: the rest of the cases on the same code is `soak`.
+SIZES = {"capabilities", "orders", "fills", "cancels", "books", "refusals", "decimals", "actions"}
+
+
+def pairs() -> list[object]:
+    def rare(case: Case, broker: str) -> bool:
+        area = case.play.__module__.rpartition("cases_")[2]
+        return broker == "drivewealth_whole" and area not in SIZES
+
+    return [
+        pytest.param(
+            case,
+            broker,
+            id=f"{case.id}-{broker}",
+            marks=[pytest.mark.soak] if rare(case, broker) else [],
+        )
+        for case in cases()
+        for broker in BROKERS
+    ]
+
+
+@pytest.mark.parametrize(("case", "broker"), pairs())
 def test_adapter_passes(
     case: Case,
     broker: str,
