@@ -19,7 +19,7 @@ from robo.portfolio import sampling_bounds, sampling_kernels, sampling_lift
 from robo.portfolio.problem import BoolArray
 from robo.portfolio.sampling_cache import digest
 from robo.portfolio.sampling_kernels import EXCLUDED, REQUIRED, FloatArray, IntArray, StateArray
-from robo.portfolio.sampling_lift import Lift, certify, decompositions
+from robo.portfolio.sampling_lift import Lift, Relaxed, certify, decompositions, narrowed
 from robo.portfolio.sampling_question import Question, checked
 
 CANDIDATES: Final = 50
@@ -32,7 +32,7 @@ _BLOCK: Final = 256
 """Accounts worked on at a time: bounds the memory, changes no result."""
 LIFTED: Final = 200
 """Names the stronger bound speaks of at least; who holds another has the plain bound."""
-LIFT_SIZE_MAX: Final = 20
+LIFT_SIZE_MAX: Final = 60
 """Up to this many names the stronger bound is looked for unless told otherwise."""
 _ROUNDING: Final = 1e-12
 """Taken off every bound, in units of w'Sw / 2: more than the arithmetic can have got wrong."""
@@ -218,22 +218,30 @@ def _prepare_one(
     pool = np.sort(rank[~mask[rank]])
     if lift_steps == 0 or pool.size <= ask.size:
         return scenario
-    h = np.zeros(ask.specific.size)
+    part = plan.covariances[np.ix_(pool, pool)]
+    plain = Relaxed(plan.c[0, pool], ask.specific[pool], gain[0, pool], float(duals[0, -1]))
+    best = float(bound[0])
+    for apart, delta in decompositions(part, plain, ask.size, lift_steps):
+        lift = certify(part, plain.c, plan.constant, pool, apart, delta)
+        if lift is None:
+            continue
+        h = _held(settled, ask.specific.size)[pool]
+        start = np.append(lift.factor @ h, [0.0, 0.0]).reshape(1, -1)
+        higher, _, found = _bound_lifted(only, lift, start, state)
+        if higher[0] > best:
+            best = float(higher[0])
+            lift, nu = narrowed(lift, found[0, :-2])
+            start = np.append(nu, found[0, -2:]).reshape(1, -1)
+            scenario = replace(scenario, lift=lift, lift_duals=start)
+    return scenario
+
+
+def _held(settled: Sample, names: int) -> FloatArray:
+    """Return the weights of the first account over all names, shape (N,)."""
+    h = np.zeros(names)
     held = settled.member[0] >= 0
     h[settled.member[0, held]] = settled.weight[0, held]
-    part = plan.covariances[np.ix_(pool, pool)]
-    usual = np.sqrt(2 * gain[0, pool] / ask.specific[pool])
-    best = float(bound[0])
-    pull = plan.c[0, pool]
-    for apart, delta in decompositions(part, pull, ask.size, h[pool], usual, lift_steps):
-        lift = certify(part, pool, apart, delta)
-        if lift is not None:
-            start = np.append(lift.factor @ h[pool], [0.0, 0.0]).reshape(1, -1)
-            higher, _, lift_duals = _bound_lifted(only, plan, lift, start, state)
-            if higher[0] > best:
-                best = float(higher[0])
-                scenario = replace(scenario, lift=lift, lift_duals=lift_duals)
-    return scenario
+    return h
 
 
 def _nearest(plan: Plan, state: StateArray) -> IntArray:
@@ -261,7 +269,7 @@ def _fill(
     bound, gain, duals = _bound(ask, plan.c, plan.constant, state, scenario.duals)
     if scenario.lift is not None and scenario.lift_duals is not None:
         bound = np.maximum(
-            bound, _lifted(ask, plan, scenario.lift, scenario.lift_duals, state, bound, gain, duals)
+            bound, _lifted(ask, scenario.lift, scenario.lift_duals, state, bound, gain, duals)
         )
     member, weight = np.empty((rows.size, ask.size), np.int64), np.empty((rows.size, ask.size))
     variance = np.empty(rows.size)
@@ -288,7 +296,6 @@ def _fill(
 
 def _lifted(
     ask: Question,
-    plan: Plan,
     lift: Lift,
     start: FloatArray,
     state: StateArray,
@@ -303,7 +310,7 @@ def _lifted(
     """
     inside = np.zeros(state.shape[1], np.bool_)
     inside[lift.pool] = True
-    within, _, _ = _bound_lifted(ask, plan, lift, start, state)
+    within, _, _ = _bound_lifted(ask, lift, start, state)
     best_outside = gain[:, ~inside].max(axis=1, initial=0.0)
     beyond = bound + np.maximum(duals[:, -1] - best_outside, 0.0)
     stands = ~(state[:, ~inside] == REQUIRED).any(axis=1)
@@ -311,7 +318,7 @@ def _lifted(
 
 
 def _bound_lifted(
-    ask: Question, plan: Plan, lift: Lift, start: FloatArray, state: StateArray
+    ask: Question, lift: Lift, start: FloatArray, state: StateArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the bound of choices from the lift's pool, with its gains and duals."""
     part = replace(
@@ -322,7 +329,7 @@ def _bound_lifted(
         upper=ask.upper[lift.pool],
     )
     own = np.ascontiguousarray(state[:, lift.pool])
-    return _bound(part, np.ascontiguousarray(plan.c[:, lift.pool]), plan.constant, own, start)
+    return _bound(part, lift.c, lift.constant, own, start)
 
 
 def _covariances(ask: Question) -> FloatArray:

@@ -21,18 +21,18 @@ diagonal; Wen, Goldfarb, Yin (2010), the method for semidefinite programmes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from robo.portfolio.sampling_kernels import FloatArray, IntArray
 
-STEPS: Final = 1_500
+STEPS: Final = 2_500
 _LOOK: Final = 250
 """Steps between decompositions handed out."""
-_RELAX: Final = 1.6
-_PENALTY: Final = 0.1
+_RELAX: Final = 1.8
+_PENALTY: Final = 0.03
 _ADAPT: Final = (20, 400, 5.0, 1.5)
 """The penalty may change every 20 steps of the first 400, by 1.5, where residuals differ 5-fold."""
 _DIGITS: Final = 6
@@ -41,6 +41,10 @@ _MARGIN: Final = 1e-9
 """Eigenvalues are lifted by this part of the mean variance more than they need."""
 _NEGLIGIBLE: Final = 3e-4
 """What is left of R when its factor stops, as a part of the mean of delta: leaving out is safe."""
+_BLUR: Final = 0.1
+"""Names whose gain is within this part of the threshold count as chosen in part at the start."""
+_DIRECTIONS: Final = 40
+"""Directions of R in which an account's own duals may move; the others stay where they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,29 @@ class Lift:
     """F, shape (P, r)."""
     delta: FloatArray
     """Shape (P,), positive."""
+    c: FloatArray
+    """Shape (1, P): S w, less the pull of directions whose duals are fixed."""
+    constant: FloatArray
+    """Shape (1,): w'Sw / 2, less what fixing those duals costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """What the plain relaxation says about a pool of P names; arrays have shape (P,)."""
+
+    c: FloatArray
+    """S w."""
+    delta: FloatArray
+    """Specific variances."""
+    gain: FloatArray
+    """G of each name."""
+    threshold: float
+    """theta."""
+
+    @property
+    def usual(self) -> FloatArray:
+        """Return what a name holds if it is chosen, about; the unit its weight is measured in."""
+        return np.asarray(np.sqrt(2 * self.gain / self.delta))
 
 
 @dataclass(slots=True)
@@ -83,32 +110,25 @@ class _Point:
 
 
 def decompositions(
-    covariances: FloatArray,
-    c: FloatArray,
-    size: int,
-    h: FloatArray,
-    usual: FloatArray,
-    steps: int = STEPS,
+    covariances: FloatArray, plain: Relaxed, size: int, steps: int = STEPS
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Yield better and better (N, delta) as they are found; `certify` makes them safe.
 
+    The start is the decomposition that S was built with, N = 0 and delta = d, and the moments of
+    the plain relaxation.
+
     Args:
         covariances: S on the pool, shape (P, P).
-        c: S w on the pool, shape (P,).
+        plain: The plain relaxation on the pool.
         size: m, less than P.
-        h: A good choice of weights to start from, shape (P,).
-        usual: What a name holds if it is chosen, about; the unit its weight is measured in.
         steps: How long to work.
     """
-    unit = np.maximum(usual, 0.1 * float(usual.mean()))
-    stake = float(np.mean(np.abs(c) * unit))
-    cost = np.zeros((c.size + 1, c.size + 1))
-    cost[1:, 1:] = covariances * np.multiply.outer(unit, unit) / (2 * stake)
-    cost[0, 1:] = cost[1:, 0] = -c * unit / (2 * stake)
-    ray = np.concatenate([[1.0], h / unit])
-    here = _Point(np.outer(ray, ray), (h > 0).astype(float), ray[1:], ray[1:] ** 2)
-    dual = here.mixed(here, 0.0, 0.0)
+    unit = np.maximum(plain.usual, 0.1 * float(plain.usual.mean()))
+    stake = 2 * float(np.mean(np.abs(plain.c) * unit))
+    cost = _bordered(covariances, -plain.c, 0.0, unit) / stake
     penalty = _PENALTY
+    here, dual = _start(covariances, plain, size, unit)
+    dual = dual.mixed(dual, 1 / (penalty * stake), 0.0)
     every, until, apart, factor = _ADAPT
     for step in range(1, steps + 1):
         cone, curve = _into_cones(here.mixed(dual, 1.0, -1.0))
@@ -119,13 +139,43 @@ def decompositions(
         primal, move = cone.distance(following), following.distance(here)
         here = following
         if step % _LOOK == 0:
-            back = penalty * 2 * stake
+            back = penalty * stake
             yield back * barred / np.multiply.outer(unit, unit), back * curve / unit**2
         if step % every == 0 and step < until:
             change = factor if primal > apart * move else 1.0
             change = 1 / factor if move > apart * primal else change
             penalty *= change
             dual = dual.mixed(dual, 1 / change, 0.0)
+
+
+def _bordered(inner: FloatArray, border: FloatArray, corner: float, unit: FloatArray) -> FloatArray:
+    """Return (corner, border'; border, inner) for weights measured in units."""
+    whole = np.empty((unit.size + 1, unit.size + 1))
+    whole[0, 0] = corner
+    whole[0, 1:] = whole[1:, 0] = border * unit
+    whole[1:, 1:] = inner * np.multiply.outer(unit, unit)
+    return whole
+
+
+def _start(
+    covariances: FloatArray, plain: Relaxed, size: int, unit: FloatArray
+) -> tuple[_Point, _Point]:
+    """Return the plain relaxation's moments, and its multipliers for a penalty of 1."""
+    tiny = np.finfo(float).tiny
+    above = (plain.gain - plain.threshold) / max(_BLUR * plain.threshold, tiny)
+    z = 1 / (1 + np.exp(-np.clip(above, -500, 500)))
+    z = np.minimum(z * size / z.sum(), 1.0)
+    held = plain.usual / unit
+    h = z * held / float(z @ plain.usual)
+    square = h**2 / np.maximum(z, tiny)
+    ray = np.append(1.0, h)
+    moment = np.outer(ray, ray)
+    np.fill_diagonal(moment, np.append(1.0, square))
+    rest = covariances - np.diag(plain.delta)
+    seen = rest @ (h * unit)
+    curve = plain.delta * unit**2
+    multiplier = _bordered(rest, -seen, float(seen @ (h * unit)), unit)
+    return _Point(moment, z, h, square), _Point(multiplier, curve * held**2, -curve * held, curve)
 
 
 def _into_cones(point: _Point) -> tuple[_Point, FloatArray]:
@@ -167,12 +217,19 @@ def _into_plane(
 
 
 def certify(
-    covariances: FloatArray, pool: IntArray, apart: FloatArray, delta: FloatArray
+    covariances: FloatArray,
+    c: FloatArray,
+    constant: FloatArray,
+    pool: IntArray,
+    apart: FloatArray,
+    delta: FloatArray,
 ) -> Lift | None:
     """Return a decomposition that holds exactly, or None if these numbers are not near one.
 
     Args:
         covariances: S on the pool, shape (P, P).
+        c: S w on the pool, shape (P,).
+        constant: w'Sw / 2, shape (1,).
         pool: Names, shape (P,).
         apart: N as it was found, shape (P, P); what is negative is cut.
         delta: Shape (P,).
@@ -188,7 +245,34 @@ def certify(
         return None
     rest = rest + shift * np.eye(delta.size)
     factor = _factor(rest, _NEGLIGIBLE * float(delta.mean()))
-    return Lift(pool, factor, np.ascontiguousarray(factor.T), delta)
+    loading = np.ascontiguousarray(factor.T)
+    return Lift(pool, factor, loading, delta, c.reshape(1, -1), constant)
+
+
+def narrowed(lift: Lift, nu: FloatArray) -> tuple[Lift, FloatArray]:
+    """Return the lift with most of its duals fixed, and the others of these.
+
+    |F'h|^2 / 2 >= nu'F'h - |nu|^2 / 2 holds for any nu, so a direction whose dual stays where it is
+    best for the account without wishes keeps the bound true and leaves an account less to find. The
+    heaviest directions stay free: they are those that an exclusion moves.
+
+    Args:
+        lift: With all its r directions.
+        nu: Its best duals, shape (r,).
+    """
+    if lift.factor.shape[0] <= _DIRECTIONS:
+        return lift, nu
+    turn = np.linalg.eigh(lift.factor @ lift.factor.T)[1][:, ::-1]
+    dual, factor = turn.T @ nu, turn.T @ lift.factor
+    fixed, factor = factor[_DIRECTIONS:], np.ascontiguousarray(factor[:_DIRECTIONS])
+    narrow = replace(
+        lift,
+        factor=factor,
+        loading=np.ascontiguousarray(factor.T),
+        c=lift.c - dual[_DIRECTIONS:] @ fixed,
+        constant=lift.constant - float(dual[_DIRECTIONS:] @ dual[_DIRECTIONS:]) / 2,
+    )
+    return narrow, dual[:_DIRECTIONS]
 
 
 def _factor(matrix: FloatArray, enough: float) -> FloatArray:

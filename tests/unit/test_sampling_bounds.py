@@ -115,14 +115,36 @@ def test_a_lift_is_below_the_covariances_for_all_weights_that_are_not_negative()
     planned = sample(exposure, specific, benchmark, 6, plan=plan)
     assert lift is not None
 
-    rest = plan.covariances[np.ix_(lift.pool, lift.pool)] - lift.loading @ lift.factor
-    rest -= np.diag(lift.delta)
+    part = plan.covariances[np.ix_(lift.pool, lift.pool)]
     draws = np.random.default_rng(8).dirichlet(np.full(lift.pool.size, 0.1), 5_000)
+    true = np.einsum("ai,ij,aj->a", draws, part, draws) / 2 - draws @ plan.c[0, lift.pool]
+    seen = draws @ lift.loading
+    told = ((seen**2).sum(axis=1) + draws**2 @ lift.delta) / 2 - draws @ lift.c[0]
 
     assert planned.tracking_error[0] <= plain.tracking_error[0] * (1 + 1e-9)
     assert plain.bound[0] * 1.002 < planned.bound[0] <= planned.tracking_error[0]
     assert (lift.delta > 0).all()
-    assert np.einsum("ai,ij,aj->a", draws, rest, draws).min() >= -1e-12
+    assert (true + plan.constant - told - lift.constant).min() >= -1e-12
+
+
+def test_fixing_most_duals_keeps_a_lift_below_the_truth_whatever_they_are() -> None:
+    exposure, specific, benchmark = market(80, 60, 11)
+    s = exposure @ exposure.T + np.diag(specific)
+    c, constant = s @ benchmark, np.array([benchmark @ s @ benchmark / 2])
+    whole = sampling_lift.certify(s, c, constant, np.arange(80), np.zeros((80, 80)), specific * 0.9)
+    assert whole is not None
+    rng = np.random.default_rng(12)
+    nu = whole.factor @ rng.dirichlet(np.full(80, 0.1))
+
+    narrow, free = sampling_lift.narrowed(whole, nu)
+    wrong, _ = sampling_lift.narrowed(whole, rng.normal(0, 1, nu.size))
+
+    assert free.size == narrow.factor.shape[0] < whole.factor.shape[0]
+    draws = rng.dirichlet(np.full(80, 0.1), 2_000)
+    true = np.einsum("ai,ij,aj->a", draws, s, draws) / 2 - draws @ c + constant
+    for lift in (narrow, wrong):
+        curved = ((draws @ lift.loading) ** 2).sum(axis=1) + draws**2 @ lift.delta
+        assert (curved / 2 - draws @ lift.c[0] + lift.constant <= true + 1e-12).all()
 
 
 def test_a_decomposition_that_is_wrong_is_mended_or_refused() -> None:
@@ -131,8 +153,9 @@ def test_a_decomposition_that_is_wrong_is_mended_or_refused() -> None:
     pool = np.arange(20)
     apart = np.random.default_rng(1).normal(0, 0.002, (20, 20))
 
-    mended = sampling_lift.certify(s, pool, apart, specific)
-    refused = sampling_lift.certify(s, pool, apart, -specific)
+    rest = (s @ np.full(20, 0.05), np.zeros(1), pool, apart)
+    mended = sampling_lift.certify(s, *rest, specific)
+    refused = sampling_lift.certify(s, *rest, -specific)
 
     assert mended is not None
     assert (mended.delta < specific).all()
