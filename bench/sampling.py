@@ -5,11 +5,15 @@ fourth a whole sector instead. Excess is tracking error over the certified bound
 cent: it overstates how far an answer is from the best. Times are CPU time of one thread, rates
 are that times two threads (kernels hold no lock); the share of two real threads is printed too.
 
+Then the same sizes on other days: another drawn market, and the real prices' model of two days
+where they are beside the checkout, each with two sets of exclusions (names at random; whole
+sectors and names) that the first market did not see.
+
 Peers on the same accounts: the m largest by index weight, cap-weighted; the same names with the
-best weights (a QP by PIQP); and SCIP on the account without wishes, stopped after a minute.
+best weights (a QP by PIQP); and SCIP on the account without wishes, stopped after half a minute.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from bench._real_history import load
 from bench.instances import draw_world
 from bench.report import Figure, cpu_seconds
+from bench.risk import fitted
 from robo.portfolio import kernels
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray
 from robo.portfolio.sampling import Plan, Sample, prepare, sample
@@ -29,7 +35,11 @@ SIZES = (10, 30, 40, 80)
 AIMS = {10: 3.0, 30: 1.0, 40: 0.5, 80: 0.2}
 RATE = "accounts/s, 2 threads"
 EXCESS = "% over bound"
-SCIP_SECONDS = 60
+SCIP_SECONDS = 30
+OTHER_SEED = 2027
+REAL_YEARS = (2010, 2018)
+"""The real prices' model of the first session of these years."""
+OTHER_ACCOUNTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +50,27 @@ class Inputs:
     specific: FloatArray
     weight: FloatArray
     excluded: BoolArray
-    groups: BoolArray
 
 
 def make_inputs(accounts: int, seed: int = 2026) -> Inputs:
     """Return the market with exclusions of `accounts` accounts."""
     world = draw_world(500, 30, seed)
-    rng = np.random.default_rng([seed, 6])
-    excluded = np.zeros((accounts, 500), dtype=np.bool_)
     groups = world.sector == np.arange(world.sector.max() + 1)[:, None]
+    excluded = _exclusions(accounts, groups, np.random.default_rng([seed, 6]))
+    market = world.market
+    return Inputs(market.exposure, market.specific_variance, world.weight, excluded)
+
+
+def _exclusions(accounts: int, groups: BoolArray, rng: np.random.Generator) -> BoolArray:
+    """Return 1 to 25 names at random for each account, a whole group for every fourth."""
+    names = groups.shape[1]
+    excluded = np.zeros((accounts, names), dtype=np.bool_)
     for account in range(accounts):
         if account % 4 == 3:
             excluded[account] = groups[rng.integers(len(groups))]
         else:
-            excluded[account, rng.choice(500, rng.integers(1, 26), replace=False)] = True
-    market = world.market
-    return Inputs(market.exposure, market.specific_variance, world.weight, excluded, groups)
+            excluded[account, rng.choice(names, rng.integers(1, 26), replace=False)] = True
+    return excluded
 
 
 def run(*, quick: bool = False) -> list[Figure]:
@@ -65,14 +80,51 @@ def run(*, quick: bool = False) -> list[Figure]:
     figures = []
     for size in SIZES:
         figures += measure(inputs, size, quick=quick)
+    if not quick:
+        for day, other in _other_days():
+            for size in SIZES:
+                figures += _on_another_day(day, other, size)
     return figures
+
+
+def _other_days() -> Iterator[tuple[str, Inputs]]:
+    yield "another market", make_inputs(OTHER_ACCOUNTS, OTHER_SEED)
+    history = load()
+    if history is None:
+        return
+    for year in REAL_YEARS:
+        session = history.on(year)
+        live = history.live(session)
+        model = fitted(history, session, live)
+        size = history.capitalisation[session, live]
+        group = history.sector[live] == np.arange(len(history.sector_names))[:, None]
+        rng = np.random.default_rng([year, 6])
+        excluded = _exclusions(OTHER_ACCOUNTS, group[group.any(axis=1)], rng)
+        yield (
+            f"real prices {history.days[session]}, {live.size} names",
+            Inputs(model.exposure, model.specific_variance, size / size.sum(), excluded),
+        )
+
+
+def _on_another_day(day: str, inputs: Inputs, size: int) -> Iterator[Figure]:
+    """Yield excess and rate for names alone and for whole sectors."""
+    plan = prepare(inputs.exposure, inputs.specific, inputs.weight, size)
+    sectors = np.arange(len(inputs.excluded)) % 4 == 3
+    for what, rows in (("names out", ~sectors), ("a sector out", sectors)):
+        some = inputs.excluded[rows]
+        start = process_time()
+        got = _ask(inputs, size, plan, some)
+        rate = 2 * len(some) / (process_time() - start)
+        excess = 100 * float((got.tracking_error / got.bound - 1).mean())
+        head = f"{size} names, {day}, {what}"
+        yield Figure(f"{head}: mean", excess, EXCESS, f"aim {AIMS[size]}")
+        yield Figure(head, rate, RATE, "aim 1000")
 
 
 def measure(inputs: Inputs, size: int, *, quick: bool) -> list[Figure]:
     """Return the figures of one size."""
-    groups = None if quick or size > 20 else inputs.groups
     start = process_time()
-    plan = prepare(inputs.exposure, inputs.specific, inputs.weight, size, groups=groups)
+    plan = prepare(inputs.exposure, inputs.specific, inputs.weight, size)
     planning = process_time() - start
     ask = partial(_ask, inputs, size, plan)
     got = ask(inputs.excluded)
