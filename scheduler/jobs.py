@@ -18,6 +18,7 @@ from robo.services import (
     funding,
     graduating,
     guarding,
+    harvesting,
     indexing,
     investing,
     mailing,
@@ -94,6 +95,10 @@ def _index(rt: Runtime, slot: Slot) -> int:
     return indexing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text)
 
 
+def _harvest(rt: Runtime, slot: Slot) -> int:
+    return harvesting.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy, slot.text)
+
+
 def _invest_direct(rt: Runtime, slot: Slot) -> int:
     return indexing.invest(
         rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
@@ -148,6 +153,7 @@ TIMETABLE: Final = (
     Job("rescore", AtOpen(-74), _rescore, CatchUp.LATEST, after=("adjust",)),
     Job("graduate", AtOpen(-72), _graduate, CatchUp.LATEST, after=("adjust", "rescore")),
     Job("index", AtOpen(-70), _index, CatchUp.LATEST, after=("adjust", "graduate")),
+    Job("harvest", AtOpen(-68), _harvest, CatchUp.LATEST, after=("adjust", "index")),
     Job("tell-bank", _MONEY, _tell_bank),
     Job("collect-bank", _MONEY, _collect_bank),
     Job("collect-fills", _MONEY, _collect_fills),

@@ -165,6 +165,9 @@ class Policy:
     price_margin_ppm: int = 20_000
     """2 %: a plan keeps within a gain budget even if prices rise by so much before it trades."""
 
+    harvest_cents_min: int = 100
+    """$1 after costs: a loss that saves less is not worth thirty days without the name."""
+
     @classmethod
     def default(cls) -> Self:
         """Return the house policy."""

@@ -142,6 +142,22 @@ def choices(session: Session, customer_ids: Sequence[str]) -> dict[str, Choice]:
     return {row[0]: Choice(*row[1:]) for row in rows}
 
 
+def harvesters(session: Session) -> list[str]:
+    """Return the customers whose present choice may take losses: they harvest, or have a target."""
+    newest = select(_CHOICE.c.customer_id, func.max(_CHOICE.c.number).label("number"))
+    last = newest.group_by(_CHOICE.c.customer_id).subquery()
+    statement = (
+        select(_CHOICE.c.customer_id)
+        .join(
+            last,
+            (last.c.customer_id == _CHOICE.c.customer_id) & (last.c.number == _CHOICE.c.number),
+        )
+        .where((_CHOICE.c.mode == "harvest") | (_CHOICE.c.target != "none"))
+        .order_by(_CHOICE.c.customer_id)
+    )
+    return list(session.connection().execute(statement).scalars())
+
+
 def history(session: Session, customer_ids: Sequence[str]) -> dict[str, list[Choice]]:
     """Return all choices of those who have made any, oldest first."""
     columns = [_CHOICE.c[name] for name in Choice.__dataclass_fields__]

@@ -1,0 +1,313 @@
+"""Losses of basket sleeves: a lot is sold where its loss is worth more than it costs.
+
+The name makes room for the basket's understudy until it may be bought again; then the basket's own
+name is what is bought, and the understudy stays until money is withdrawn. Direct sleeves harvest
+inside their nightly plan.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session
+
+from baskets.basket import Basket
+from baskets.building import replace_names
+from baskets.errors import BuildError
+from robo.core.clock import Clock, business_date, to_micros
+from robo.core.ids import AccountId
+from robo.core.money import PPM
+from robo.core.policy import Policy
+from robo.core.reasons import Reason
+from robo.portfolio.chunk import notional_cents
+from robo.portfolio.problem import IntArray, TaxMode
+from robo.ports.prices import PriceSource
+from robo.services import assessing, offering, ordering
+from robo.services.isolating import Blame
+from robo.services.ordering import Plan, Trade
+from robo.services.queueing import waves
+from robo.services.quoting import Board, board
+from robo.services.solving import EPOCH, TaxSide
+from robo.services.turns import Turns
+from robo.store import accounts, chunks, lot_chunks, people, universe
+from robo.store.accounts import Sleeve, TargetWeight
+from robo.store.database import Database
+from robo.store.effects import PlanEffect, TradeEffect
+from robo.store.keyring import Keyring
+from robo.store.lot_chunks import LotChunk
+from robo.store.tax_profiles import harvesters
+from robo.tax import arrays as tax_arrays
+from robo.tax.arrays import RateArrays
+
+_JOB: Final = "harvest"
+_PAGE: Final = 500
+_WAITS: Final = "it was sold at a loss; it may be bought again after 30 days"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a night does to one basket sleeve: a plan, and another target where it needs one."""
+
+    sleeve: Sleeve
+    plan: Plan | None
+    target: tuple[TargetWeight, ...] | None
+    basket: Basket | None
+
+
+def plan(
+    db: Database, keyring: Keyring, prices: PriceSource, clock: Clock, policy: Policy, slot: str
+) -> int:
+    """Plan the losses worth taking in basket sleeves whose customers harvest; return how many.
+
+    The same slot plans an account once.
+    """
+    now = clock.now()
+    on = business_date(now)
+    with db.read() as session:
+        owned = accounts.of_customers(session, harvesters(session))
+        turns = waves(session, owned, on)
+    planned = 0
+
+    def write(session: Session, part: Sequence[_Made]) -> None:
+        nonlocal planned
+        at = to_micros(clock.now())
+        made = ordering.unwritten(session, [one.plan for one in part if one.plan is not None])
+        ordering.write(session, keyring, made, at)
+        planned += len(made)
+        changes = [
+            (
+                one.sleeve.id,
+                accounts.put_target(
+                    session, one.basket.id, one.basket.version, one.target, at, one.basket.data_note
+                ),
+            )
+            for one in part
+            if one.target is not None and one.basket is not None
+        ]
+        moved = [
+            (sleeve, target)
+            for (sleeve, target), one in zip(changes, _with_target(part), strict=True)
+            if target != one.sleeve.target_id
+        ]
+        accounts.retarget(session, moved, at)
+
+    night = _Night(db, keyring, prices, clock, policy, on, f"harvest/{slot}")
+    for wave in turns:
+        for start in range(0, len(wave), _PAGE):
+            made: list[_Made] = []
+
+            def look(part: Sequence[AccountId], made: list[_Made] = made) -> None:
+                made.extend(night.look(part))
+
+            Blame[AccountId](db, clock, _JOB, str).together(wave[start : start + _PAGE], look)
+            Turns(db, policy).each(
+                made, write, Blame(db, clock, _JOB, lambda one: one.sleeve.account_id)
+            )
+    return planned
+
+
+def _with_target(part: Sequence[_Made]) -> list[_Made]:
+    return [one for one in part if one.target is not None and one.basket is not None]
+
+
+class _Night:
+    """One run: what it needs."""
+
+    def __init__(
+        self,
+        db: Database,
+        keyring: Keyring,
+        prices: PriceSource,
+        clock: Clock,
+        policy: Policy,
+        on: date,
+        cause: str,
+    ) -> None:
+        self._db, self._keyring, self._prices = db, keyring, prices
+        self._clock, self._policy, self._on, self._cause = clock, policy, on, cause
+
+    def look(self, account_ids: Sequence[AccountId]) -> list[_Made]:
+        """Return what changes for some accounts."""
+        with self._db.read() as session:
+            ready = accounts.eligible(session, account_ids)
+            raw = chunks.read(session, [one for one in account_ids if one in ready])
+            busy = {order.account_id for order in raw.open_orders}
+            ids = [
+                one.account_id
+                for one in raw.sleeves
+                if one.kind == "basket" and one.account_id not in busy
+            ]
+            raw = chunks.read(session, ids)
+            lots = lot_chunks.read(session, ids)
+            known = {*raw.security_ids(), *lots.security_id.tolist(), *_benches(session, raw)}
+            names = np.array(sorted(known), dtype=np.int64)
+            tax = assessing.tax_side(
+                session, self._keyring, self._policy, names, ids, lots, self._on
+            )
+            seen = board(self._prices, names.tolist(), self._clock.now())
+            sold = self._sold(raw, lots, tax, seen)
+            plans = self._plans(raw, lots, tax, seen, sold)
+            return [
+                _Made(
+                    sleeve,
+                    plans.get(place),
+                    *self._followed(session, raw, lots, tax, names, place, sold),
+                )
+                for place, sleeve in enumerate(raw.sleeves)
+            ]
+
+    def _sold(
+        self, raw: chunks.RawChunk, lots: LotChunk, tax: TaxSide, seen: Board
+    ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return which lots are sold whole, (L,): their loss is worth more than its cost."""
+        today = (self._on - EPOCH).days
+        security = lots.security_id.tolist()
+        price = np.array([seen.price_micros.get(one, 0) for one in security], dtype=np.int64)
+        worth = notional_cents(lots.nanos, price)
+        counted = np.maximum(worth, 1)
+        # A price may rise before the sale: the loss must outlive that.
+        gain = worth + worth * self._policy.price_margin_ppm // PPM - tax.basis_cents
+        per_dollar = tax_arrays.tax_per_dollar(
+            gain,
+            counted,
+            tax_arrays.is_long(tax.held_day, today),
+            np.zeros(lots.nanos.size, dtype=np.bool_),
+            lots.account,
+            RateArrays(
+                tax.taxes.short_rate_ppm,
+                tax.taxes.long_rate_ppm,
+                tax.taxes.recapture_ppm,
+                tax.taxes.mode,
+            ),
+        )
+        saved = -per_dollar * counted
+        cost = 2 * worth * self._policy.trade_cost_ppm / PPM
+        stopped = np.array([one in seen.stopped for one in security], dtype=np.bool_)
+        barred = np.array(
+            [
+                one in raw.restricted.get(raw.sleeves[place].customer_id, {})
+                for place, one in zip(lots.account.tolist(), security, strict=True)
+            ],
+            dtype=np.bool_,
+        )
+        free = ~tax.no_loss & (lots.hold_day <= today) & ~stopped & ~barred & (price > 0)
+        seeks = tax.taxes.mode[lots.account] == TaxMode.HARVEST
+        good = free & seeks & (gain < 0) & (saved - cost >= self._policy.harvest_cents_min)
+        return np.asarray(good, dtype=np.bool_)
+
+    def _plans(
+        self,
+        raw: chunks.RawChunk,
+        lots: LotChunk,
+        tax: TaxSide,
+        seen: Board,
+        sold: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    ) -> dict[int, Plan]:
+        """Return place -> plan of the accounts that sell something."""
+        today = (self._on - EPOCH).days
+        long = tax_arrays.is_long(tax.held_day, today)
+        rate = np.where(
+            long, tax.taxes.long_rate_ppm[lots.account], tax.taxes.short_rate_ppm[lots.account]
+        )
+        price = [seen.price_micros.get(one, 0) for one in lots.security_id.tolist()]
+        worth = notional_cents(lots.nanos, price)
+        gain = worth - tax.basis_cents
+        rows: dict[int, dict[int, list[int]]] = {}
+        for lot in np.flatnonzero(sold).tolist():
+            mine = rows.setdefault(int(lots.account[lot]), {})
+            mine.setdefault(int(lots.security_id[lot]), []).append(lot)
+        found = {}
+        for place, names in rows.items():
+            every = [lot for some in names.values() for lot in some]
+            found[place] = Plan(
+                raw.sleeves[place],
+                self._cause,
+                tuple(
+                    self._trade(lots, security, some, gain * rate, worth)
+                    for security, some in names.items()
+                ),
+                {},
+                effect=PlanEffect(
+                    before_ppm=0,
+                    after_ppm=0,
+                    tax_cents=int((gain[every] * rate[every]).sum()) // PPM,
+                    cost_cents=self._cost(int(worth[every].sum())),
+                    short_gain_cents=int(gain[every][~long[every]].sum()),
+                    long_gain_cents=int(gain[every][long[every]].sum()),
+                    model_id="",
+                ),
+            )
+        return found
+
+    def _cost(self, worth_cents: int) -> int:
+        return -(-worth_cents * self._policy.trade_cost_ppm // PPM)
+
+    def _trade(
+        self,
+        lots: LotChunk,
+        security_id: int,
+        rows: Sequence[int],
+        taxed: IntArray,
+        worth: IntArray,
+    ) -> Trade:
+        named = tuple((lots.lot_ids[one], int(lots.nanos[one])) for one in rows)
+        tax_cents = int(taxed[list(rows)].sum()) // PPM
+        cost = self._cost(int(worth[list(rows)].sum()))
+        return Trade(
+            security_id=security_id,
+            reason=Reason.SELL_HARVEST,
+            sell_nanos=sum(nanos for _, nanos in named),
+            lots=named,
+            effect=TradeEffect(tax_cents, cost, 0),
+        )
+
+    def _followed(
+        self,
+        session: Session,
+        raw: chunks.RawChunk,
+        lots: LotChunk,
+        tax: TaxSide,
+        names: IntArray,
+        place: int,
+        sold: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    ) -> tuple[tuple[TargetWeight, ...] | None, Basket | None]:
+        """Return what a sleeve follows now: understudies for names that wait to be bought again."""
+        sleeve = raw.sleeves[place]
+        basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
+        if basket is None:
+            return None, None
+        mine = lots.account == place
+        kept = set(lots.security_id[mine & ~sold].tolist())
+        gone = set(lots.security_id[mine & sold].tolist()) - kept
+        banned = set(names[tax.no_buy[place]].tolist()) - kept
+        waits: Mapping[int, str] = dict.fromkeys(sorted(gone | banned), _WAITS)
+        why = {**waits, **_reasons(session, sleeve.customer_id)}
+        why |= dict.fromkeys(universe.gone(session), "it no longer trades")
+        try:
+            final = replace_names(basket, why.keys(), why)
+        except BuildError:
+            return None, None
+        weights = tuple(
+            TargetWeight(one.security_id, one.weight_ppm, one.reason) for one in final.constituents
+        )
+        return weights, final
+
+
+def _benches(session: Session, raw: chunks.RawChunk) -> set[int]:
+    """Return the names of the sleeves' baskets, and those that may stand in for them."""
+    found: set[int] = set()
+    for firm_id, basket_id in {(one.firm_id, one.basket_id) for one in raw.sleeves}:
+        basket = offering.of_firm(session, firm_id).catalog.baskets.get(basket_id)
+        if basket is not None:
+            found.update(basket.weights_ppm)
+            found.update(one.security_id for one in (*basket.understudies, *basket.bench))
+    return found
+
+
+def _reasons(session: Session, customer_id: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for row in people.restrictions(session, customer_id):
+        found.setdefault(row.security_id, row.reason.rstrip("."))
+    return found

@@ -1,0 +1,179 @@
+"""Losses of baskets: taken where they are worth it, replaced by an understudy, never washed."""
+
+from collections.abc import Iterator
+from datetime import datetime, time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import World, make_world
+
+from baskets.catalog import catalog
+from robo.core.clock import NEW_YORK, business_date
+from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
+from robo.services import adjusting, harvesting
+from robo.services.washing.folding import books_of
+from robo.store import accounts, tax_profiles
+from robo.store.tax_profiles import Choice
+
+BASKET = "theme-water"
+TEN = catalog().get(BASKET).weights_ppm.keys()
+
+
+@pytest.fixture
+def world(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[World]:
+    settings = {"ROBO_SIM_EVENTS_PPM": "0"}
+    with make_world(tmp_path / "state", short_calendar, settings=settings) as made:
+        yield made
+
+
+def test_losses_are_taken_and_understudies_take_the_names_places(world: World) -> None:
+    account = investor(world)
+    choose(world, account, Choice(mode="harvest", number=1))
+
+    planned = harvest(world)
+    gone = sold(world)
+    world.trade()
+    world.next_session()
+    world.trade()
+
+    assert planned == 1
+    assert gone <= TEN
+    held = set(world.balances(account).holdings_nanos)
+    assert not held & gone
+    assert len(held - TEN) == len(gone)
+    assert held == targeted(world, account)
+    assert realised(world) < 0
+    assert washed(world, account) == 0
+    assert world.findings() == []
+
+
+def test_the_names_come_back_when_they_may_be_bought_again(world: World) -> None:
+    account = investor(world)
+    choose(world, account, Choice(mode="harvest", number=1))
+    harvest(world)
+    gone = sold(world)
+    world.trade()
+
+    later(world, 14)
+    harvest(world)
+    early = targeted(world, account) & gone
+    later(world, 10)
+    choose(world, account, Choice(mode="neutral", target="amount", target_cents=0, number=2))
+    harvest(world)
+    world.pay_in(account, 5_000_00, "later")
+    world.trade()
+
+    assert early == set()
+    assert gone <= targeted(world, account)
+    assert gone & set(world.balances(account).holdings_nanos)
+    assert washed(world, account) == 0
+
+
+@pytest.mark.parametrize("choice", [Choice(mode="neutral", number=1), None])
+def test_who_does_not_harvest_keeps_the_losses(world: World, choice: Choice | None) -> None:
+    account = investor(world)
+    if choice is not None:
+        choose(world, account, choice)
+
+    assert harvest(world) == 0
+    assert targeted(world, account) == TEN
+
+
+def test_losses_that_save_less_than_a_dollar_are_left_alone(world: World) -> None:
+    account = investor(world, cents=20_00)
+    choose(world, account, Choice(mode="harvest", number=1))
+
+    assert harvest(world) == 0
+
+
+def test_what_was_bought_within_thirty_days_is_not_sold_at_a_loss(world: World) -> None:
+    account = investor(world)
+    choose(world, account, Choice(mode="harvest", number=1))
+    world.pay_in(account, 4_000_00, "fresh")
+    world.trade()
+    fresh = bought_since(world, account, world.clock.now().date().isoformat())
+    world.next_session()
+
+    harvest(world)
+    world.trade()
+
+    assert fresh
+    assert not sold(world) & fresh
+    assert washed(world, account) == 0
+
+
+def test_the_same_night_twice_sells_once(world: World) -> None:
+    account = investor(world)
+    choose(world, account, Choice(mode="harvest", number=1))
+
+    first, again = harvest(world), harvest(world)
+
+    assert (first, again) == (1, 0)
+
+
+def investor(world: World, cents: int = 20_000_00) -> AccountId:
+    """Return an account that bought its basket about ten weeks ago."""
+    (account,) = world.add_accounts(1, BASKET)
+    world.pay_in(account, cents)
+    world.trade()
+    later(world, 48)
+    return account
+
+
+def later(world: World, sessions: int) -> None:
+    """Let sessions pass in which nothing but corporate actions happens."""
+    r = world.runtime
+    for _ in range(sessions):
+        on = r.calendar.shift(business_date(world.clock.now()), 1)
+        world.clock.set(datetime.combine(on, time(10), tzinfo=NEW_YORK))
+        adjusting.apply_day(world.db, r.keyring, r.broker, r.prices, r.clock, r.policy, on)
+    world.settle(on)
+
+
+def sold(world: World) -> set[int]:
+    sql = "SELECT DISTINCT security_id FROM orders WHERE reason = 'sell_harvest'"
+    with world.db.read() as session:
+        return set(session.connection().exec_driver_sql(sql).scalars())
+
+
+def bought_since(world: World, account: AccountId, day: str) -> set[int]:
+    sql = f"SELECT security_id FROM lot WHERE account_id = '{account}' AND acquired_on >= '{day}'"
+    with world.db.read() as session:
+        return set(session.connection().exec_driver_sql(sql).scalars())
+
+
+def realised(world: World) -> int:
+    return world.scalar(
+        "SELECT sum(proceeds_cents + basis_delta_cents) FROM lot_event WHERE kind = 'close'"
+    )
+
+
+def harvest(world: World) -> int:
+    r = world.runtime
+    slot = business_date(world.clock.now()).isoformat()
+    return harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.policy, slot)
+
+
+def choose(world: World, account: AccountId, choice: Choice) -> None:
+    with world.db.write() as session:
+        tax_profiles.choose(session, owner(session, account), choice)
+
+
+def owner(session: Any, account: AccountId) -> str:
+    return accounts.sleeves(session, [account])[account].customer_id
+
+
+def targeted(world: World, account: AccountId) -> set[int]:
+    with world.db.read() as session:
+        target_id = accounts.sleeves(session, [account])[account].target_id
+        return {one.security_id for one in accounts.targets(session, [target_id])[target_id]}
+
+
+def washed(world: World, account: AccountId) -> int:
+    """Return the cents of loss that wash sales have disallowed so far."""
+    with world.db.read() as session:
+        customer = owner(session, account)
+        books = books_of(session, [customer], business_date(world.clock.now()))[customer]
+    return sum(one.disallowed_cents for one in books.disposals)
