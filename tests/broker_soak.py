@@ -217,12 +217,14 @@ class Soak:
         file = self.folder / "server" / "paper" / "paper.db"
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as theirs:
             orders = [row[0] for row in theirs.execute("SELECT client_id FROM orders")]
-            columns = "client_id, security_id, side, nanos, cents, fee_cents"
+            columns = (
+                "client_id, security_id, side, nanos, cents"  # Alpaca tells fees by themselves
+            )
             told = sorted(theirs.execute(f"SELECT {columns} FROM executions"))
         with world.db.read() as session:
             run = session.connection().exec_driver_sql
             blocks = {row[0] for row in run("SELECT id FROM block")}
-            mine = "block_id, security_id, side, nanos, cents, fee_cents"
+            mine = "block_id, security_id, side, nanos, cents"
             ours = sorted(tuple(row) for row in run(f"SELECT {mine} FROM execution"))
         assert len(orders) == len(set(orders)), self.seed
         assert set(orders) <= blocks, self.seed

@@ -1,8 +1,9 @@
 """What stands between a plan and the broker: every planned order is looked at before it is sent.
 
 A wait holds an order back until its reason has gone; when its day is over it is cancelled and its
-cash is free to be planned again, so that nothing freezes a portfolio. A refusal ends it at once.
-The reasons stand on the orders (`code`), the sentences in `robo.core.reasons`.
+cash is free to be planned again, so that nothing freezes a portfolio. A refused order is never
+sent; some are cancelled at once, some when the day is over. The reasons stand on the orders
+(`code`), the sentences in `robo.core.reasons`.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ from robo.store.database import Database
 from robo.store.keyring import Keyring
 
 _JOB = "trade-window"
+_AT_ONCE = frozenset(
+    {Reason.REFUSE_RESTRICTED, Reason.REFUSE_NOT_TRADABLE, Reason.REFUSE_WHOLE_SHARES}
+)
+"""Refusals whose cash may be planned anew at once, because planners know these reasons too. What
+looks like a mistake of ours stays where it is until the day is over: planned again in two seconds,
+it would be the same mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def review(db: Database, broker: Broker, clock: Clock, policy: Policy, desk: Des
     for order, reason in judged.against:
         held.add(order.id)
         over = business_date(from_micros(order.planned_at)) < today
-        if reason.value.startswith("refuse_"):
+        if reason in _AT_ONCE:
             ended.append((order, reason))
         elif over:
             ended.append((order, Reason.REJECT_EXPIRED))

@@ -143,6 +143,23 @@ def refresh_tradability(
     return known
 
 
+def unplannable(session: Session, broker: Broker, at: datetime) -> dict[int, Reason]:
+    """Return the names that a planner should leave alone, by what the broker said of them lately.
+
+    A name in whole shares only is left alone where the broker trades others in fractions: small
+    accounts put the money into their other names instead.
+    """
+    said = controls.tradabilities(session)
+    if Group.ASSETS not in broker.capabilities.groups:
+        today = business_date(at)
+        said = {i: s for i, s in said.items() if business_date(from_micros(s.seen_at)) == today}
+    found = {i: Reason.SKIP_NOT_TRADABLE for i, one in said.items() if not one.tradable}
+    if broker.capabilities.fractional:
+        whole = {i: Reason.SKIP_WHOLE_SHARES for i, one in said.items() if not one.fractionable}
+        return whole | found
+    return found
+
+
 def _held(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> dict[str, Reason]:
     if not waiting:
         return {}
@@ -192,7 +209,9 @@ def _by_name(
     found: dict[str, Reason] = {}
     for one in waiting:
         if one.security_id in gone:
-            found[one.id] = Reason.REFUSE_NOT_TRADABLE
+            # Nobody plans to buy it now; what must be sold would only be planned again.
+            buying = one.side == "buy"
+            found[one.id] = Reason.REFUSE_NOT_TRADABLE if buying else Reason.WAIT_REFUSED
         elif one.security_id in stopped:
             found[one.id] = stopped[one.security_id]
         elif (one.firm_id, one.security_id, one.side) in tired:
@@ -387,5 +406,9 @@ def _too_small(sizes: Sizes, waiting: Sequence[WaitingOrder]) -> dict[str, Reaso
             "", first.firm_id, first.security_id, first.side, cents, nanos, first.account_id
         )
         if sizes.of(summed) is None:
-            found |= {one.id: Reason.REFUSE_WHOLE_SHARES for one in mine}
+            assert sizes.capabilities is not None
+            # It waits where others' orders may make it a share, or it would be planned again.
+            apart = sizes.capabilities.fractional and first.side == "buy"
+            why = Reason.REFUSE_WHOLE_SHARES if apart else Reason.WAIT_WHOLE_SHARES
+            found |= {one.id: why for one in mine}
     return found

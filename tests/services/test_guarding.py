@@ -353,11 +353,32 @@ def test_a_name_that_stops_being_fractionable_becomes_whole_shares(desk: Desk) -
     assert desk.findings() == []
 
 
-def test_less_than_a_whole_share_is_refused_with_its_reason_and_frees_the_cash(
+def test_less_than_a_whole_share_waits_for_other_orders_and_for_no_longer_than_the_day(
     desk: Desk,
 ) -> None:
-    (account,) = funded(desk)
+    first, second = funded(desk, 2)
     desk.broker.can = {"fractional": False, "notional": False}
+    buys(desk, [first], 9_00)
+    alone = send(desk), codes(desk)
+    buys(desk, [second], 3_00)
+    together = send(desk)
+    buys(desk, [first], 4_00)
+    send(desk)
+    desk.next_day()
+    send(desk)
+
+    assert alone == (0, ["wait_whole_shares"])
+    assert together == 1
+    assert [one.nanos for one in desk.broker.told] == [SHARE]
+    assert codes(desk) == ["reject_expired"]
+
+
+def test_less_than_a_share_of_a_name_that_is_no_longer_fractionable_frees_its_cash_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = funded(desk)
+    whole = Asset(SecurityId(1), "SYM1", tradable=True, fractionable=False)
+    assets(desk, monkeypatch, whole)
     buys(desk, [account], 9_00)
 
     assert (send(desk), codes(desk)) == (0, ["refuse_whole_shares"])
