@@ -156,9 +156,6 @@ class Policy:
     """What a dollar left in cash costs a plan: more than the risk that any single purchase adds, so
     that money is invested, and less than taxes that would be paid for it."""
 
-    withdrawal_price_ppm: int = 1_000_000
-    """What a dollar missing from a withdrawal costs a plan: a dollar, more than any tax."""
-
     long_wait_days: int = 45
     """A gain that turns long-term within so many days waits for it where it can."""
 

@@ -76,7 +76,6 @@ def load(
         benchmark=following.weights(session, model, raw, rows, gone),
         buyable=target | spare,
         frozen=frozen,
-        need_cents=np.zeros(len(ids), dtype=np.int64),
         sells=sells,
     )
     return Loaded(raw, ask, spare & ~target)

@@ -72,8 +72,6 @@ class Ask:
     """Names that may be bought: the target's and stand-ins, (A, N)."""
     frozen: BoolArray
     """Names that may be neither bought nor sold: restricted, halted, (A, N)."""
-    need_cents: IntArray
-    """What sales must bring beyond free cash; 0 for none. A withdrawal buys nothing."""
     sells: bool = True
     """False: only cash is invested, nothing is sold."""
 
@@ -142,8 +140,6 @@ def _problem(
     rule = np.where(ask.buyable & known, 0, int(Rule.NEVER_BUY)).astype(np.uint8)
     rule |= np.where(ask.frozen | ~known, np.uint8(Rule.NEVER_TRADE), np.uint8(0))
     rule |= np.where(tax.no_buy, np.uint8(Rule.NEVER_BUY), np.uint8(0))
-    withdraws = ask.need_cents > 0
-    rule[withdraws] |= np.uint8(Rule.NEVER_BUY)
     owner = lots.account[inside]
     keys = owner * names + column
     first = np.flatnonzero(np.diff(keys, prepend=-1) != 0)
@@ -153,7 +149,7 @@ def _problem(
     shy = _shy_basis(tax.taxes, owner, basis, worth, policy)
     room = gain_room(tax.taxes)
     blocked = (lots.hold_day[inside] > today) | (not ask.sells)
-    closed = (room <= 0) & (tax.taxes.gain_budget_cents >= 0) & ~withdraws
+    closed = (room <= 0) & (tax.taxes.gain_budget_cents >= 0)
     blocked |= closed[owner] & (worth >= shy)
     blocked |= (tax.no_loss | tax.whole_only)[inside] & (worth < basis)
     held = tax.held_day[inside]
@@ -170,9 +166,9 @@ def _problem(
         lot_wait=tax_arrays.waits(held, today, policy.long_wait_days),
         rule=rule,
     )
-    budget = np.where(closed | withdraws, NO_ROOM, tax.taxes.gain_budget_cents)
+    budget = np.where(closed, NO_ROOM, tax.taxes.gain_budget_cents)
     taxes = replace(tax.taxes, gain_budget_cents=budget)
-    return inside, Problem(market, accounts, taxes, _wants(ask, worth, owner, policy))
+    return inside, Problem(market, accounts, taxes, _wants(ask, policy))
 
 
 def gain_room(taxes: Taxes) -> IntArray:
@@ -194,27 +190,15 @@ def _shy_basis(
     return np.where(shy[owner], np.maximum(basis - margin, 0), basis)
 
 
-def _wants(ask: Ask, worth: IntArray, owner: IntArray, policy: Policy) -> Wants:
+def _wants(ask: Ask, policy: Policy) -> Wants:
     count = ask.cash_cents.size
-    value = np.maximum(ask.cash_cents + _sums(owner, worth, count), 1)
-    wanted = np.minimum(-(-(ask.cash_cents + ask.need_cents) * PPM // value) + 1, PPM)
-    withdraws = ask.need_cents > 0
     return Wants(
         benchmark=ask.benchmark,
         risk_aversion=np.full(count, float(policy.risk_aversion)),
-        cash_ppm=np.where(withdraws, wanted, 0).astype(np.int64),
-        cash_price_ppm=np.where(
-            withdraws, policy.withdrawal_price_ppm, policy.cash_price_ppm
-        ).astype(np.int64),
+        cash_ppm=np.zeros(count, dtype=np.int64),
+        cash_price_ppm=np.full(count, policy.cash_price_ppm, dtype=np.int64),
         active_max_ppm=np.full(count, PPM, dtype=np.int64),
     )
-
-
-def _sums(owner: IntArray, cents: IntArray, count: int) -> IntArray:
-    """Return cents added up by account, exactly."""
-    total = np.zeros(count, dtype=np.int64)
-    np.add.at(total, owner, cents)
-    return total
 
 
 def _affordable(problem: Problem, solution: Solution, policy: Policy) -> tuple[IntArray, IntArray]:
@@ -339,12 +323,11 @@ def _reasons(
     held = where.held[account, column] > 0
     buys = buy[account, column] > 0
     mode = ask.tax.taxes.mode[account]
-    withdraws = ask.need_cents[account] > 0
     loss = gains[account, column] < 0
     code = np.select(
-        [buys & held, buys, withdraws, mode == TaxMode.REALISE, loss & (mode == TaxMode.HARVEST)],
-        [0, 1, 2, 3, 4],
-        5,
+        [buys & held, buys, mode == TaxMode.REALISE, loss & (mode == TaxMode.HARVEST)],
+        [0, 1, 2, 3],
+        4,
     )
     return tuple(_REASONS[one] for one in code.tolist())
 
@@ -352,7 +335,6 @@ def _reasons(
 _REASONS: Final = (
     Reason.BUY_TRACKING,
     Reason.BUY_NEW_NAME,
-    Reason.SELL_WITHDRAWAL,
     Reason.SELL_GAIN_WANTED,
     Reason.SELL_HARVEST,
     Reason.SELL_TRACKING,
