@@ -154,11 +154,18 @@ def index_from_filter(
     Raises:
         IndexFileError: If an argument is out of bounds (code `index_key_malformed`).
         ScreenError: If the filter is wrong.
-        BuildError: If nobody passes (code `index_empty`) or the cap cannot be kept.
+        BuildError: If nobody passes (code `index_empty`), the cap cannot be kept, tilts leave
+            nothing of a company (`weight_too_small`), or the index would count from before the
+            universe was drawn up (`index_before_universe`).
     """
     _check_title(title)
-    if weights not in get_args(Weighing) or not 1 <= names_max <= NAMES_MAX:
-        raise _refused(0, "index_key_malformed", "weights or names_max is out of bounds")
+    bounded = 1 <= names_max <= NAMES_MAX and 1 <= issuer_ppm_max <= WHOLE_PPM
+    if weights not in get_args(Weighing) or not bounded:
+        detail = "weights, names_max or issuer_ppm_max is out of bounds"
+        raise _refused(0, "index_key_malformed", detail)
+    if title.as_of < facts.universe.as_of:
+        message = f"{title.id}: what was known on {title.as_of} is not known here any more"
+        raise BuildError(message, code="index_before_universe")
     screen = screen_of(text, facts)
     tilts: dict[int, int] = {}
     for row in facts.universe.securities:
@@ -172,6 +179,10 @@ def index_from_filter(
         raise BuildError(message, code="index_empty")
     strength = _STRENGTHS[weights]
     sizes = [strength(row.size_cents) * tilts[row.line.id] // WHOLE_PPM for row in chosen]
+    if not min(sizes):
+        gone = chosen[sizes.index(0)].line.symbol
+        message = f"{title.id}: tilts leave nothing of {gone}; exclude it instead"
+        raise BuildError(message, code="weight_too_small")
     return _index(title, facts.universe, "filter", chosen, sizes, issuer_ppm_max, text)
 
 

@@ -6,12 +6,16 @@ Notation: N names, R dials.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from robo.portfolio.checks import require
 from robo.portfolio.problem import FloatArray, IntArray
+
+VALUE_MAX: Final = 1e100
+"""Numbers of a dial may be as large; what is beyond is a fault of whoever computed it."""
 
 
 class Dial(IntEnum):
@@ -41,6 +45,9 @@ class Dials:
         share = self.value[self.kind == Dial.SHARE]
         require("value", bool(((share >= 0) & (share <= 1)).all()), "of a share must be 0 to 1")
         require("value", not np.isinf(self.value).any(), "must not be infinite")
+        # Beyond it squares overflow, and a standard deviation would mean nothing.
+        sane = not (np.abs(self.value) > VALUE_MAX).any()
+        require("value", sane, f"must be within {VALUE_MAX:.0e} of zero")
         require("kind", bool(np.isin(self.kind, list(Dial)).all()), "must be SHARE or EXPOSURE")
 
 

@@ -1,6 +1,6 @@
 """Custom indexes: what a file or a filter gives, and how hostile files are refused."""
 
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
@@ -127,6 +127,35 @@ def test_a_filter_that_nobody_passes_or_that_is_wrong_is_refused():
         index_from_filter(TITLE, FACTS, "require nonsense = 1")
 
     assert nobody.value.code == "index_empty"
+
+
+@pytest.mark.parametrize("cap", [0, -5, 1_000_001])
+def test_a_cap_that_is_no_share_is_refused(cap):
+    with pytest.raises(IndexFileError) as caught:
+        index_from_filter(TITLE, FACTS, "require sector = energy", issuer_ppm_max=cap)
+
+    assert [fault.code for fault in caught.value.faults] == ["index_key_malformed"]
+
+
+def test_an_index_cannot_count_from_before_its_universe_was_known():
+    known = FACTS.universe.as_of
+    first = index_from_filter(Title("mine", "Mine", 1, known), FACTS, "require sector = energy")
+
+    before = Title("mine", "Mine", 1, known - timedelta(days=1))
+    with pytest.raises(BuildError) as caught:
+        index_from_filter(before, FACTS, "require sector = energy")
+
+    assert first.effective_on == known
+    assert caught.value.code == "index_before_universe"
+
+
+def test_tilts_that_leave_nothing_of_a_company_say_whom_to_exclude():
+    text = "require sector = energy\n" + "tilt symbol = XOM by -90%\n" * 20
+
+    with pytest.raises(BuildError, match="leave nothing of XOM; exclude it") as caught:
+        index_from_filter(TITLE, FACTS, text)
+
+    assert caught.value.code == "weight_too_small"
 
 
 @pytest.mark.parametrize(

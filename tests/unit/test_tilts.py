@@ -207,6 +207,12 @@ def test_dials_that_are_no_sets_are_refused(value):
         Dials(("x",), np.array([Dial.SHARE]), value)
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e101, -1e200])
+def test_numbers_whose_squares_would_overflow_are_refused(value):
+    with pytest.raises(ValueError, match="value"):
+        exposures_of(["x"], [[1.0, value, np.nan]])
+
+
 def test_exclusions_spread_over_everybody_or_within_the_sector():
     out = np.array([False, True, False, False, False])
 
