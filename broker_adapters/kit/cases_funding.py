@@ -86,7 +86,9 @@ def a_transfer_that_never_arrived_is_made_at_most_once(desk: Desk) -> None:
 @case(206, Need.FUNDING, Trouble.BUSY)
 def transfers_that_cannot_be_listed(desk: Desk) -> None:
     """Transfers that cannot be listed are unavailable, never none."""
-    _funding(desk).transfer(_request(desk, "t1"))
+    request = _request(desk, "t1")
+    before = [one.cents for one in _funding(desk).transfers(desk.account)]
+    _funding(desk).transfer(request)
     desk.trouble(Trouble.BUSY, Call.TRANSFER, times=100)
 
     try:
@@ -96,7 +98,7 @@ def transfers_that_cannot_be_listed(desk: Desk) -> None:
     else:
         message = f"transfers cannot be read, and the adapter says {listed!r}"
         raise AssertionError(message)
-    assert [one.cents for one in _funding(desk).transfers(desk.account)] == [_CENTS]
+    assert [one.cents for one in _funding(desk).transfers(desk.account)] == [*before, _CENTS]
 
 
 @case(207, Need.FUNDING)

@@ -10,10 +10,11 @@ from decimal import Decimal
 
 import requests
 from alpaca_benches import AlpacaTradingBench
+from alpaca_broker_bench import AlpacaBrokerBench
 from drivewealth_adapter import DriveWealthBroker
 from drivewealth_server import DriveWealthBench
 
-from broker_adapters import alpaca_trading
+from broker_adapters import alpaca_broker, alpaca_trading
 from broker_adapters.kit.practice import PracticeBench
 from broker_adapters.kit.template import TemplateBroker
 from robo.core.errors import BrokerUnavailableError, InvalidInputError
@@ -546,3 +547,21 @@ class TransfersRetried(DriveWealthBroker):
         if result.outcome.value == "unknown":
             return super().transfer(replace(request, id=f"{request.id}-again"))
         return result
+
+
+@mutant("K-204", AlpacaBrokerBench)
+def transfers_retried_at_alpaca(context):
+    """A transfer is asked for again when its answer is lost, at a broker that knows no ids."""
+    broker = alpaca_broker.create(context)
+    post = broker._http.post
+
+    def insisting(path, body, lane, **more):
+        try:
+            return post(path, body, lane, **more)
+        except BrokerUnavailableError:
+            if not path.endswith("/transfers"):
+                raise
+            return post(path, body, lane, **more)
+
+    broker._http.post = insisting
+    return broker

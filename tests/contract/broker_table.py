@@ -7,6 +7,7 @@ BROKERS = MappingProxyType(
         "paper": ("paper", ""),
         "template": ("broker_adapters.kit.template:create", ""),
         "alpaca_trading": ("alpaca_trading", "alpaca_benches:AlpacaTradingBench"),
+        "alpaca_broker": ("alpaca_broker", "alpaca_broker_bench:AlpacaBrokerBench"),
         "drivewealth": ("drivewealth_adapter:create", ""),
         "drivewealth_whole": ("drivewealth_adapter:create", "drivewealth_server:WholeShareBench"),
     }

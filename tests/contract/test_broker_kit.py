@@ -11,7 +11,6 @@ from broker_adapters.kit.case import Case
 from broker_adapters.kit.catalog import cases, run
 from broker_adapters.kit.loading import bench_of
 
-
 # Whole shares change sizes, not what is heard: the rest of the cases on the same code is `soak`.
 SIZES = {"capabilities", "orders", "fills", "cancels", "books", "refusals", "decimals", "actions"}
 

@@ -19,6 +19,7 @@ REQUIRED = {
     "CursorMovedByReading",
     "NewWordIsRejected",
     "TransfersRetried",
+    "transfers_retried_at_alpaca",
 }
 
 
