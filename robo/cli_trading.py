@@ -10,11 +10,13 @@ from typing import Any
 
 from robo.config import Settings
 from robo.core.clock import iso_instant
+from robo.core.ids import FirmId
 from robo.core.money import format_cents
 from robo.core.shares import format_nanos
+from robo.ledger import chart
 from robo.runtime import Runtime, SystemClock, boot, load_keyring, open_database
 from robo.services import guarding, reconciling, rehearsing, switching
-from robo.store import breaks
+from robo.store import breaks, inventory, ledger
 from robo.store.controls import EVERYBODY
 from robo.store.schema import require_current
 
@@ -36,6 +38,14 @@ def add(commands: Any) -> None:
     listed.add_argument("--clear", metavar="ID", help="let trading go on in spite of it")
     listed.add_argument("--note", default="", help="why it may be cleared")
     listed.set_defaults(do=_breaks)
+    own = commands.add_parser("inventory", help="what a firm holds for itself, and whether it may")
+    own.add_argument("firm", help="the firm's id (`robo firms list`)")
+    own.add_argument(
+        "--broker-dealer",
+        choices=("yes", "no"),
+        help="whether it may fill fractions of whole shares from its own book",
+    )
+    own.set_defaults(do=_inventory)
     dry = commands.add_parser("dry-run", help="print what the next window would send, and why")
     dry.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     dry.set_defaults(do=_dry_run)
@@ -124,6 +134,29 @@ def _breaks(settings: Settings, args: argparse.Namespace) -> int:
     for one in found:
         _print_break(one)
     print(f"{len(found)} {args.state}")
+    return 0
+
+
+def _inventory(settings: Settings, args: argparse.Namespace) -> int:
+    db = open_database(settings)
+    try:
+        require_current(db)
+        if args.broker_dealer:
+            principal = args.broker_dealer == "yes"
+            keyring = load_keyring(settings)
+            switching.set_principal(
+                db, keyring, SystemClock(), args.firm, principal=principal, actor=_actor()
+            )
+        with db.read() as session:
+            may = args.firm in inventory.principals(session)
+            held = inventory.held(session, args.firm)
+            cash = ledger.balance(session, chart.inventory(FirmId(args.firm)))
+    finally:
+        db.close()
+    print("a broker-dealer" if may else "an adviser: it holds nothing for itself")
+    for security_id, nanos in held.items():
+        print(f"security {security_id}: {format_nanos(nanos)} shares")
+    print(f"cash paid and received: {format_cents(cash)}")
     return 0
 
 

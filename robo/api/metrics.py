@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import text
+from sqlmodel import Session
 
 from robo.api.auth import caller_if_any, public
 from robo.api.state import reading, runtime
@@ -28,7 +29,7 @@ from robo.config import environment
 from robo.core.clock import to_micros
 from robo.core.errors import PermissionDeniedError
 from robo.services import anchoring
-from robo.store import jobs
+from robo.store import breaks, controls, jobs
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _OWN: Final = CollectorRegistry()
@@ -128,9 +129,25 @@ class _Books:
                 for state, count in counted.items():
                     waiting.add_metric((table, state), count)
             yield waiting
+            yield from _controls(session)
             yield from _jobs(jobs.latest(session), now)
         number = anchoring.latest_number(runtime().settings.anchors_path)
         yield GaugeMetricFamily("robo_anchor_number", "Number of the last anchor.", value=number)
+
+
+def _controls(session: Session) -> Iterator[Any]:
+    found = GaugeMetricFamily(
+        "robo_breaks", "Open differences with the broker.", labels=("category", "subject")
+    )
+    for (category, subject), count in breaks.counts(session).items():
+        found.add_metric((category, subject), count)
+    yield found
+    stopped = GaugeMetricFamily(
+        "robo_orders_stopped", "1 where the kill switch is thrown.", labels=("scope",)
+    )
+    for one in controls.switches(session):
+        stopped.add_metric((one.scope,), one.stopped)
+    yield stopped
 
 
 def _jobs(latest: list[tuple[str, str, int, int]], now: int) -> Iterator[Any]:

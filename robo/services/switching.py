@@ -7,9 +7,9 @@ switch is thrown stays here. What the broker has already is not touched.
 from dataclasses import asdict
 
 from robo.core.clock import Clock, to_micros
-from robo.core.errors import InvalidInputError, NotFoundError
+from robo.core.errors import InvalidInputError, NotFoundError, RefusedError
 from robo.services import licensing
-from robo.store import controls, events, firms
+from robo.store import controls, events, firms, inventory
 from robo.store.controls import EVERYBODY, KillSwitch
 from robo.store.database import Database
 from robo.store.keyring import Keyring
@@ -62,6 +62,30 @@ def turn(
         for firm_id in known if scope == EVERYBODY else [scope]:
             licensing.record(session, keyring, firm_id, actor, verb, scope, detail, at_micros)
             events.emit(session, [events.NewEvent(firm_id, verb, scope)], at_micros)
+    return True
+
+
+def set_principal(
+    db: Database, keyring: Keyring, clock: Clock, firm_id: str, *, principal: bool, actor: str
+) -> bool:
+    """Say whether a firm is a broker-dealer that may hold fractions itself; journaled.
+
+    Raises:
+        NotFoundError: If there is no such firm.
+        RefusedError: If it still holds shares for itself and would have to stop.
+    """
+    at_micros = to_micros(clock.now())
+    with db.write() as session:
+        if firm_id not in firms.ids(session):
+            message = "There is no such firm."
+            raise NotFoundError(message)
+        if not principal and inventory.held(session, firm_id):
+            message = "It holds shares for itself: those must be sold first."
+            raise RefusedError(message, code="inventory_held")
+        if not firms.set_principal(session, firm_id, principal=principal):
+            return False
+        verb = "principal.on" if principal else "principal.off"
+        licensing.record(session, keyring, firm_id, actor, verb, firm_id, {}, at_micros)
     return True
 
 

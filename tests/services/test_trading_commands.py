@@ -1,0 +1,115 @@
+"""What an operator types about trading, against a real state directory."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from robo import cli, config
+from robo.core.errors import RefusedError
+from robo.core.ids import child_id
+from robo.runtime import SystemClock, load_keyring, open_database
+from robo.services import switching
+from robo.store import breaks, chains, inventory
+from robo.store.database import Database
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the house firm's id of a new installation."""
+    monkeypatch.setenv("ROBO_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ROBO_UNIVERSE", "minimal")
+    assert cli.main(["migrate"]) == 0
+    db = opened()
+    with db.read() as session:
+        firm_id = session.connection().exec_driver_sql("SELECT id FROM firm").scalar_one()
+    db.close()
+    return str(firm_id)
+
+
+def opened() -> Database:
+    return open_database(config.read())
+
+
+@pytest.mark.usefixtures("home")
+def test_the_switch_is_thrown_shown_and_let_go(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    statuses = [
+        cli.main(["kill-switch", "status"]),
+        cli.main(["kill-switch", "on", "--reason", "a drill"]),
+        cli.main(["kill-switch", "status"]),
+        cli.main(["kill-switch", "off", "--reason", "over"]),
+        cli.main(["kill-switch", "on", "--firm", "firm_none", "--reason", "x"]),
+        cli.main(["kill-switch", "on"]),
+    ]
+
+    told = capsys.readouterr()
+    assert statuses == [0, 1, 1, 0, 2, 2]
+    assert "STOPPED" in told.out
+    assert "a drill" in told.out
+    assert "Say why" in told.err
+
+
+@pytest.mark.usefixtures("home")
+def test_an_empty_house_reconciles_and_has_nothing_to_send(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    statuses = [cli.main(["reconcile"]), cli.main(["dry-run", "--json"]), cli.main(["breaks"])]
+
+    told = capsys.readouterr().out
+    assert statuses == [0, 0, 0]
+    assert "1 accounts compared, 0 breaks repaired, 0 open" in told
+    found = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert found == [{"sends": [], "waits": [], "unresolved": 0}]
+
+
+def test_a_break_is_listed_and_cleared_with_a_note(
+    home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = opened()
+    one = breaks.Break(
+        child_id("brk", "x"),
+        home,
+        f"omnibus/{home}",
+        None,
+        7,
+        "position",
+        "",
+        "real",
+        1,
+        2,
+        "ask_operator",
+        1,
+    )
+    with db.write() as session:
+        breaks.put(session, [one], 1)
+    db.close()
+
+    statuses = [
+        cli.main(["breaks"]),
+        cli.main(["breaks", "--clear", one.id]),
+        cli.main(["breaks", "--clear", one.id, "--note", "counted"]),
+        cli.main(["breaks", "--state", "cleared"]),
+    ]
+
+    told = capsys.readouterr()
+    assert statuses == [0, 2, 0, 0]
+    assert "BLOCKS" in told.out
+    assert "1 cleared" in told.out
+
+
+def test_a_firm_becomes_a_broker_dealer_and_stops_only_when_it_holds_nothing(
+    home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["inventory", home, "--broker-dealer", "yes"]) == 0
+    db = opened()
+    keyring = load_keyring(config.read())
+    part = inventory.Taken("inv_1", home, "exe_1", "", 7, "buy", 5, 1, 0, "whole_share")
+    with db.write() as session:
+        chains.append(session, keyring.chain, [part.link()], 1)
+    with pytest.raises(RefusedError):
+        switching.set_principal(db, keyring, SystemClock(), home, principal=False, actor="x")
+    db.close()
+
+    assert "a broker-dealer" in capsys.readouterr().out
