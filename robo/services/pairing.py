@@ -129,9 +129,12 @@ def received(
         return []
     match = people.find_by_id(session, customer.id)
     assert match is not None
+    found = households.invitations_to(session, customer.firm_id, match.email_index, now)
+    # Who was forgotten meanwhile asks nobody any more.
     return [
         _shown(session, keyring, one)
-        for one in households.invitations_to(session, customer.firm_id, match.email_index, now)
+        for one in found
+        if people.data_key(session, one.inviter_id) is not None
     ]
 
 

@@ -2,19 +2,21 @@
 
 Shares of an employer are left alone until the customer says what to do. `sell` sells every free
 lot; `sell_within_budget` sells the lots that realise no gain, because a budget for gains is zero
-until the customer sets one.
+until the customer sets one. A lot whose loss would be disallowed, because other shares of the name
+were bought within 30 days and stay, waits until they are older.
 """
 
 from datetime import datetime
 
 from robo.core.clock import Clock, business_date, to_micros
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, LotId
 from robo.core.money import notional_cents
 from robo.core.reasons import Reason
 from robo.ports.prices import PriceSource
 from robo.services import ordering
 from robo.services.isolating import Blame
 from robo.services.quoting import board
+from robo.services.washing import Window, window
 from robo.store import accounts, chunks
 from robo.store.database import Database
 from robo.store.keyring import Keyring
@@ -38,13 +40,14 @@ def _plan_one(
 ) -> int:
     with db.read() as session:
         raw = chunks.read(session, [account_id], with_lots=True)
-    if not raw.sleeves:
+        today = window(session, [account_id], business_date(now)) if raw.sleeves else None
+    if today is None:
         return 0
     sleeve = raw.sleeves[0]
     made = ordering.Plan(
         sleeve=sleeve,
         cause=f"unwind/{business_date(now).isoformat()}",
-        trades=_trades(raw, prices, now),
+        trades=_trades(raw, prices, now, today),
         skips={},
     )
     if not made.trades:
@@ -56,7 +59,9 @@ def _plan_one(
     return 1
 
 
-def _trades(raw: chunks.RawChunk, prices: PriceSource, now: datetime) -> tuple[ordering.Trade, ...]:
+def _trades(
+    raw: chunks.RawChunk, prices: PriceSource, now: datetime, window: Window
+) -> tuple[ordering.Trade, ...]:
     sleeve = raw.sleeves[0]
     busy = {order.security_id for order in raw.open_orders}
     rules = raw.restricted.get(sleeve.customer_id, {})
@@ -77,11 +82,21 @@ def _trades(raw: chunks.RawChunk, prices: PriceSource, now: datetime) -> tuple[o
         if rule.to_sell == "sell_within_budget":
             # First in, first out is what the booking sells: stop at the first lot with a gain.
             lots = _without_gain(lots, price)
+        if window.fresh_beside(sleeve.account_id, security_id, {lot.id for lot in lots}):
+            # Their loss would be disallowed today: they go once nothing of the name is fresh.
+            lots = [lot for lot in lots if not _at_a_loss(lot, price, window)]
         nanos = sum(lot.nanos for lot in lots)
         if nanos:
             reason = Reason.SELL_RESTRICTION_CHOICE
-            trades.append(ordering.Trade(security_id, reason, sell_nanos=nanos))
+            named = tuple((lot.id, lot.nanos) for lot in lots if lot.nanos)
+            trades.append(ordering.Trade(security_id, reason, sell_nanos=nanos, lots=named))
     return tuple(trades)
+
+
+def _at_a_loss(lot: OpenLot, price_micros: int, window: Window) -> bool:
+    found = window.adjusted.get(LotId(lot.id))
+    basis = lot.basis_cents + (found.added_cents if found else 0)
+    return notional_cents(lot.nanos, price_micros) < basis
 
 
 def _without_gain(lots: list[OpenLot], price_micros: int) -> list[OpenLot]:

@@ -107,6 +107,21 @@ def test_what_is_booked_folds_to_what_single_shares_say(
     assert washed > 40
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("part", range(20))
+def test_many_more_lives_fold_to_what_single_shares_say(tmp_path: Path, part: int) -> None:
+    with filled(tmp_path, range(10_000 + part * 2_000, 12_000 + part * 2_000)) as (db, written):
+        with db.read() as session:
+            folded = books_of(session, [life.me for life in written], END)
+            accounts = [account for life in written for account in life.accounts.values()]
+            today = window(session, accounts, END)
+        for life in written:
+            assert rows_of(folded[life.me]) == sorted(checked(life).disposals())
+            bans = harvest.masks(folded[life.me], END).no_purchase
+            assert all(today.no_purchase(one) == bans for one in life.accounts.values())
+
+
 def test_both_people_of_a_household_have_the_same_books(
     household: tuple[Database, list[Written]],
 ) -> None:

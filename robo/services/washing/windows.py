@@ -3,7 +3,7 @@
 Names and dates only: it says neither who in a household sold or bought, nor how much.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
@@ -99,6 +99,19 @@ class Window:
             elif found:
                 whole_only[LotId(lot.id)] = found[0].bought_on + _AFTER
         return Masks(self.no_purchase(account_id), no_loss, whole_only)
+
+    def fresh_beside(
+        self, account_id: AccountId, security_id: int, lot_ids: Collection[str]
+    ) -> bool:
+        """Return whether selling lots of a name whole and together, at a loss, would be washed.
+
+        It would where anything else of the name is fresh: shares sold do not replace themselves.
+        """
+        if self.kinds[account_id] is AccountKind.IRA:
+            return False
+        found = self.units[account_id].fresh.get(security_id, ())
+        accepts = self.accepts[account_id]
+        return any(one.lot_id not in lot_ids and (one.in_ira or not accepts) for one in found)
 
     def arrays(
         self,
