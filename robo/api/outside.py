@@ -97,7 +97,7 @@ def remove_outside(customer_id: str, outside_id: str) -> None:
     "/customers/<id:customer_id>/outside-accounts/<id:outside_id>/imports", methods=["POST"]
 )
 @upload
-@BLUEPRINT.doc(requestBody=_CSV_BODY)
+@BLUEPRINT.doc(requestBody=_CSV_BODY)  # type: ignore[untyped-decorator] # flask-smorest leaves it untyped
 @BLUEPRINT.response(201, OutsideImportReply)
 @requires("customers:write")
 def import_outside(customer_id: str, outside_id: str) -> Imported:
