@@ -11,9 +11,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from robo import logs
 from robo.config import Settings
-from robo.core.errors import BrokenInvariantError
+from robo.core.errors import BrokenInvariantError, RoboError
 from robo.runtime import Runtime, boot
 from robo.serving import STOPPED, on_stop_signals
+from robo.services import reconciling
 from scheduler.jobs import TIMETABLE
 from scheduler.runner import LOG, Runner
 
@@ -52,6 +53,7 @@ def _run(runtime: Runtime, stopping: threading.Event) -> int:
         except Exception as error:  # noqa: BLE001 - the next tick may find the database again
             logs.failure(LOG, "runner.tick_failed", error)
 
+    _compare(runtime)
     # Jobs live in memory only: a shared job store fires twice when two processes wake at once.
     scheduler = BackgroundScheduler(
         jobstores={"default": MemoryJobStore()},
@@ -69,3 +71,13 @@ def _run(runtime: Runtime, stopping: threading.Event) -> int:
         scheduler.shutdown(wait=True)
     logs.event(LOG, "runner.stopped")
     return STOPPED if broken.is_set() else 0
+
+
+def _compare(runtime: Runtime) -> None:
+    """Compare the books with the broker before anything is sent; what fails is tried at night."""
+    r = runtime
+    try:
+        found = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+        logs.event(LOG, "runner.reconciled", count=len(found.found))
+    except RoboError as error:
+        logs.failure(LOG, "runner.reconcile_failed", error)

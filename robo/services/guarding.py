@@ -17,7 +17,7 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import judging, ordering
+from robo.services import inquiring, judging, ordering
 from robo.services.isolating import Blame
 from robo.services.sizing import AS_ORDERED, Sizes
 from robo.services.turns import Turns
@@ -78,10 +78,12 @@ def judge(
     """Return what the guards say of every planned order; writes nothing about orders."""
     now = clock.now()
     with db.read() as session:
+        if desk is None and judging.nothing_is_held(session, broker):
+            return judging.Judged()
         waiting = windows.waiting(session, to_micros(now))
         if desk is None:
             return judging.by_books(session, broker, waiting)
-    asked = judging.refresh_tradability(db, broker, policy, now, waiting)
+    asked = inquiring.refresh_tradability(db, broker, policy, now, waiting)
     with db.read() as session:
         bench = judging.Bench(broker, policy, desk.prices, desk.calendar, now, asked)
         return judging.by_everything(session, bench, waiting)

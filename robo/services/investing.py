@@ -17,7 +17,7 @@ from robo.portfolio import allocator
 from robo.portfolio.chunk import Slots
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import judging, ordering
+from robo.services import inquiring, ordering
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
@@ -58,7 +58,7 @@ def plan(
         raw, bans = _read(db, part, business_date(now))
         prices_now = board(prices, raw.security_ids(), now)
         with db.read() as session:
-            prices_now.stopped.update(judging.unplannable(session, broker, now))
+            prices_now.stopped.update(inquiring.unplannable(session, broker, now))
         settles = _guess(calendar, policy, business_date(now))
         if raw.sleeves:
             plans.extend(_plans(raw, prices_now, minimum, slot, settles, bans))

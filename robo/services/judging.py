@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from sqlmodel import Session
 
-from robo.core.clock import NEW_YORK, business_date, from_micros, to_micros
+from robo.core.clock import NEW_YORK, business_date, to_micros
 from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.money import round_ratio
@@ -24,7 +24,6 @@ from robo.portfolio.allocator import reason_of
 from robo.portfolio.chunk import notional_cents
 from robo.ports.broker import AccountModel, Broker
 from robo.ports.prices import ActionKind, PriceSource
-from robo.ports.terms import Group
 from robo.services import sizing
 from robo.services.sizing import Sizes
 from robo.store import (
@@ -38,7 +37,6 @@ from robo.store import (
     tellings,
     windows,
 )
-from robo.store.database import Database
 from robo.store.windows import WaitingOrder
 
 Against = list[tuple[WaitingOrder, Reason]]
@@ -82,6 +80,12 @@ class Bench:
         return to_micros(day)
 
 
+def nothing_is_held(session: Session, broker: Broker) -> bool:
+    """Return whether the books alone can have nothing against any order."""
+    shared = broker.capabilities.account_model is AccountModel.OMNIBUS
+    return shared and not controls.stopped(session) and not breaks.blocked(session)
+
+
 def by_books(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> Judged:
     """Judge by the books alone: the kill switch, breaks, accounts that are not open yet."""
     found = _held(session, broker, waiting)
@@ -113,51 +117,6 @@ def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder
     left = [one for one in waiting if one.id not in found]
     found |= _too_small(sizes, left)
     return Judged([(one, found[one.id]) for one in waiting if one.id in found], sizes)
-
-
-def refresh_tradability(
-    db: Database, broker: Broker, policy: Policy, now: datetime, waiting: Sequence[WaitingOrder]
-) -> dict[int, controls.Tradability]:
-    """Return what the broker says of names, asked again where it offers to say and it is old."""
-    with db.read() as session:
-        known = controls.tradabilities(session)
-    if Group.ASSETS not in broker.capabilities.groups:
-        # Learnt from refusals: believed until the day is over.
-        today = business_date(now)
-        return {
-            i: one for i, one in known.items() if business_date(from_micros(one.seen_at)) == today
-        }
-    oldest = to_micros(now - timedelta(minutes=policy.tradability_minutes))
-    wanted = {one.security_id for one in waiting}
-    old = sorted(i for i in wanted if i not in known or known[i].seen_at < oldest)
-    if old:
-        said = broker.assets([SecurityId(i) for i in old])  # type: ignore[attr-defined] # the group says so
-        at = to_micros(now)
-        fresh = [
-            controls.Tradability(a.security_id, int(a.tradable), int(a.fractionable), at)
-            for a in said
-        ]
-        with db.write() as session:
-            controls.put_tradability(session, fresh)
-        known |= {one.security_id: one for one in fresh}
-    return known
-
-
-def unplannable(session: Session, broker: Broker, at: datetime) -> dict[int, Reason]:
-    """Return the names that a planner should leave alone, by what the broker said of them lately.
-
-    A name in whole shares only is left alone where the broker trades others in fractions: small
-    accounts put the money into their other names instead.
-    """
-    said = controls.tradabilities(session)
-    if Group.ASSETS not in broker.capabilities.groups:
-        today = business_date(at)
-        said = {i: s for i, s in said.items() if business_date(from_micros(s.seen_at)) == today}
-    found = {i: Reason.SKIP_NOT_TRADABLE for i, one in said.items() if not one.tradable}
-    if broker.capabilities.fractional:
-        whole = {i: Reason.SKIP_WHOLE_SHARES for i, one in said.items() if not one.fractionable}
-        return whole | found
-    return found
 
 
 def _held(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> dict[str, Reason]:
