@@ -9,16 +9,17 @@ from funds import link_of
 from world import FIRM, World, make_world
 
 from robo.core.clock import business_date
-from robo.core.ids import AccountId, child_id
+from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.market_calendar import MarketCalendar
+from robo.core.money import notional_cents
 from robo.core.reasons import Reason
-from robo.services import withdrawing
+from robo.services import unwinding, withdrawing
 from robo.services.taxing import choosing
 from robo.services.taxing.profiles import Told
 from robo.services.washing import books_of
 from robo.services.washing.counting import WashKind, counts
 from robo.store import households, lots, owners
-from robo.store.database import bulk
+from robo.store.database import bulk, insert_many
 from robo.tax.rate_tables import FilingStatus
 
 
@@ -85,10 +86,10 @@ def grown(world: World) -> AccountId:
     (account,) = world.add_accounts(1)
     world.pay_in(account, 500_000, "first")
     world.trade()
-    days(world, 30)
+    days(world, 6)
     world.pay_in(account, 500_000, "second")
     world.trade()
-    days(world, 30)
+    days(world, 22)  # more than 30 days
     return account
 
 
@@ -211,3 +212,67 @@ def test_a_withdrawal_soon_after_a_deposit_is_an_intended_wash_sale(world: World
     # What the books of wash sales hold is what the account holds, to the share and cent.
     kept = {(lot.id, lot.nanos, lot.basis_cents) for lot in books.shelf}
     assert kept == {(lot.id, lot.nanos, lot.basis_cents) for lot in held}
+
+
+def test_restricted_shares_wait_while_a_spouses_are_fresh(world: World) -> None:
+    mine, theirs = world.add_accounts(2)
+    people = [owner_of(world, mine), owner_of(world, theirs)]
+    with world.db.write() as session:
+        households.form(session, child_id("hh", mine), FIRM, people, "2026-01-01", 1)
+    world.pay_in(mine, 500_000, "mine")
+    world.pay_in(theirs, 500_000, "theirs")
+    world.trade()
+    losers: set[int] = set()
+    for _ in range(12):
+        days(world, 1)
+        held = open_lots(world, mine)
+        gained = {lot.security_id for lot in held if worth(world, lot) >= lot.basis_cents}
+        losers = {lot.security_id for lot in held} - gained
+        if losers:
+            break
+    with world.db.write() as session:
+        columns = ("id", "customer_id", "security_id", "verb", "source", "reason", "held_choice")
+        insert_many(
+            session,
+            "restriction",
+            (*columns, "created_at"),
+            [
+                (child_id("rst", name), people[0], name, "never_own", "own", "x", "sell", 1)
+                for name in losers
+            ],
+        )  # fmt: skip
+
+    early = sold_restricted(world, mine)
+    days(world, 22)  # more than 30 days after the spouse's purchase
+    late = sold_restricted(world, mine)
+
+    assert losers
+    assert early == set()
+    assert late == losers
+    with world.db.read() as session:
+        found = counts(session, people, business_date(world.clock.now()))
+    assert found.unintended == 0
+
+
+def open_lots(world: World, account: AccountId) -> list[lots.OpenLot]:
+    with world.db.read() as session:
+        return lots.open_lots(session, [account])[account]
+
+
+def worth(world: World, lot: lots.OpenLot) -> int:
+    name = SecurityId(lot.security_id)
+    quote = world.runtime.prices.quotes([name], world.clock.now())[name]
+    return notional_cents(lot.nanos, quote.price_micros)
+
+
+def sold_restricted(world: World, account: AccountId) -> set[int]:
+    """Sell what was asked for and return which names were sold at a loss or gain so far."""
+    r = world.runtime
+    unwinding.plan(world.db, r.keyring, r.prices, r.clock)
+    world.trade()
+    with world.db.read() as session:
+        rows = session.connection().exec_driver_sql(
+            "SELECT DISTINCT security_id FROM lot_event WHERE account_id = ? AND kind = 'close'",
+            (account,),
+        )
+        return set(rows.scalars())
