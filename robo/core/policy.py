@@ -165,6 +165,10 @@ class Policy:
     harvest_cents_min: int = 100
     """$1 after costs: a loss that saves less is not worth thirty days without the name."""
 
+    model_sessions: int = 5
+    """Risk is fitted again every week of sessions: forecasts held better so than refreshed monthly
+    (docs/risk.md), and a night has more to do than to fit."""
+
     @classmethod
     def default(cls) -> Self:
         """Return the house policy."""

@@ -68,7 +68,7 @@ def review(
 
     Without enough history for a risk model nothing grows. Twice a day finds nothing left to do.
     """
-    model = modelling.ensure(db, prices, clock, calendar)
+    model = modelling.ensure(db, prices, clock, calendar, policy)
     if model is None:
         return 0
     first = ladder.book().ladders["standard"].steps[0][0]
@@ -96,7 +96,7 @@ def admit(
         ]
     if not fresh:
         return 0
-    model = modelling.ensure(db, prices, clock, calendar)
+    model = modelling.ensure(db, prices, clock, calendar, policy)
     if model is None:
         return 0
     on = business_date(clock.now())

@@ -51,7 +51,7 @@ def plan(
     Accounts with orders still open wait until these have ended. The same slot plans an account
     once, whatever happened in between.
     """
-    model = modelling.ensure(db, prices, clock, calendar)
+    model = modelling.ensure(db, prices, clock, calendar, policy)
     if model is None:
         return 0
     night = _Night(db, keyring, prices, clock, calendar, policy, model, f"index/{slot}")

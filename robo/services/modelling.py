@@ -6,8 +6,9 @@ index held untouched does, and starts anew when its membership changes.
 """
 
 import io
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from threading import Lock
@@ -21,6 +22,7 @@ from baskets.index import Index, large_cap
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import SecurityId, child_id
 from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
 from robo.portfolio.checks import require
 from robo.portfolio.factor_model import fit_factors
 from robo.portfolio.problem import FloatArray, IntArray
@@ -43,8 +45,9 @@ _FIELDS: Final = (
     "index",
     "membership",
     "sectors",
+    "fitted_on",
 )
-_FORMAT: Final = "1"
+_FORMAT: Final = "2"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +56,9 @@ class Model:
 
     id: str
     on: date
+    """The last session that its index knows."""
+    fitted_on: date
+    """The last session that its risk was fitted on."""
     source: str
     security_ids: IntArray
     """Shape (N,), rising."""
@@ -114,11 +120,13 @@ def current(session: Session, prices: PriceSource, at: datetime) -> Model | None
 
 
 def ensure(
-    db: Database, prices: PriceSource, clock: Clock, calendar: MarketCalendar
+    db: Database, prices: PriceSource, clock: Clock, calendar: MarketCalendar, policy: Policy
 ) -> Model | None:
-    """Return the model of the last closed session, fitted and kept if it is not there.
+    """Return the model of the last closed session, made and kept if it is not there.
 
-    None where there is too little history to fit one; then an older one may be `current`.
+    Risk is fitted again every `model_sessions` sessions, and when a name is held or a member that
+    it does not know; in between only the index's weights move on. None where there is too little
+    history to fit one; then an older one may be `current`.
     """
     now = clock.now()
     on = last_closed(calendar, now)
@@ -126,18 +134,50 @@ def ensure(
         before = current(session, prices, now)
         if before is not None and before.on == on:
             return before
-        names = _names(session)
-        gone = universe.gone(session)
-        sectors = {one.id: one.sector for one in universe.everything(session)}
-        sizes = {one.id: one.size_cents for one in universe.everything(session)}
-    passed = sum(before.on < day <= on for day in calendar.sessions) if before else 0
-    made = fitted(prices, on, names, sectors, sizes, _membership(gone), before, passed)
+        names, gone = _names(session), universe.gone(session)
+        made = _moved(prices, on, calendar, policy, before, names, _membership(gone))
+        listed = universe.everything(session) if made is None else ()
+    if made is None:
+        sectors = {one.id: one.sector for one in listed}
+        sizes = {one.id: one.size_cents for one in listed}
+        passed = _passed(calendar, before.on, on) if before else 0
+        made = fitted(prices, on, names, sectors, sizes, _membership(gone), before, passed)
     if made is None:
         return before
     stored = encoded(made)
     with db.write() as session:
         models.keep(session, stored, to_micros(now), (on - _KEPT).isoformat())
     return _HELD.get(stored)
+
+
+def _passed(calendar: MarketCalendar, first: date, last: date) -> int:
+    """Return how many sessions lie after a day, up to another one."""
+    days = calendar.sessions
+    return bisect_right(days, last) - bisect_right(days, first)
+
+
+def _moved(
+    prices: PriceSource,
+    on: date,
+    calendar: MarketCalendar,
+    policy: Policy,
+    before: Model | None,
+    names: Sequence[int],
+    members: Mapping[int, int],
+) -> Model | None:
+    """Return an earlier model with the index of a later day; None where it must be fitted again."""
+    if before is None or before.membership != _digest_of(members) or before.on > on:
+        return None
+    if _passed(calendar, before.fitted_on, on) >= policy.model_sessions:
+        return None
+    if not before.place.keys() >= set(names):
+        return None
+    ids = [SecurityId(one) for one in before.security_ids.tolist()]
+    rows = prices.total_returns(ids, on, _passed(calendar, before.on, on))
+    since = np.array(rows, dtype=np.float64)
+    index = _index(before.security_ids, members, before.membership, before, since)
+    moved = replace(before, on=on, index=index)
+    return replace(moved, id=_id_of(moved))
 
 
 def last_closed(calendar: MarketCalendar, now: datetime) -> date:
@@ -185,10 +225,11 @@ def fitted(
     except ValueError:
         return None
     ordered = np.array(names, dtype=np.int64)
-    membership = digest(np.array(sorted(members.items()), dtype=np.int64))
-    return Model(
-        id=child_id("mdl", prices.name, on.isoformat(), _FORMAT, digest(ordered), membership),
+    membership = _digest_of(members)
+    made = Model(
+        id="",
         on=on,
+        fitted_on=on,
         source=prices.name,
         security_ids=ordered,
         exposure=model.exposure,
@@ -197,6 +238,17 @@ def fitted(
         membership=membership,
         sectors=tuple(sectors.get(one, "") for one in ids),
     )
+    return replace(made, id=_id_of(made))
+
+
+def _id_of(model: Model) -> str:
+    days = model.on.isoformat(), model.fitted_on.isoformat()
+    names = digest(model.security_ids)
+    return child_id("mdl", model.source, *days, _FORMAT, names, model.membership)
+
+
+def _digest_of(members: Mapping[int, int]) -> str:
+    return digest(np.array(sorted(members.items()), dtype=np.int64))
 
 
 def _index(
@@ -242,6 +294,7 @@ def encoded(model: Model) -> StoredModel:
         "index": model.index,
         "membership": np.array(model.membership),
         "sectors": np.array(model.sectors),
+        "fitted_on": np.array(model.fitted_on.isoformat()),
     }
     np.savez(held, allow_pickle=False, **arrays)
     return StoredModel(model.id, model.on.isoformat(), model.source, held.getvalue())
@@ -250,10 +303,13 @@ def encoded(model: Model) -> StoredModel:
 def decoded(stored: StoredModel) -> Model:
     """Return the model of a row."""
     with np.load(io.BytesIO(stored.content), allow_pickle=False) as found:
-        ids, exposure, variance, index, membership, sectors = (found[name] for name in _FIELDS)
+        ids, exposure, variance, index, membership, sectors, fitted_on = (
+            found[name] for name in _FIELDS
+        )
     return Model(
         id=stored.id,
         on=date.fromisoformat(stored.on_date),
+        fitted_on=date.fromisoformat(str(fitted_on)),
         source=stored.source,
         security_ids=np.asarray(ids, dtype=np.int64),
         exposure=np.asarray(exposure, dtype=np.float64),

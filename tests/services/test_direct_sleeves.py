@@ -1,10 +1,12 @@
 """Accounts grow into direct sleeves: names one by one, whole books, every trade explained."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from world import World, make_world
 
@@ -215,8 +217,8 @@ def test_a_loss_is_taken_from_the_lots_that_have_it_and_nobody_at_home_buys_it_b
 def test_one_model_a_day_is_fitted_and_kept(garden: Garden) -> None:
     r = garden.runtime
 
-    first = modelling.ensure(garden.db, r.prices, r.clock, r.calendar)
-    second = modelling.ensure(garden.db, r.prices, r.clock, r.calendar)
+    first = modelling.ensure(garden.db, r.prices, r.clock, r.calendar, r.policy)
+    second = modelling.ensure(garden.db, r.prices, r.clock, r.calendar, r.policy)
 
     assert first is not None
     assert second is not None
@@ -226,6 +228,27 @@ def test_one_model_a_day_is_fitted_and_kept(garden: Garden) -> None:
     assert (first.index > 0).sum() == 500
     with garden.db.read() as session:
         assert modelling.current(session, r.prices, r.clock.now()) is second
+
+
+def test_risk_is_fitted_weekly_and_the_index_moves_on_every_day(garden: Garden) -> None:
+    r = garden.runtime
+    seen = []
+
+    for _ in range(7):
+        model = modelling.ensure(garden.db, r.prices, r.clock, r.calendar, r.policy)
+        assert model is not None
+        seen.append(model)
+        garden.next_session()
+
+    fits = [one.fitted_on for one in seen]
+    assert len({one.on for one in seen}) == 7
+    assert len(set(fits)) == 2
+    assert fits[:5] == [seen[0].on] * 5
+    assert all((a.index != b.index).any() for a, b in itertools.pairwise(seen))
+    ids = seen[0].security_ids.tolist()
+    rows = r.prices.total_returns(ids, seen[1].on, 1)
+    drifted = seen[0].index * (1.0 + np.array(rows[-1], dtype=np.float64))
+    assert seen[1].index == pytest.approx(drifted / drifted.sum())
 
 
 def test_reasons_of_direct_sleeves_have_sentences() -> None:
