@@ -7,6 +7,7 @@ never changes because somebody adjusted it later. Returns are made from raw clos
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -22,7 +23,7 @@ from broker_adapters.alpaca_price_store import ACTIONS, CLOSES, PriceStore
 from broker_adapters.alpaca_settings import AlpacaSettings, read_data
 from broker_adapters.alpaca_wire import UnreadableError, optional_decimal, parse_instant
 from robo.core.clock import business_date
-from robo.core.errors import NotFoundError
+from robo.core.errors import BrokerUnavailableError, NotFoundError
 from robo.core.ids import SecurityId
 from robo.core.money import PPM, round_ratio
 from robo.ports.plugins import PluginContext
@@ -34,6 +35,8 @@ _FRESH: Final = timedelta(seconds=3)
 """A quote that was read so recently is not read again."""
 _LIVE: Final = timedelta(minutes=5)
 """An instant longer ago than this is answered from closes, and so always alike."""
+_FINAL: Final = timedelta(minutes=30)
+"""So long after the closing bell a bar may still change: it is told, and not kept."""
 _BACK_SESSIONS: Final = 5
 _REREAD: Final = timedelta(minutes=30)
 """Announcements of today and later are read again after so long."""
@@ -95,7 +98,8 @@ class AlpacaPrices:
             for part in _parts(stale):
                 self._read_quotes(part, now)
             held = {one: self._quotes[one][1] for one in security_ids if one in self._quotes}
-        return {one: quote for one, quote in held.items() if quote.as_of <= at}
+        # The last trade may be a moment younger than the question: it is the answer all the same.
+        return {one: replace(quote, as_of=min(quote.as_of, at)) for one, quote in held.items()}
 
     def closes(self, on: date) -> Mapping[SecurityId, int]:
         """Return the raw closes of a session in micro-dollars.
@@ -108,8 +112,18 @@ class AlpacaPrices:
         if not closed:
             message = f"{on} is no session that has closed"
             raise NotFoundError(message, code="no_session")
-        self._read_closes([on])
-        return {SecurityId(one): micros for one, micros in self._store.closes(on).items()}
+        if self._clock.now() - self._calendar.closes_at(on) < _FINAL:
+            told = [
+                row for part in _parts(sorted(self._symbols)) for row in self._bars(part, on, on)
+            ]
+            closes = {one: micros for day, one, micros in told if day == on}
+        else:
+            self._read_closes([on])
+            closes = self._store.closes(on)
+        if not closes:
+            message = f"Alpaca has no close of {on} yet"
+            raise BrokerUnavailableError(message, code="no_closes")
+        return {SecurityId(one): micros for one, micros in closes.items()}
 
     def total_returns(
         self, security_ids: Sequence[SecurityId], last: date, count: int
@@ -196,7 +210,9 @@ class AlpacaPrices:
             for part in _parts(sorted(self._symbols)):
                 rows += self._bars(part, missing[0], missing[-1])
             wanted = set(missing)
-            self._store.keep_closes([row for row in rows if row[0] in wanted], missing)
+            kept = [row for row in rows if row[0] in wanted]
+            # A day of which nothing was told is a day that was not answered.
+            self._store.keep_closes(kept, sorted({row[0] for row in kept}))
 
     def _bars(
         self, ids: Sequence[SecurityId], first: date, last: date

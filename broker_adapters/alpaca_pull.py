@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from broker_adapters.alpaca_http import AlpacaHttp
 from broker_adapters.alpaca_journal import AlpacaJournal, KnownOrder
-from broker_adapters.alpaca_pace import Lane
+from broker_adapters.alpaca_pace import Lane, ThrottledError
 from broker_adapters.alpaca_wire import (
     UnreadableError,
     WireFill,
@@ -63,12 +63,16 @@ class Puller:
         now = self._clock.now()
         token = self._journal.mark(_TOKEN)
         due = self._swept_at is None or not timedelta() <= now - self._swept_at < _SWEEP_EVERY
-        if token and (thoroughly or due):
-            since = iso_instant(to_micros(now - _SWEEP_BACK))
-            self._read({"after": since}, keep=False)
-        if token or due or thoroughly:
-            self._swept_at = now
-        self._read({"page_token": token} if token else {}, keep=True)
+        since = {"after": iso_instant(to_micros(now - _SWEEP_BACK))}
+        if token and thoroughly:
+            self._read(since, Lane.READS, keep=False)
+        elif token and due:
+            try:
+                self._read(since, Lane.HEALING, keep=False)
+            except ThrottledError:
+                now = self._swept_at or now - _SWEEP_EVERY  # it has time until the next round
+        self._swept_at = now
+        self._read({"page_token": token} if token else {}, Lane.READS, keep=True)
 
     def order_of(self, order_id: str, account_id: str = "") -> KnownOrder:
         """Return what we called an order, asking Alpaca if we have forgotten.
@@ -89,11 +93,11 @@ class Puller:
         self._journal.learn(known)
         return known
 
-    def _read(self, query: Mapping[str, str], *, keep: bool) -> None:
+    def _read(self, query: Mapping[str, str], lane: Lane, *, keep: bool) -> None:
         """Read pages to the end; `keep` notes the last row as where to go on."""
         asked = {"direction": "asc", "page_size": str(_PAGE), **query}
         while True:
-            reply = self._http.get(self._activities, asked, Lane.READS)
+            reply = self._http.get(self._activities, asked, lane)
             if not reply.fine:
                 message = "the activities were not answered"
                 raise BrokerUnavailableError(message, code=f"http_{reply.status}")

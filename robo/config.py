@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +60,8 @@ class Settings:
     logins_per_minute: int = 60
     """Per network address."""
     log_level: str = "info"
-    plugins: Mapping[str, str] = None  # type: ignore[assignment] # set by `read`
+    plugins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Set by `read`; never shown, because some are keys."""
 
     @property
     def state_path(self) -> Path:

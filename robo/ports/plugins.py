@@ -1,7 +1,7 @@
 """What a plug-in factory is given: `create(context: PluginContext)`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from robo.core.clock import Clock
@@ -26,8 +26,8 @@ class ListedSecurity:
 class PluginContext:
     """Everything a plug-in may know of us."""
 
-    settings: Mapping[str, str]
-    """The ROBO_* settings, without our own secrets."""
+    settings: Mapping[str, str] = field(repr=False)
+    """The ROBO_* settings of plug-ins, never shown: some are keys."""
     clock: Clock
     state_dir: Path
     """A directory that survives restarts; a plug-in keeps its files under its own name."""

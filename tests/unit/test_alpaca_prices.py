@@ -87,6 +87,43 @@ def test_a_close_that_was_told_is_kept_whatever_is_told_later(ground: Ground):
         again.closes(DAYS[0])
 
 
+def test_a_bar_that_may_still_change_is_told_and_not_kept(ground: Ground):
+    monday = date(2026, 3, 2)
+    assert isinstance(ground.feed, History)
+    ground.feed.by_close[monday] = {APPLE: 101_000_000}
+    ground.clock.set(datetime(2026, 3, 2, 21, 10, tzinfo=UTC))
+    prices = source(ground)
+
+    early = prices.closes(monday)[APPLE]
+    ground.feed.by_close[monday] = {APPLE: 101_500_000}
+    ground.clock.set(datetime(2026, 3, 2, 21, 40, tzinfo=UTC))
+    final = prices.closes(monday)[APPLE]
+    ground.feed.by_close[monday] = {APPLE: 99_000_000}
+
+    assert (early, final, prices.closes(monday)[APPLE]) == (101_000_000, 101_500_000, 101_500_000)
+
+
+def test_no_close_of_any_name_is_an_error_and_asked_for_again(ground: Ground):
+    assert isinstance(ground.feed, History)
+    kept = ground.feed.by_close.pop(DAYS[1])
+    prices = source(ground)
+
+    with pytest.raises(BrokerUnavailableError):
+        prices.closes(DAYS[1])
+    ground.feed.by_close[DAYS[1]] = kept
+
+    assert prices.closes(DAYS[1]) == kept
+
+
+def test_a_trade_a_moment_younger_than_the_question_is_the_answer(ground: Ground):
+    asked = ground.clock.now()
+    ground.wait(seconds=1)
+
+    quote = source(ground).quotes([APPLE], asked)[APPLE]
+
+    assert quote.as_of == asked
+
+
 def test_returns_count_splits_and_dividends_and_say_none_where_there_is_no_price(ground: Ground):
     split = CorporateAction("s", ActionKind.SPLIT, APPLE, DAYS[1], DAYS[1], ratio_num=2)
     dividend = CorporateAction(

@@ -1,5 +1,6 @@
 """The Alpaca-shaped server over real sockets: the stock client's happy day, and the ugly ones."""
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -386,3 +387,27 @@ def test_a_cancel_stops_what_is_left(slow_stage: Stage):
 
 def _pair(reply: Reply) -> tuple[int, Any]:
     return reply.status, reply.body
+
+
+# Events, over a stream that stays open
+
+
+def test_the_stream_of_trades_tells_orders_and_fills_and_ends_where_it_was_asked_to(
+    stage: Stage,
+):
+    import requests
+
+    stage.post("c1")
+    stage.find("c1")
+    with requests.Session() as session:
+        session.trust_env = False
+        url = f"{stage.server.url}/v2/events/trades"
+        query = {"since": "2026-03-01", "until": "2026-03-03"}
+        text = session.get(url, params=query, timeout=5).text
+
+    told = [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]
+    assert [one["event"] for one in sorted(told, key=lambda one: one["event"])] == ["fill", "new"]
+    (fill,) = [one for one in told if one["event"] == "fill"]
+    assert Decimal(fill["qty"]) == Decimal(fill["order"]["filled_qty"])
+    assert fill["order"]["client_order_id"] == "c1"
+    assert text.splitlines()[0] == f"id: {told[0]['event_id']}"

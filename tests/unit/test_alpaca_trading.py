@@ -22,6 +22,7 @@ from alpaca_ground import (
 from broker_adapters import alpaca_trading
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_trading import AlpacaTrading
+from robo import config
 from robo.core.errors import BrokerUnavailableError, ConfigError, InvalidInputError
 from robo.core.market_calendar import MarketCalendar
 from robo.ports.broker import BrokerOrderState, Refusal, Side, SubmitStatus
@@ -291,3 +292,14 @@ def test_real_money_needs_the_declaration_and_then_starts(ground: Ground, tmp_pa
     assert not broker.capabilities.simulated
     assert "very-secret-9" not in repr(vars(broker))
     broker.close()  # type: ignore[attr-defined] # the port leaves closing to the process
+
+
+def test_keys_are_in_no_text_of_settings_or_contexts(ground: Ground):
+    given = ground.adapter_settings()
+    context = ground.context("adapter", **given)
+    settings = config.read({"ROBO_BROKER": "alpaca_trading", **given})
+
+    said = repr(context) + repr(settings) + str(vars(ground.trading()))
+
+    assert settings.plugins["ROBO_ALPACA_SECRET"] == "very-secret-9"
+    assert "very-secret-9" not in said
