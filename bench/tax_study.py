@@ -39,7 +39,7 @@ from robo.tax.harvest import YearTarget
 
 FloatArray = NDArray[np.float64]
 
-STARTS: Final = tuple(range(2003, 2019))
+STARTS: Final = tuple(range(2004, 2019, 2))
 QUICK_STARTS: Final = (2007, 2012)
 YEARS: Final = 3
 TAX_YEAR: Final = 2026
@@ -89,7 +89,7 @@ class Year:
 
 
 def run(*, quick: bool = False) -> list[Figure]:
-    """Return the study's figures; 16 start years, or two with `quick`."""
+    """Return the study's figures; eight start years, or two with `quick`."""
     if load() is None:
         return [Figure("harvesting on real prices", None, "", MISSING)]
     starts = QUICK_STARTS if quick else STARTS

@@ -93,16 +93,21 @@ class Timelapse:
     def live_session(self, on: date) -> Passed:
         """Live through one session after now without those between; its close if it has orders.
 
-        Jobs that are due for each session make up for those left out, before anything is planned.
-        For lives of decades, where weeks may pass at once.
+        The close before it comes first: it makes up for all sessions left out, so that the night
+        plans on yesterday's marks. For lives of decades, where weeks may pass at once.
         """
-        opens = self.runtime.calendar.opens_at(on)
-        closes = self.runtime.calendar.closes_at(on)
-        return self._pass(
-            _Moment((closes if kind is _Kind.CLOSE else opens) + offset, kind)
-            for kind, offset in _OFFSETS.items()
-            if kind is not _Kind.CLOSE or self._at_broker()
-        )
+        calendar, close = self.runtime.calendar, _Kind.CLOSE
+        before = calendar.closes_at(calendar.shift(on, -1)) + _OFFSETS[close]
+
+        def moments() -> Iterator[_Moment]:
+            if before > self.clock.now():
+                yield _Moment(before, close)
+            for kind in (_Kind.BEFORE, _Kind.WINDOW, _Kind.LATER):
+                yield _Moment(calendar.opens_at(on) + _OFFSETS[kind], kind)
+            if self._at_broker():
+                yield _Moment(calendar.closes_at(on) + _OFFSETS[close], close)
+
+        return self._pass(moments())
 
     def _pass(self, moments: Iterable["_Moment"]) -> Passed:
         sessions = 0
