@@ -252,12 +252,13 @@ def test_a_partner_learns_a_name_and_a_date_and_nothing_else(world: World, app: 
     name = bought[0]
     with world.db.write() as session:
         connection = session.connection()
-        # A loss, written as a booking would: half of a lot for a tenth of its price.
-        lot = connection.exec_driver_sql(
+        # A loss, written as a booking would: all of a name for a tenth of its price.
+        sold = connection.exec_driver_sql(
             "SELECT id, nanos, basis_cents FROM lot WHERE account_id = ? AND security_id = ?",
             (account, name["security_id"]),
-        ).one()
-        _close(session, account, name["security_id"], lot)
+        ).all()
+        for lot in sold:
+            _close(session, account, name["security_id"], lot)
 
     limits = other.get(f"/v1/customers/{other.id}/trading-limits").get_json()["items"]
     shown = [one for one in limits if one["symbol"] == name["symbol"]]
