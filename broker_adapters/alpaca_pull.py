@@ -31,6 +31,8 @@ _PAGE: Final = 100
 _SWEEP_EVERY: Final = timedelta(minutes=15)
 _SWEEP_BACK: Final = timedelta(days=4)
 """A long weekend: rows are booked late, not later than that."""
+_MOMENT: Final = timedelta(seconds=2)
+_STAMP_DIGITS: Final = 17
 _TOKEN: Final = "token"  # noqa: S105 - the name of a mark
 
 
@@ -94,7 +96,7 @@ class Puller:
         return known
 
     def _read(self, query: Mapping[str, str], lane: Lane, *, keep: bool) -> None:
-        """Read pages to the end; `keep` notes the last row as where to go on."""
+        """Read pages to the end; `keep` notes where to go on: a moment before the last row."""
         asked = {"direction": "asc", "page_size": str(_PAGE), **query}
         while True:
             reply = self._http.get(self._activities, asked, lane)
@@ -103,7 +105,8 @@ class Puller:
                 raise BrokerUnavailableError(message, code=f"http_{reply.status}")
             rows = rows_of(reply.body)
             last = _identity(rows[-1]) if rows else ""
-            self._write(rows, [(_TOKEN, last)] if keep and last else [])
+            settled = _before(rows) if keep and rows else ""
+            self._write(rows, [(_TOKEN, settled)] if settled else [])
             if len(rows) < _PAGE or asked.get("page_token") == last:
                 return
             asked["page_token"] = last
@@ -152,6 +155,33 @@ class Puller:
             raise UnreadableError(message, code="unknown_execution")
         taken = replace(back, busts=first)
         return [taken] if instead is None else [taken, instead]
+
+
+def _before(rows: Sequence[Any]) -> str:
+    """Return the id of the last row that is a moment older than the newest; empty if none is.
+
+    Rows of one instant are in no order: one that is told later may stand before one told now.
+    """
+    ids = [_identity(row) for row in rows]
+    newest = _stamp(ids[-1])
+    if newest is None:
+        return ids[-1]
+    for one in reversed(ids):
+        at = _stamp(one)
+        if at is None or newest - at >= _MOMENT:
+            return one
+    return ""
+
+
+def _stamp(identity: str) -> datetime | None:
+    """Return the instant that an id begins with (in New York, without its zone), or None."""
+    digits = identity[:_STAMP_DIGITS]
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    try:
+        return datetime.strptime(f"{digits}000", "%Y%m%d%H%M%S%f")  # noqa: DTZ007 - only compared
+    except ValueError:
+        return None
 
 
 def _identity(row: Any) -> str:

@@ -151,7 +151,9 @@ def test_a_fee_and_interest_are_trading_and_a_deposit_is_not(ground: Ground):
 def test_a_row_that_sorts_before_what_was_seen_is_found_by_the_sweep(ground: Ground):
     broker = ground.trading()
     broker.submit(by_value("b1", APPLE, 1_000))
-    assert len(broker.executions("").executions) == 1
+    ground.wait(seconds=10)
+    broker.submit(by_value("b2", APPLE, 1_000))
+    assert len(broker.executions("").executions) == 2
     # Its id begins with midnight, so it stands before the fill that was the last row seen.
     local(ground, "activities", {"activity_type": "FEE", "net_amount": "-0.01"})
 

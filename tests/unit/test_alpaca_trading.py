@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alpaca_ground import (
@@ -81,6 +82,36 @@ def test_partial_fills_add_up_and_every_cursor_replays_the_same(slow_ground: Gro
     assert sum(one.cents for one in everything) == sum(5_003 + i for i in range(60))
     orders = [broker.find(f"c{index}") for index in range(60)]
     assert all(o is not None and o.filled_cents == 5_003 + i for i, o in enumerate(orders))
+
+
+def test_executions_of_one_instant_are_all_heard_however_they_are_sorted(ground: Ground):
+    broker = ground.trading()
+    heard = 0
+    for index in range(12):
+        broker.submit(by_value(f"c{index}", APPLE, 1_000))
+        heard += len(broker.executions("", 1_000).executions) == index + 1
+
+    assert heard == 12
+
+
+def test_what_has_been_heard_is_not_read_again_for_ever(ground: Ground):
+    broker = ground.trading()
+    for index in range(5):
+        broker.submit(by_value(f"c{index}", APPLE, 1_000))
+        ground.wait(seconds=3)
+    broker.executions("")
+    asked: list[dict[str, str]] = []
+    get = broker._http.get
+
+    def listening(path: str, query: dict[str, str], *rest: Any) -> Any:
+        reply = get(path, query, *rest)
+        asked.append({**query, "rows": str(len(reply.body))})
+        return reply
+
+    broker._http.get = listening  # type: ignore[method-assign] # listens only
+    broker.executions("")
+
+    assert [one["rows"] for one in asked] == ["1"]
 
 
 def test_a_journal_that_was_lost_is_read_again_and_old_cursors_start_over(slow_ground: Ground):
