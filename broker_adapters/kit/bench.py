@@ -142,6 +142,8 @@ class Bench:
     """Words that must never be shown: keys, tokens."""
     securities: Sequence[ListedSecurity] = LISTED
     """Three names that can be bought; the first costs about a hundred dollars a share."""
+    patience_seconds: float = 10.0
+    """The time limit to give an adapter that has one; short in the cases that wait for it."""
     page: int = 0
     """Rows in one page of the broker's own, if `Ability.PAGES`."""
 

@@ -4,10 +4,11 @@ import importlib
 from collections.abc import Sequence
 from typing import Final
 
-from broker_adapters.kit.bench import Bench
+from broker_adapters.kit.bench import Bench, Trouble
 from broker_adapters.kit.case import Case, noted
 from broker_adapters.kit.desk import Desk
 
+_SHORT_SECONDS: Final = 1.0
 AREAS: Final = (
     "capabilities",
     "orders",
@@ -46,6 +47,8 @@ def run(case: Case, bench: Bench) -> str:
     Raises:
         AssertionError: If the adapter does not do what the case asks for.
     """
+    if Trouble.LATE_AFTER in case.needs:
+        bench.patience_seconds = _SHORT_SECONDS
     try:
         desk = Desk(bench, case.tempo)
         missing = case.missing(desk.capabilities, bench)

@@ -209,10 +209,10 @@ class PracticeBench(WireBench):
         return PracticeService(market)
 
     def settings(self, tempo: Tempo) -> Mapping[str, str]:
-        """Return where the server is, its key, and a short patience."""
+        """Return where the server is, its key, and how patient to be."""
         return {
             "ROBO_PRACTICE_URL": self.url,
             "ROBO_PRACTICE_KEY": _KEY,
-            "ROBO_PRACTICE_SECONDS": "0.3",
+            "ROBO_PRACTICE_SECONDS": str(self.patience_seconds),
             "ROBO_KIT_TEMPO": tempo.value,
         }

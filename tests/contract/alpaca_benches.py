@@ -16,7 +16,6 @@ from broker_adapters.kit.wire import LATE_SECONDS
 from robo.ports.broker import Side
 
 START_CENTS = 10**13
-_SECONDS = 0.3
 _PAGE = "<html><body>Please wait</body></html>"
 _AMOUNTS = ("filled_qty", "qty", "price", "cash", "cash_withdrawable")
 FAULTS = {
@@ -75,6 +74,8 @@ class AlpacaTradingBench(Bench):
         super().__init__(create, folder)
         self.server = None
         self._asked = {}
+        self.session = requests.Session()
+        self.session.trust_env = False
 
     def start(self, tempo):
         given = {**paper_settings(tempo), "ROBO_PAPER_START_CENTS": str(START_CENTS)}
@@ -93,7 +94,7 @@ class AlpacaTradingBench(Bench):
             self.start(tempo)
         broker = super().open(tempo)
         for scheme in ("http://", "https://"):
-            broker._http._client._session.adapters[scheme]._timeouts = (1.0, _SECONDS)
+            broker._http._client._session.adapters[scheme]._timeouts = (10.0, self.patience_seconds)
         return broker
 
     def settings(self, _tempo):
@@ -108,6 +109,7 @@ class AlpacaTradingBench(Bench):
 
     def close(self):
         super().close()
+        self.session.close()
         if self.server is not None:
             self.server.close()
 
@@ -132,9 +134,7 @@ class AlpacaTradingBench(Bench):
 
     def _rows(self, path):
         query = {"status": "all", "limit": "500", "direction": "asc"}
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.get(self.server.url + path, params=query, timeout=5).json()
+        return self.session.get(self.server.url + path, params=query, timeout=30).json()
 
 
 def _seen(row, account):

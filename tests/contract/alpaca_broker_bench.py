@@ -4,7 +4,6 @@ import re
 from decimal import Decimal
 from types import MappingProxyType
 
-import requests
 from alpaca_benches import START_CENTS, AlpacaTradingBench
 
 from broker_adapters.kit.bench import Ability, Call, SeenOrder, Trouble
@@ -128,6 +127,4 @@ class AlpacaBrokerBench(AlpacaTradingBench):
         return account
 
     def _post(self, path, body):
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.post(self.server.url + path, json=body, timeout=5).json()
+        return self.session.post(self.server.url + path, json=body, timeout=30).json()

@@ -306,7 +306,7 @@ class DriveWealthBench(WireBench):
             "ROBO_DW_URL": self.url,
             "ROBO_DW_APP_KEY": APP_KEY,
             "ROBO_DW_PASSWORD": PASSWORD,
-            "ROBO_DW_SECONDS": "0.3",
+            "ROBO_DW_SECONDS": str(self.patience_seconds),
             "ROBO_DW_WHOLE_SHARES": "1" if self.whole_only else "",
         }
 

@@ -7,12 +7,13 @@ import broker_pages
 import pytest
 from broker_table import BROKERS
 
+from broker_adapters.kit import template
 from broker_adapters.kit.case import Case
 from broker_adapters.kit.catalog import cases, run
 from broker_adapters.kit.loading import bench_of
 
 # Whole shares change sizes, not what is heard: the rest of the cases on the same code is `soak`.
-SIZES = {"capabilities", "orders", "fills", "cancels", "books", "refusals", "decimals", "actions"}
+SIZES = {"capabilities", "fills", "books", "refusals", "decimals"}
 
 
 def pairs() -> list[object]:
@@ -59,3 +60,9 @@ def test_there_are_at_least_eighty_cases_with_a_sentence_each():
     assert len(sentences) >= 80
     assert len(set(sentences)) == len(sentences)
     assert all(one.endswith(".") and len(one) < 110 for one in sentences)
+
+
+def test_the_template_can_be_read_in_one_sitting():
+    lines = Path(template.__file__).read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) < 300

@@ -76,6 +76,7 @@ def test_the_kit_runs_from_the_wheel_in_another_directory(installed: Path, tmp_p
     assert (tmp_path / "kit-came-from.txt").read_text().startswith(str(installed))
 
 
+@pytest.mark.soak  # test_broker_mutants.py does the same without a process of its own
 def test_a_third_partys_sloppy_adapter_fails_the_case_by_its_number(
     installed: Path, tmp_path: Path
 ):
