@@ -216,7 +216,7 @@ def test_a_bust_of_nothing_of_ours_twice_or_of_another_amount_is_told_not_booked
     assert desk.findings() == []
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.data())
 def test_whatever_comes_late_or_is_taken_back_books_and_broker_agree(
     template: Path, data: st.DataObject

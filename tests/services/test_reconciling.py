@@ -16,6 +16,7 @@ from robo.ports.prices import ActionKind, CorporateAction
 from robo.services import reconciling
 from robo.services.ordering import Trade
 from robo.store import breaks
+from robo.store.schema import downgrade, upgrade
 
 SHARE = 10**9
 PLACE = "omnibus/firm_a"
@@ -372,3 +373,12 @@ def test_breaks_are_counted_for_the_metrics(desk: Desk, monkeypatch: pytest.Monk
     assert blocked.covers(PLACE, 3)
     assert not blocked.covers("omnibus/firm_b", 1)
     assert desk.scalar("SELECT count(*) FROM event WHERE kind = 'break.found'") == 2
+
+
+def test_what_actions_brought_before_the_upgrade_is_no_break_after_it(desk: Desk) -> None:
+    dividend(desk)
+    desk.adjust()
+    downgrade(desk.db, "0001")
+    upgrade(desk.db)
+
+    assert look(desk).found == ()

@@ -1,7 +1,7 @@
 """What an operator types about trading, against a real state directory."""
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,17 +14,18 @@ from robo.store import breaks, chains, inventory
 from robo.store.database import Database
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the house firm's id of a new installation."""
-    monkeypatch.setenv("ROBO_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("ROBO_UNIVERSE", "minimal")
-    assert cli.main(["migrate"]) == 0
-    db = opened()
-    with db.read() as session:
-        firm_id = session.connection().exec_driver_sql("SELECT id FROM firm").scalar_one()
-    db.close()
-    return str(firm_id)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the house firm's id of a new installation, which these tests share in their order."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ROBO_STATE_DIR", str(tmp_path_factory.mktemp("home") / "state"))
+        patched.setenv("ROBO_UNIVERSE", "minimal")
+        assert cli.main(["migrate"]) == 0
+        db = opened()
+        with db.read() as session:
+            firm_id = session.connection().exec_driver_sql("SELECT id FROM firm").scalar_one()
+        db.close()
+        yield str(firm_id)
 
 
 def opened() -> Database:

@@ -257,6 +257,14 @@ def upgrade() -> None:
     op.add_column(
         "orders", sa.Column("capacity", sa.Text(), nullable=False, server_default="agency")
     )
+    # What corporate actions brought before: the cash of each shared account is known from here on.
+    op.execute(
+        "INSERT INTO broker_activity "
+        "(id, broker_account, kind, security_id, on_date, cents, state, seen_at) "
+        "SELECT 'before/' || a.firm_id, 'omnibus/' || a.firm_id, 'before', 0, '', sum(t.amount), "
+        "'booked', 0 FROM transfer AS t JOIN account AS a ON a.id = t.chain "
+        "WHERE t.kind IN ('dividend', 'merger') GROUP BY a.firm_id"
+    )
     freeze(op, "bust", "inventory", "undone")
 
 
