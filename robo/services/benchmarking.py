@@ -22,6 +22,8 @@ from robo.services.modelling import Model
 from robo.store.accounts import TargetWeight
 
 _WEIGHT_MIN_PPM: Final = 1
+_STAYS_MIN: Final = 2e-4
+"""Two basis points: what a name weighs at least that an account keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,9 @@ def targets(
     must = np.array([_mask(model, one) for one in kept]).reshape(weight.shape) & ~out
     size = np.minimum(np.maximum(names, must.sum(axis=1)), (~out).sum(axis=1))
     chosen = np.where(out, 0.0, weight)
-    # Who may hold nearly every name holds the largest at their weights: nothing is left to choose.
-    few = size * 10 < (chosen > 0).sum(axis=1) * 9
+    # Who may hold half of the names holds the largest: the nightly plan weighs them, and a search
+    # among so many costs ten times as much as among thirty.
+    few = size * 2 < (chosen > 0).sum(axis=1)
     for count in np.unique(size[few & (size > 0)]).tolist():
         rows = np.flatnonzero(few & (size == count))
         chosen[rows] = _sampled(model, weight[rows], must[rows], out[rows], count)
@@ -122,19 +125,26 @@ def _sampled(
     model: Model, weight: FloatArray, must: BoolArray, out: BoolArray, count: int
 ) -> FloatArray:
     """Return the best samples found, shape (A, N); equal questions are asked once."""
+    whole = must.sum(axis=1) == count
     asked = np.concatenate([weight, must, out], axis=1)
     _, first, back = np.unique(asked, axis=0, return_index=True, return_inverse=True)
+    # Who keeps all names has nothing to search: the others are left out, and the rest is weighed.
+    settled = whole[first][:, None]
     found = sample(
         model.exposure,
         model.specific_variance,
         weight[first],
         count,
-        excluded=out[first],
-        required=must[first],
+        excluded=out[first] | (settled & ~must[first]),
+        required=must[first] & ~settled,
     )
     chosen = np.zeros((first.size, weight.shape[1] + 1))
     np.put_along_axis(chosen, found.member, found.weight, axis=1)
-    return np.asarray(chosen[back.reshape(-1), :-1])
+    found_weight = chosen[back.reshape(-1), :-1]
+    # A name that stays keeps a place even where the best weight would be none.
+    least = np.where(must, np.minimum(_STAYS_MIN, np.where(weight > 0, weight, _STAYS_MIN)), 0.0)
+    found_weight = np.maximum(found_weight, least)
+    return np.asarray(found_weight / found_weight.sum(axis=1, keepdims=True))
 
 
 def _target(model: Model, weight: FloatArray) -> tuple[TargetWeight, ...]:
