@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +64,7 @@ def alpaca_settings(url: str) -> dict[str, str]:
         "ROBO_ALPACA_KEY": "key",
         "ROBO_ALPACA_SECRET": "secret",
         "ROBO_ALPACA_URL": url,
+        "ROBO_ALPACA_BROKER_URL": url,
         "ROBO_ALPACA_PER_MINUTE": "1000000",
         "ROBO_ALPACA_OPENING_CENTS": str(OPENING_CENTS),
     }
@@ -71,13 +72,18 @@ def alpaca_settings(url: str) -> dict[str, str]:
 
 @contextmanager
 def open_world(
-    folder: Path, calendar: MarketCalendar, url: str, clock: FixedClock, kill_at: int = 0
+    folder: Path,
+    calendar: MarketCalendar,
+    url: str,
+    clock: FixedClock,
+    kill_at: int = 0,
+    make: Callable[[PluginContext], Any] = alpaca_trading.create,
 ) -> Iterator[World]:
     """Yield a world that exists already, with Alpaca as its broker."""
     config = Settings(state_dir=str(folder), broker="alpaca_trading")
     context = market(folder, calendar, clock, **alpaca_settings(url))
     assert context.prices is not None
-    broker: Any = alpaca_trading.create(context)
+    broker = make(context)
     runtime = Runtime(
         settings=config,
         policy=Policy.default(),

@@ -8,21 +8,25 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from alpaca_world import OPENING_CENTS, market, open_world
 from world import START, World, make_world
 
+from broker_adapters import alpaca_broker
 from broker_adapters.alpaca_pace import Lane
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.server import AlpacaServer
-from robo.core.clock import FixedClock
+from robo.core.clock import FixedClock, to_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
+from robo.ports.brokerage import Application, BankDetails, CashRequest
+from robo.ports.funding import TransferDirection
 from robo.services import withdrawing
+from robo.store import controls
 from robo.store.withdrawals import Withdrawal
 
 OMNIBUS = "omnibus/firm_house"
@@ -170,3 +174,66 @@ def test_a_process_killed_between_telling_and_writing_goes_on_where_it_was(
         assert len(world.balances(stage.accounts[0]).holdings_nanos) == 10
         assert world.findings() == []
         broker_equals_books(world)
+
+
+def test_each_customer_trades_in_an_account_of_his_own(stage: Stage) -> None:
+    opened = open_world(
+        stage.folder, stage.calendar, stage.server.url, stage.clock, make=alpaca_broker.create
+    )
+    with opened as world:
+        broker = world.runtime.broker
+        places = [funded(world, name) for name in ("ann", "bob")]
+        mine = stage.accounts[:2]
+        now = to_micros(world.clock.now())
+        with world.db.write() as session:
+            for account, place in zip(mine, places, strict=True):
+                controls.link_account(session, account, "alpaca_broker", place, now)
+
+        world.trade()
+
+        for account, place in zip(mine, places, strict=True):
+            held = world.balances(account).holdings_nanos
+            status = broker.mass_status(place)
+            assert len(held) == 10
+            assert held == {one.security_id: one.nanos for one in status.positions}
+            spent = world.scalar(
+                f"SELECT sum(filled_cents) FROM orders WHERE account_id = '{account}'"
+            )
+            assert status.cash.total_cents == -spent
+        assert world.balances(stage.accounts[2]).holdings_nanos == {}
+        assert world.findings() == []
+
+
+def funded(world: World, name: str) -> str:
+    """Open an account at Alpaca, link a bank and pay in; return the account's id there."""
+    broker = world.runtime.broker
+    application = Application(
+        reference=name,
+        email=f"{name}@example.com",
+        phone="555",
+        street=["1 Main"],
+        city="San Mateo",
+        state="CA",
+        postal_code="94401",
+        country="USA",
+        given_name=name,
+        family_name="Doe",
+        born_on=date(1990, 1, 1),
+        tax_id="666-55-4321",
+        tax_country="USA",
+        funding_sources=["employment_income"],
+        control_person=False,
+        finra_affiliated=False,
+        politically_exposed=False,
+        family_exposed=False,
+        agreed_at=world.clock.now(),
+        agreed_from="127.0.0.1",
+    )
+    place = broker.open_account(application).account.broker_account
+    world.clock.advance(timedelta(seconds=3))
+    details = BankDetails(name, name, "021000021", "123456789")
+    link = broker.link_bank(place, details).relationship.id
+    world.clock.advance(timedelta(seconds=2))
+    broker.transfer(CashRequest(f"dep_{name}", place, link, TransferDirection.PULL, 500_00))
+    world.clock.advance(timedelta(seconds=3))
+    return place
