@@ -102,8 +102,9 @@ def plan(
                 made.extend(night.look(part))
 
             Blame[AccountId](db, clock, _JOB, str).together(wave[start : start + _PAGE], look)
+            changed = [one for one in made if one.plan is not None or one.target is not None]
             Turns(db, policy).each(
-                made, write, Blame(db, clock, _JOB, lambda one: one.sleeve.account_id)
+                changed, write, Blame(db, clock, _JOB, lambda one: one.sleeve.account_id)
             )
     return planned
 
@@ -127,6 +128,9 @@ class _Night:
     ) -> None:
         self._db, self._keyring, self._prices = db, keyring, prices
         self._clock, self._policy, self._on, self._cause = clock, policy, on, cause
+        self._made: dict[
+            tuple[object, ...], tuple[tuple[TargetWeight, ...] | None, Basket | None]
+        ] = {}
 
     def look(self, account_ids: Sequence[AccountId]) -> list[_Made]:
         """Return what changes for some accounts."""
@@ -148,12 +152,14 @@ class _Night:
             )
             seen = board(self._prices, names.tolist(), self._clock.now())
             sold = self._sold(raw, lots, tax, seen)
+            gone = universe.gone(session)
+            self._made.clear()
             plans = self._plans(raw, lots, tax, seen, sold)
             return [
                 _Made(
                     sleeve,
                     plans.get(place),
-                    *self._followed(session, raw, lots, tax, names, place, sold),
+                    *self._followed(session, raw, lots, tax, names, place, sold, gone),
                 )
                 for place, sleeve in enumerate(raw.sleeves)
             ]
@@ -272,27 +278,42 @@ class _Night:
         names: IntArray,
         place: int,
         sold: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        dead: set[int],
     ) -> tuple[tuple[TargetWeight, ...] | None, Basket | None]:
         """Return what a sleeve follows now: understudies for names that wait to be bought again."""
         sleeve = raw.sleeves[place]
         basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
         if basket is None:
             return None, None
-        mine = lots.account == place
-        kept = set(lots.security_id[mine & ~sold].tolist())
-        gone = set(lots.security_id[mine & sold].tolist()) - kept
+        mine = slice(*np.searchsorted(lots.account, [place, place + 1]).tolist())
+        security, goes = lots.security_id[mine], sold[mine]
+        kept = set(security[~goes].tolist())
+        gone = set(security[goes].tolist()) - kept
         banned = set(names[tax.no_buy[place]].tolist()) - kept
         waits: Mapping[int, str] = dict.fromkeys(sorted(gone | banned), _WAITS)
-        why = {**waits, **_reasons(session, sleeve.customer_id)}
-        why |= dict.fromkeys(universe.gone(session), "it no longer trades")
-        try:
-            final = replace_names(basket, why.keys(), why)
-        except BuildError:
+        own = sleeve.customer_id in raw.restricted
+        why = {**waits, **(_reasons(session, sleeve.customer_id) if own else {})}
+        why |= dict.fromkeys(dead, "it no longer trades")
+        key = (sleeve.firm_id, basket.id, tuple(sorted(why.items())))
+        if key not in self._made:
+            self._made[key] = _replaced(basket, why)
+        if self._made[key][0] == raw.targets.get(sleeve.target_id):
             return None, None
-        weights = tuple(
-            TargetWeight(one.security_id, one.weight_ppm, one.reason) for one in final.constituents
-        )
-        return weights, final
+        return self._made[key]
+
+
+def _replaced(
+    basket: Basket, why: Mapping[int, str]
+) -> tuple[tuple[TargetWeight, ...] | None, Basket | None]:
+    """Return a basket without some names and its weights; nothing if it cannot be filled."""
+    try:
+        final = replace_names(basket, why.keys(), why)
+    except BuildError:
+        return None, None
+    weights = tuple(
+        TargetWeight(one.security_id, one.weight_ppm, one.reason) for one in final.constituents
+    )
+    return weights, final
 
 
 def _benches(session: Session, raw: chunks.RawChunk) -> set[int]:
