@@ -76,6 +76,11 @@ last lot within a budget goes in part."""
 BROKEN_MAX: Final = 1e-10
 """A plan that breaks a limit by more is no plan."""
 SHORT: Final = 0.2
+SWEEPS_MAX: Final = 100_000
+"""After so many sweeps a search tries no further branch, whatever its nodes: it may stand on a
+ridge that Newton does not get off."""
+STALLS: Final = 2
+"""Steps that come to nothing before a round ends."""
 LENGTH_MIN: Final = 1e-6
 """A step shortened this far is as good as none."""
 NUDGE: Final = 1e-30
@@ -85,7 +90,10 @@ NO_SLOPE: Final = 1e-15
 NO_GAIN: Final = 1e-16
 """Promised gains below this are rounding."""
 FAR: Final = 1e30
-"""So soft that shares stay where they are."""
+"""So soft that shares stay where they are; so hard that the least branch has all."""
+NEAR: Final = 1e-30
+STILL: Final = 2e-3
+"""By how much the price of a name may move from one day to the next before it is looked at."""
 FLIPS: Final = 4
 """How often names are moved to the branch that is better at a plan's prices."""
 SLACK: Final = 1e-12
@@ -122,7 +130,9 @@ NODES: Final = 7
 GAP: Final = 8
 """The search ends when the gap is below this share of the objective plus the next."""
 GAP_ABSOLUTE: Final = 9
-KNOBS: Final = 10
+CASH_ASTRAY: Final = 10
+"""Cash that a plan may be astray before it is mended, fraction of the account."""
+KNOBS: Final = 11
 
 
 class Book(NamedTuple):
@@ -167,6 +177,10 @@ class Book(NamedTuple):
     """(N, 5): how the dynamic prices move a name, in units of p."""
     block: FloatArray
     """What the dynamic prices do to mixed names beyond `tilt`, (5, 5)."""
+    p: FloatArray
+    active: IntArray
+    """Which names a sweep solves, the first `MOVING` of them; what the others add is in `fold`."""
+    fold: FloatArray
     regret: FloatArray
     apart: FloatArray
     """What mixing costs more than its best branch; how far the mixed branches lie apart."""
@@ -247,7 +261,12 @@ TIE: Final = 12
 Negative where there is no such price."""
 ROOM: Final = 13
 """What the gain budget leaves; infinite where there is none."""
-SCALARS: Final = 14
+CASH_WEIGHT: Final = 14
+"""How much a dollar astray in cash counts against one in a row: a plan is mended by `_pay`."""
+MOVING: Final = 15
+FOLDED: Final = 16
+"""What names cost that are not solved."""
+SCALARS: Final = 17
 
 
 @inline
@@ -284,6 +303,9 @@ def _room(names: int, lots: int, size: int) -> Book:
         np.zeros(names, np.int64),
         np.zeros((names, DYNAMIC)),
         np.zeros((DYNAMIC, DYNAMIC)),
+        np.zeros(names),
+        np.zeros(names, np.int64),
+        np.zeros(size),
         np.zeros(names),
         np.zeros(names),
         np.zeros(lots),
@@ -663,22 +685,27 @@ def _sweep(
     ease_scale = 1.0 / scale
     slope = book.slope
     for k in range(size + dynamic):
-        slope[k] = 0.0
+        slope[k] = book.fold[k]
     spent = 0.0
     turned, chosen, net1, net2, spread_out = 0.0, 0.0, 0.0, 0.0, 0.0
-    soft, hard = 0.0, 0.0
+    soft = book.scalar[FOLDED]
+    for k in range(at_cash):
+        soft += book.fold[k] * u[k]
+    hard = soft
     excess, bend, drop = 0.0, 0.0, 0.0
     ties = False
     if dynamic > 0:
         ties = u[size + 1] == book.scalar[TIE]
         book.block[:, :] = 0.0
         _reprice(book, n, u, size)
-    for i in range(n):
+    for at in range(int(book.scalar[MOVING])):
+        i = book.active[at]
         row = z[book.name[i]]
         p = 0.0
         for k in range(size):
             p += row[k] * u[k]
         p -= book.alpha[i] + mu  # the one of cash is for the Hessian only
+        book.p[i] = p
         w, held, kappa = book.w[i], book.held[i], book.kappa[i]
         curve, ease = book.curve[i] * scale, book.ease[i] * ease_scale
         low, high = book.low[i], book.high[i]
@@ -954,7 +981,7 @@ def _own_terms(book: Book, u: FloatArray, kdim: int, end: int, lam: float) -> fl
 
 
 @inline
-def _gradient(book: Book, u: FloatArray, kdim: int, end: int, lam: float) -> float:
+def _gradient(book: Book, u: FloatArray, kdim: int, at_cash: int, end: int, lam: float) -> float:
     """Write the factors' gradient; return the largest condition that the other prices break.
 
     A price at its floor, ceiling or kink stays there while neither direction is better.
@@ -973,7 +1000,8 @@ def _gradient(book: Book, u: FloatArray, kdim: int, end: int, lam: float) -> flo
             up = 0.0
         if u[j] <= book.floor[j]:
             down = 0.0
-        worst = max(worst, up, -down)
+        weight = book.scalar[CASH_WEIGHT] if j == at_cash else 1.0
+        worst = max(worst, weight * up, -weight * down)
     return worst
 
 
@@ -1071,22 +1099,23 @@ def _reduce(
             square += book.u[k] * book.u[k]
         factor[size + 4, size + 4] += LAMBDA_UNIT * pace * square / lam
     step = book.step
-    for r in range(kdim):
-        line = factor[r]
-        for k in range(r):
-            other = factor[k]
-            total = line[k]
-            for m in range(k):
-                total -= line[m] * other[m]
-            line[k] = total * other[k]
-        total = line[r]
-        for m in range(r):
-            total -= line[m] * line[m]
-        line[r] = 1.0 / np.sqrt(max(total, 1e-14))
-        total = book.grad[r]
-        for k in range(r):
-            total -= line[k] * step[k]
-        step[r] = total * line[r]
+    for k in range(kdim):
+        step[k] = book.grad[k]
+    ahead = book.way
+    for k in range(kdim):
+        pivot = 1.0 / np.sqrt(max(factor[k, k], 1e-14))
+        factor[k, k] = pivot
+        value = step[k] * pivot
+        step[k] = value
+        for r in range(k + 1, kdim):
+            ahead[r] = factor[r, k] * pivot
+        for r in range(k + 1, kdim):
+            line = factor[r]
+            lead = ahead[r]
+            line[k] = lead
+            for m in range(k + 1, r + 1):
+                line[m] -= lead * ahead[m]
+            step[r] -= lead * value
     count = 0
     for r in range(kdim, end):
         if book.floor[r] == book.ceiling[r]:
@@ -1296,28 +1325,32 @@ def _ascend(
     tolerance: float,
     strict: float,
     cutoff: float,
+    known: float,
 ) -> tuple[float, float, int]:
     """Raise the dual from book.u until the promise is below the tolerance.
 
-    Stops as soon as the hard value reaches the cutoff: nothing below it is left to find.
+    Stops as soon as the hard value reaches the cutoff: nothing below it is left to find. `known`
+    is the value there if the names are already solved, with the same branches, and NaN if not.
 
     Returns:
         The mixed and the hard value at the end, and how many sweeps it took; negative where the
         rounds were not enough.
     """
-    size, _, dynamic = shape
+    size, at_cash, dynamic = shape
     end = size + dynamic
     lam = _lambda_of(book, book.u, shape)
-    soft, hard = _sweep(book, n, z, book.u, shape, t, washes)
-    own = _own_terms(book, book.u, kdim, end, lam)
-    soft += own
-    hard += own
-    sweeps = 1
-    radius = 1.0
+    soft, hard, sweeps = known, known, 0
+    if np.isnan(known):
+        soft, hard = _sweep(book, n, z, book.u, shape, t, washes)
+        own = _own_terms(book, book.u, kdim, end, lam)
+        soft += own
+        hard += own
+        sweeps = 1
+    radius, stalls = 1.0, 0
     for _ in range(rounds):
         if hard >= cutoff:
             return soft, hard, sweeps
-        worst = _gradient(book, book.u, kdim, end, lam)
+        worst = _gradient(book, book.u, kdim, at_cash, end, lam)
         if lam != book.scalar[HESSIAN_LAMBDA]:
             _rescale(book, n, size, lam)
         _update(book, n, z, size, 0.02)
@@ -1349,6 +1382,12 @@ def _ascend(
             if first - new_soft + soft <= NO_GAIN:
                 break
             length *= min(max(first / (first - last), 0.1), 0.7)
+        stalls += 1 if length < LENGTH_MIN else 0
+        if stalls > STALLS:
+            # On a ridge where two lots of a name change places; what is left is little.
+            for k in range(end):
+                book.u[k] = book.trial[k]
+            return new_soft, new_hard, -sweeps
         # Where little of the step is good the model reaches too far.
         radius = max(0.25 * radius, 1e-3) if length < SHORT else min(4.0 * radius, 1.0)
         soft, hard, lam = new_soft, new_hard, new_lam
@@ -1504,6 +1543,14 @@ def _set_regime(
 
 
 @inline
+def _asks_more(account: FloatArray) -> bool:
+    """Return whether an account needs prices of what is done: see `DYNAMIC`."""
+    nets = account[NETTING] > 0.0 and account[MODE] == HARVEST
+    capped = account[TURNOVER] < INF or account[TE_MAX] < INF
+    return bool(nets or capped or account[BUDGET] >= 0.0)
+
+
+@inline
 def _budget_room(account: FloatArray, worth: float) -> float:
     """Return how much net gain may still be realised, fraction of the account."""
     year = account[YEAR_SHORT] + account[YEAR_LONG]
@@ -1559,9 +1606,18 @@ def _sell_lots(book: Book, n: int, budget_price: float) -> None:
 
 @inline
 def _plan_cost(
-    book: Book, n: int, z: FloatArray, account: FloatArray, shape: tuple[int, int, int], kdim: int
+    book: Book,
+    n: int,
+    z: FloatArray,
+    account: FloatArray,
+    shape: tuple[int, int, int],
+    kdim: int,
+    is_changed: bool,  # noqa: FBT001
 ) -> tuple[float, float]:
-    """Return what the plan in h, b and s costs, and its worst broken limit."""
+    """Return what the plan in h, b and s costs, and its worst broken limit.
+
+    Exposures are those of the last sweep, unless the plan has been changed since.
+    """
     size, at_cash, dynamic = shape
     lam, worth = account[LAMBDA], book.scalar[WORTH]
     square, own, cost = 0.0, 0.0, 0.0
@@ -1569,11 +1625,14 @@ def _plan_cost(
     turned = 0.0
     for k in range(at_cash):
         book.trial[k] = book.base[k]
+        if not is_changed:
+            book.trial[k] += book.slope[k]
     for i in range(n):
-        row = z[book.name[i]]
         x = book.h[i] - book.w[i]
-        for k in range(at_cash):
-            book.trial[k] += row[k] * x
+        if is_changed:
+            row = z[book.name[i]]
+            for k in range(at_cash):
+                book.trial[k] += row[k] * x
         own += book.d[i] * x * x
         b, s, kappa = book.b[i], book.s[i], book.kappa[i]
         cost += kappa * (b + s) - book.alpha[i] * x
@@ -1603,6 +1662,8 @@ def _plan_cost(
     _sell_lots(book, n, book.u[size + 1] if dynamic > 0 else -2.0)
     short, long, chosen = 0.0, 0.0, 0.0
     for i in range(n):
+        if book.s[i] <= 0.0:
+            continue
         for lot in range(book.first[i], book.last[i]):
             sold = book.sold[lot]
             if sold > 0.0:
@@ -1646,6 +1707,7 @@ def _prepare(
     size: int,
     true_lam: float,
     lam: float,
+    from_all: bool,  # noqa: FBT001
 ) -> float:
     """Set each name's curvature and the Hessian; return the softness that fits the account.
 
@@ -1657,7 +1719,7 @@ def _prepare(
         book.curve[i] = curve
         book.ease[i] = 1.0 / curve
         mean += curve
-    if 2 * n > inverse_d.size:
+    if from_all and 2 * n > inverse_d.size:
         for r in range(size):
             for k in range(size):
                 book.hessian[r, k] = whole[r, k] / lam
@@ -1718,6 +1780,7 @@ def _set_lambda(
     n: int,
     market: tuple[FloatArray, FloatArray, FloatArray],
     shape: tuple[int, int, int],
+    from_all: bool,  # noqa: FBT001
 ) -> float:
     """Lay out curvatures and the Hessian at the prices; return the softness that fits."""
     z, whole, inverse_d = market
@@ -1727,7 +1790,7 @@ def _set_lambda(
     )
     lam = _lambda_of(book, book.u, shape)
     book.scalar[HESSIAN_LAMBDA] = lam
-    return _prepare(book, n, z, whole, inverse_d, shape[0], true_lam, lam)
+    return _prepare(book, n, z, whole, inverse_d, shape[0], true_lam, lam, from_all)
 
 
 @inline
@@ -1758,6 +1821,7 @@ def _relax(
             knobs[PROMISE],
             knobs[GRADIENT],
             cutoff,
+            np.nan,
         )
         sweeps += abs(used)
         best = max(best, hard)
@@ -1787,8 +1851,11 @@ def _most_torn(book: Book, n: int) -> int:
 
 
 @inline
-def _pay(book: Book, n: int) -> None:
-    """Cut what is bought, everywhere in the same proportion, until cash is not negative."""
+def _pay(book: Book, n: int) -> bool:
+    """Cut what is bought, everywhere in the same proportion, until cash is not negative.
+
+    Returns whether that was necessary.
+    """
     cash, room = book.scalar[CASH], 0.0
     for i in range(n):
         kappa = book.kappa[i]
@@ -1796,13 +1863,14 @@ def _pay(book: Book, n: int) -> None:
         if book.b[i] > 0.0:
             room += (1.0 + kappa) * max(book.h[i] - max(book.low[i], book.buy_low[i]), 0.0)
     if cash >= 0.0 or room <= 0.0:
-        return
+        return False
     share = min(-cash / room, 1.0)
     for i in range(n):
         if book.b[i] > 0.0:
             cut = share * max(book.h[i] - max(book.low[i], book.buy_low[i]), 0.0)
             book.h[i] -= cut
             book.b[i] = max(book.b[i] - cut, 0.0)
+    return True
 
 
 @inline
@@ -1817,16 +1885,63 @@ def _finish(
     washes: bool,  # noqa: FBT001
     knobs: FloatArray,
     cutoff: float,
+    known: float,
 ) -> tuple[float, float, int]:
     """Solve with the branches chosen; return what the plan costs, breaks, and the sweeps."""
+    if shape[2] == 0 and shape[1] == kdim:
+        # Nothing but cash itself is broken by mending it.
+        book.scalar[CASH_WEIGHT] = 1e-11 / knobs[CASH_ASTRAY]
     _, hard, used = _ascend(
-        book, n, z, shape, kdim, t, washes, 40, knobs[LAST_PROMISE], 1e-11, cutoff
+        book, n, z, shape, kdim, t, washes, 40, knobs[LAST_PROMISE], 1e-11, cutoff, known
     )
+    book.scalar[CASH_WEIGHT] = 1.0
     if hard >= cutoff:
         return INF, INF, abs(used)
-    _pay(book, n)
-    cost, broken = _plan_cost(book, n, z, account, shape, kdim)
+    is_paid = _pay(book, n)
+    cost, broken = _plan_cost(book, n, z, account, shape, kdim, is_paid)
     return cost, broken, abs(used)
+
+
+@inline
+def _solve_all(book: Book, n: int) -> None:
+    """Let sweeps solve every name."""
+    for i in range(n):
+        book.active[i] = i
+    for k in range(book.fold.size):
+        book.fold[k] = 0.0
+    book.scalar[MOVING] = n
+    book.scalar[FOLDED] = 0.0
+
+
+@inline_sums
+def _screen(book: Book, n: int, z: FloatArray, mu: float, at_cash: int) -> None:
+    """Leave out names that hold and would hold if their price moved by `STILL`.
+
+    The next sweep over all names shows whether they did.
+    """
+    moving, cost = 0, 0.0
+    for i in range(n):
+        held, kappa, force = book.held[i], book.kappa[i], book.force[i]
+        still = book.h[i] == held and book.omega[i] == 0.0
+        pull = book.p[i] + book.curve[i] * (held - book.w[i])
+        if still and (force & (SELL | HOLD)) == 0 and book.high[i] > held:
+            still = pull + kappa + mu * (1.0 + kappa) > STILL
+        if still and (force & (BUY | HOLD)) == 0 and book.low[i] < held:
+            tau = book.tau[book.order[book.first[i]]]
+            still = pull + mu * (1.0 - kappa) - kappa - tau < -STILL
+        if still:
+            x = held - book.w[i]
+            cost += (0.5 * book.curve[i] * x - book.alpha[i]) * x
+            book.b[i] = 0.0
+            book.s[i] = 0.0
+            row = z[book.name[i]]
+            for k in range(at_cash):
+                book.fold[k] += row[k] * x
+        else:
+            book.active[moving] = i
+            moving += 1
+    book.scalar[MOVING] = moving
+    book.scalar[FOLDED] = cost
 
 
 @inline
@@ -1883,6 +1998,8 @@ def _settle_branches(
     washes: bool,  # noqa: FBT001
     knobs: FloatArray,
     best: float,
+    known: float,
+    screened: bool,  # noqa: FBT001
     out_h: FloatArray,
     out_sold: FloatArray,
 ) -> tuple[float, float, int]:
@@ -1908,17 +2025,25 @@ def _settle_branches(
             washes,
             knobs,
             min(best, book.scalar[HOPE]) - report,
+            known,
         )
+        known = np.nan
         sweeps += used + 1
         improved = broken <= BROKEN_MAX and cost < best
         if improved:
             best = cost
             _keep(book, n, lots, out_h, out_sold)
+        again = screened
+        if screened:
+            _solve_all(book, n)
+            screened = False
         bound = max(bound, _reckon(book, n, z, shape, kdim, washes))
         gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
-        if not improved or bound >= min(best - gap, book.scalar[HOPE]) - report:
+        if bound >= min(best - gap, book.scalar[HOPE]) - report:
             break
-        if not _flip(book, n):
+        if not _flip(book, n) and not again:
+            break
+        if not improved and not again:
             break
     for i in range(n):
         for k in range(3):
@@ -1948,9 +2073,10 @@ def _search(
     The bound is no higher than `best` where the search is complete up to the gap asked for.
     """
     z = market[0]
-    size, _, dynamic = shape
+    size, at_cash, dynamic = shape
     end = size + dynamic
-    t = _set_lambda(book, n, market, shape) * knobs[SOFTNESS]
+    _solve_all(book, n)
+    t = _set_lambda(book, n, market, shape, not is_warm) * knobs[SOFTNESS]
     for i in range(n):
         book.decided[i] = 0
     depth, nodes, proved = 0, 0, INF
@@ -1962,11 +2088,29 @@ def _search(
         # Yesterday's prices choose the branches; often that is all there is to do.
         for i in range(n):
             book.force[i] = 0
-        _sweep(book, n, z, book.u, shape, FAR, washes)
+        known, _ = _sweep(book, n, z, book.u, shape, NEAR, washes)
+        known += _own_terms(book, book.u, kdim, end, _lambda_of(book, book.u, shape))
         for i in range(n):
             book.force[i] = book.better[i] if book.branches[i] != 0 else 0
+        screened = dynamic == 0 and not washes
+        if screened:
+            _screen(book, n, z, book.u[at_cash], at_cash)
         best, node_bound, sweeps = _settle_branches(
-            book, n, lots, z, account, shape, kdim, t, washes, knobs, best, out_h, out_sold
+            book,
+            n,
+            lots,
+            z,
+            account,
+            shape,
+            kdim,
+            t,
+            washes,
+            knobs,
+            best,
+            known,
+            screened,
+            out_h,
+            out_sold,
         )
         stats[STAT_SWEEPS] += sweeps + 1
         gap = knobs[GAP] * abs(best) + knobs[GAP_ABSOLUTE] if best < INF else 0.0
@@ -2003,7 +2147,21 @@ def _search(
             _fix(book, n)
             preferred = book.force[torn] if torn >= 0 else 0
             best, more, sweeps = _settle_branches(
-                book, n, lots, z, account, shape, kdim, t, washes, knobs, best, out_h, out_sold
+                book,
+                n,
+                lots,
+                z,
+                account,
+                shape,
+                kdim,
+                t,
+                washes,
+                knobs,
+                best,
+                np.nan,
+                False,  # noqa: FBT003 - kernels take no keywords
+                out_h,
+                out_sold,
             )
             hard = max(hard, more)
             stats[STAT_SWEEPS] += sweeps
@@ -2025,7 +2183,8 @@ def _search(
             if left != 0 and book.open_bound[at] >= cutoff:
                 proved = min(proved, book.open_bound[at])
                 left = 0
-            if left != 0 and nodes >= knobs[NODES]:
+            spent = nodes >= knobs[NODES] or stats[STAT_SWEEPS] >= SWEEPS_MAX
+            if left != 0 and spent:
                 proved = min(proved, book.open_bound[at])
                 left = 0
             if left != 0:
@@ -2156,17 +2315,18 @@ def solve_rows(
     count = cash_cents.size
     kdim, at_cash, dynamic = dims[0], dims[1], dims[2]
     names, size = z.shape
-    shape = (size, at_cash, dynamic)
-    end = size + dynamic
     most_lots = 0
     for a in range(count):
         most_lots = max(
             most_lots, lot_indptr[holding_indptr[a + 1]] - lot_indptr[holding_indptr[a]]
         )
-    book = _room(names, most_lots + 1, end)
+    book = _room(names, most_lots + 1, size + dynamic)
     for a in range(count):
         account = accounts[a]
         h = out_h[a]
+        # What others in the batch ask for must not change this account's path.
+        shape = (size, at_cash, dynamic if _asks_more(account) else 0)
+        end = size + shape[2]
         washes = account[MODE] == REALISE and account[TRADE_MIN] <= 0.0 and account[THETA] <= 0.0
         worth = _value(a, cash_cents, holding_indptr, holding_name, lot_indptr, lot_nanos, unit)
         status[a] = 0
@@ -2219,6 +2379,7 @@ def solve_rows(
         )
         book.scalar[TRUE_LAMBDA] = account[LAMBDA]
         book.scalar[FACTORS] = kdim
+        book.scalar[CASH_WEIGHT] = 1.0
         lots = book.last[n - 1] if n > 0 else 0
         for j in range(end):
             book.u[j] = warm[a, j] if warm.shape[0] > 0 else 0.0
@@ -2233,11 +2394,12 @@ def solve_rows(
         )
         best, proved = INF, INF
         nets = account[NETTING] > 0.0 and account[MODE] == HARVEST
+        book.scalar[SHIFT] = 0.0
         for turn in range(4 if nets else 1):
             regime = 0
             if nets:
                 regime = 4 - turn
-            if dynamic > 0 and not _set_regime(book, lots, account, shape, regime):
+            if shape[2] > 0 and not _set_regime(book, lots, account, shape, regime):
                 continue
             for j in range(kdim, end):
                 # Outside its range a price bounds nothing.

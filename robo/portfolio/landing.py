@@ -85,6 +85,23 @@ def _raise_sale(
 
 
 @inline
+def _open_lots(
+    lots: tuple[int, int],
+    bits: int,
+    cents_a_nano: float,
+    lot_nanos: IntArray,
+    lot_basis: IntArray,
+    lot_is_blocked: BoolArray,
+    is_open: BoolArray,
+) -> None:
+    """Write which lots may be sold."""
+    for lot in range(lots[0], lots[1]):
+        gains = lot_basis[lot] <= lot_nanos[lot] * cents_a_nano
+        allowed = (bits & NEVER_SELL) == 0 and ((bits & NEVER_SELL_AT_LOSS) == 0 or gains)
+        is_open[lot] = allowed and not lot_is_blocked[lot]
+
+
+@inline
 def _sell_lots(
     lots: tuple[int, int],
     cents_a_nano: float,
@@ -220,20 +237,19 @@ def land_rows(
             nanos, cents, wanted = 0, 0, h[a, i]
             if j < last and holding_name[j] == i:
                 lots = (lot_indptr[j], lot_indptr[j + 1])
-                bits = rule[0 if rule.shape[0] == 1 else a, i]
-                is_sold = False
+                have, planned = 0, 0.0
                 for lot in range(lots[0], lots[1]):
-                    worth = lot_nanos[lot] * unit[i]
-                    wanted += part[lot] - worth / value
-                    is_sold = is_sold or part[lot] > 0.0
-                    is_open[lot] = not lot_is_blocked[lot] and (
-                        (bits & NEVER_SELL) == 0
-                        and ((bits & NEVER_SELL_AT_LOSS) == 0 or lot_basis[lot] <= worth)
+                    have += lot_nanos[lot]
+                    planned += part[lot]
+                    sold[lot] = 0
+                wanted += planned - have * unit[i] / value
+                if planned > 0.0:
+                    bits = rule[0 if rule.shape[0] == 1 else a, i]
+                    _open_lots(lots, bits, unit[i], lot_nanos, lot_basis, lot_is_blocked, is_open)
+                    need = _nanos_worth(least, price_micros[i])
+                    nanos, cents = _sell_lots(
+                        lots, unit[i], value, lot_nanos, part, need, is_open, sold
                     )
-                need = _nanos_worth(least, price_micros[i]) if is_sold else 0
-                nanos, cents = _sell_lots(
-                    lots, unit[i], value, lot_nanos, part, need, is_open, sold
-                )
                 j += 1
             exact = wanted * value
             bought = 0

@@ -30,6 +30,7 @@ KNOBS: Final = {
     dual.NODES: 30,
     dual.GAP: 4e-4,
     dual.GAP_ABSOLUTE: 1e-9,
+    dual.CASH_ASTRAY: 1e-7,
 }
 """How hard the kernel tries; see `dual_kernels` for what each says. A gap of 4e-4 of the
 objective leaves room below the 1e-3 that is promised."""
@@ -40,6 +41,7 @@ EXACT: Final = {
     dual.NODES: 20_000,
     dual.GAP: 1e-7,
     dual.GAP_ABSOLUTE: 1e-10,
+    dual.CASH_ASTRAY: 1e-10,
 }
 """What differs for few names."""
 

@@ -10,7 +10,7 @@ from optimizer_problems import CORNERS, small, taken
 from bench import instances
 from bench.instances import Recipe
 from robo.portfolio import conflicts, evaluator, optimizer, positions
-from robo.portfolio.problem import Problem, Solution, Status
+from robo.portfolio.problem import Duals, Problem, Solution, Status
 
 SEEDS = range(250)
 
@@ -154,20 +154,35 @@ def test_an_answer_does_not_depend_on_its_place_or_company_in_the_batch(seed: in
             assert mine == bytes_of(whole, account, lots_of(problem, account))
 
 
-def test_threads_and_repetition_change_no_byte() -> None:
-    problem = instances.draw(Recipe(accounts=24, seed=4))
-    alone = optimizer.solve(problem)
-    parts = [instances.part(problem, first, first + 6) for first in range(0, 24, 6)]
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"netting": True, "hard_rows": 6, "turnover_max_ppm": 300_000, "trade_min_cents": 5_000}],
+    ids=["base", "many wishes"],
+)
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_no_number_of_threads_changes_a_byte_today_or_tomorrow(
+    switches: dict[str, object], threads: int
+) -> None:
+    today = instances.draw(replace(Recipe(accounts=12, names=200, seed=4), **switches))
+    before = optimizer.solve(today)
+    tomorrow = instances.next_day(today, before, seed=1)
+    ends = [(first, first + 12 // threads) for first in range(0, 12, 12 // threads)]
 
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(optimizer.solve, parts * 2))
+    for problem, duals in ((today, None), (tomorrow, before.duals)):
+        alone = optimizer.solve(problem, duals)
+        parts = [instances.part(problem, *end) for end in ends]
+        starts = [None if duals is None else Duals(duals.value[slice(*end)]) for end in ends]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(optimizer.solve, parts * 2, starts * 2))
 
-    for field in fields(Solution):
-        if field.name not in {"duals", "trade_indptr"}:
-            joined = np.concatenate([getattr(part, field.name) for part in together[:4]])
-            assert joined.tobytes() == getattr(alone, field.name).tobytes(), field.name
-            repeated = np.concatenate([getattr(part, field.name) for part in together[4:]])
-            assert repeated.tobytes() == joined.tobytes(), field.name
+        for field in fields(Solution):
+            if field.name not in {"duals", "trade_indptr"}:
+                whole = getattr(alone, field.name).tobytes()
+                for half in (together[: len(parts)], together[len(parts) :]):
+                    joined = np.concatenate([getattr(part, field.name) for part in half])
+                    assert joined.tobytes() == whole, field.name
+        joined = np.concatenate([part.duals.value for part in together[: len(parts)]])
+        assert joined.tobytes() == alone.duals.value.tobytes()
 
 
 def minute_after(problem: Problem, solution: Solution) -> Problem:
