@@ -16,9 +16,14 @@ from robo import cli_books, cli_catalog, cli_firms, cli_scores, cli_trading, con
 from robo.config import Settings
 from robo.core.clock import to_micros
 from robo.core.errors import RoboError
-from robo.portfolio import kernels
 from robo.ports.plugins import PluginContext
-from robo.runtime import SystemClock, broker_context, load_keyring, open_database
+from robo.runtime import (
+    SystemClock,
+    broker_context,
+    load_keyring,
+    open_database,
+    warm_kernels,
+)
 from robo.services import licensing
 from robo.services.listing import sync_universe
 from robo.store import jobs
@@ -106,8 +111,8 @@ def _serve(settings: Settings, _args: argparse.Namespace) -> int:
         prepare(settings, db)
     finally:
         db.close()
-    # The first time takes ten seconds; here once, instead of in every child at the same moment.
-    kernels.warm()
+    # The first time takes over a minute; here once, instead of in every child at the same moment.
+    warm_kernels()
     print(f"robo serves {settings.base_url}/ (docs: {settings.base_url}/docs)")
     print(f"operator key: {settings.state_path / licensing.OPERATOR_FILE}", flush=True)
     serving.serve(settings)

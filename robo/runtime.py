@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,15 @@ from robo.store.database import Database, connect, sqlite_is_safe
 from robo.store.keyring import KEY_BYTES, Keyring
 from robo.store.schema import require_current
 
+KERNEL_MODULES: Final = (
+    "robo.portfolio.kernels",
+    "robo.portfolio.dual_kernels",
+    "robo.portfolio.landing",
+    "robo.portfolio.sampling_kernels",
+    "robo.portfolio.sampling_bounds",
+    "robo.tax.arrays",
+)
+"""Where compiled code is."""
 _FIRST_SESSION: Final = "2014-01-02"
 _YEARS_AHEAD: Final = 80
 """A life of the time-lapse must end inside the calendar."""
@@ -241,6 +251,18 @@ def market_calendar() -> MarketCalendar:
     days: list[date] = [stamp.date() for stamp in exchange.sessions]
     early = frozenset(stamp.date() for stamp in exchange.early_closes)
     return MarketCalendar(tuple(days), early)
+
+
+def warm_kernels() -> int:
+    """Compile every numerical kernel, or load it from the cache; return how many there are.
+
+    For a process's start, so that no request and no job waits for the compiler. Modules with
+    kernels are imported here and not above: most commands need none.
+    """
+    for name in KERNEL_MODULES:
+        import_module(name)
+    loaders = (import_module(name) for name in ("robo.portfolio.kernels", "robo.tax.arrays"))
+    return sum(int(module.warm()) for module in loaders)
 
 
 def describe(runtime: Runtime) -> str:

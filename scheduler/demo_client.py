@@ -22,7 +22,8 @@ from typing import Any, Final
 from robo import config
 
 CENT: Final = Decimal("0.01")
-_START_SECONDS: Final = 90.0
+_START_SECONDS: Final = 300.0
+"""The first start after an install compiles the numerical kernels."""
 _REQUEST_SECONDS: Final = 30
 _TOKEN: Final = re.compile(r"ra_mt_[A-Za-z0-9_-]{43}")
 

@@ -10,7 +10,8 @@ Results have the shapes and types that the optimizer's description of accounts a
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, ParamSpec, TypeVar, cast
+from functools import cache
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -40,10 +41,31 @@ class Method(IntEnum):
     LOWEST_TAX = 2
 
 
-def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function compiled on its first call; no threads, and the interpreter is let go."""
-    compiled = numba.njit(function, cache=True, nogil=True, error_model="numpy")
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
+"""No threads, and the interpreter is let go."""
+_IN: Final = "Array(int64, 1, 'C', True)"
+_OUT: Final = "Array(int64, 1, 'C', False)"
+
+
+def _inline(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that compiled ones may call."""
+    return cast("Callable[P, R]", numba.njit(**_OPTIONS)(function))
+
+
+def _compiled(function: Callable[P, R], *arguments: str) -> Callable[P, R]:
+    """Return a function compiled for these types alone, or read from the cache."""
+    signature = f"int64({', '.join(arguments)})"
+    try:
+        compiled = numba.njit([signature], cache=True, **_OPTIONS)(function)
+    except RuntimeError:
+        # Nowhere to keep a cache: compile each time.
+        compiled = numba.njit([signature], cache=False, **_OPTIONS)(function)
     return cast("Callable[P, R]", compiled)
+
+
+def warm() -> int:
+    """Compile what is compiled here, or load it, and return how much; for a process's start."""
+    return len([_sort_by_basis(), _take_lots()])
 
 
 def long_day(held_day: IntArray) -> IntArray:
@@ -140,7 +162,7 @@ def order(
         return np.lexsort((lot_acquired_day, lot_tax, holding))
     oldest = np.lexsort((lot_acquired_day, holding))
     if method is Method.HIFO:
-        _by_basis(lot_indptr, lot_nanos, lot_basis_cents, oldest)
+        _sort_by_basis()(_flat(lot_indptr), _flat(lot_nanos), _flat(lot_basis_cents), oldest)
     return oldest
 
 
@@ -153,7 +175,9 @@ def take(
         ValueError: If a holding's lots hold less than it sells, or it sells less than nothing.
     """
     sold = np.zeros(lot_nanos.size, dtype=np.int64)
-    short_of = _take(lot_order, lot_indptr, lot_nanos, sell_nanos, sold)
+    short_of = _take_lots()(
+        _flat(lot_order), _flat(lot_indptr), _flat(lot_nanos), _flat(sell_nanos), sold
+    )
     if short_of >= 0:
         message = f"sell_nanos of holding {short_of} is not what its lots can give"
         raise ValueError(message)
@@ -259,7 +283,7 @@ def _count(keys: IntArray, asked: IntArray) -> IntArray:
     return found.astype(np.int64)
 
 
-@_compiled
+@_inline
 def _less(a: int, b: int, c: int, d: int) -> bool:
     """Return whether a / b < c / d, exactly and without a product: by continued fractions.
 
@@ -279,7 +303,6 @@ def _less(a: int, b: int, c: int, d: int) -> bool:
         swapped = not swapped
 
 
-@_compiled
 def _by_basis(indptr: IntArray, nanos: IntArray, basis: IntArray, spots: IntArray) -> int:
     """Sort the lots of each holding by basis a share, highest first, keeping ties as they are."""
     for h in range(indptr.size - 1):
@@ -296,7 +319,6 @@ def _by_basis(indptr: IntArray, nanos: IntArray, basis: IntArray, spots: IntArra
     return 0
 
 
-@_compiled
 def _take(
     spots: IntArray, indptr: IntArray, nanos: IntArray, wanted: IntArray, sold: IntArray
 ) -> int:
@@ -311,3 +333,18 @@ def _take(
         if left != 0:
             return h
     return -1
+
+
+def _flat(values: IntArray) -> IntArray:
+    """Return integers as the compiled functions take them."""
+    return np.ascontiguousarray(values, dtype=np.int64)
+
+
+@cache
+def _sort_by_basis() -> Callable[[IntArray, IntArray, IntArray, IntArray], int]:
+    return _compiled(_by_basis, _IN, _IN, _IN, _OUT)
+
+
+@cache
+def _take_lots() -> Callable[[IntArray, IntArray, IntArray, IntArray, IntArray], int]:
+    return _compiled(_take, _IN, _IN, _IN, _IN, _OUT)

@@ -136,7 +136,9 @@ def test_the_real_server_serves_survives_a_dead_child_and_leaves_no_process(
             stderr=output,
         )
     try:
-        status, _ = _get(f"http://127.0.0.1:{port}/health/ready", 90)
+        status, _ = _get(
+            f"http://127.0.0.1:{port}/health/ready", 240
+        )  # kernels may have to be compiled first
         started = _children(log)
         os.kill(started["web"][-1], signal.SIGKILL)
         deadline = time.monotonic() + 30
