@@ -12,9 +12,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from robo import logs
 from robo.config import Settings
 from robo.core.errors import BrokenInvariantError, RoboError
-from robo.runtime import Runtime, boot
-from robo.serving import STOPPED, on_stop_signals
+from robo.runtime import Runtime, boot, warm_kernels
 from robo.services import reconciling
+from robo.serving import STOPPED, on_stop_signals
 from scheduler.jobs import TIMETABLE
 from scheduler.runner import LOG, Runner
 
@@ -34,6 +34,7 @@ def run(settings: Settings) -> int:
             logs.event(LOG, "runner.idle", clock="sim")
             stopping.wait()
             return 0
+        warm_kernels()
         return _run(runtime, stopping)
     finally:
         runtime.close()
