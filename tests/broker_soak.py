@@ -166,7 +166,8 @@ class Soak:
         try:
             for number in range(1, self.rounds + 1):
                 server.faults.plan(*faults(dice, self.faults_a_round, self.names))
-                kill = dice.randint(1, self.names) if dice.random() < 0.7 else 10**9
+                # Early: a throttle may end the run before a later order is told.
+                kill = 1 + dice.randrange(1 + self.names // 5) if dice.random() < 0.7 else 10**9
                 self._child(server, kill, number, self.names)
                 self.clock.advance(PACE)
             server.faults.clear()
