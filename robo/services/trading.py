@@ -69,15 +69,19 @@ def _assign(
     apart = broker.capabilities.account_model is AccountModel.SEGREGATED
     with db.read() as session:
         found = [one for one in orders.planned(session, side, now_micros) if one.id not in held]
+        # A night's million orders share a few hundred blocks: each name is made once.
+        keys = [(one.account_id if apart else one.firm_id, one.security_id) for one in found]
         block_of = {
-            one.id: child_id(
-                "blk", one.account_id if apart else one.firm_id, window, one.security_id, side
-            )
-            for one in found
+            (owner, security): child_id("blk", owner, window, security, side)
+            for owner, security in set(keys)
         }
         # A block that the broker may know of takes no more orders; they wait for the next window.
-        written = blocks.known(session, sorted(set(block_of.values())))
-    pairs = [(one.id, block_of[one.id]) for one in found if block_of[one.id] not in written]
+        written = blocks.known(session, sorted(block_of.values()))
+    pairs = [
+        (one.id, block_of[key])
+        for one, key in zip(found, keys, strict=True)
+        if block_of[key] not in written
+    ]
 
     def write(session: Session, part: Sequence[tuple[str, str]]) -> None:
         orders.assign(session, part)
