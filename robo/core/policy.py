@@ -162,6 +162,9 @@ class Policy:
     price_margin_ppm: int = 20_000
     """2 %: a plan keeps within a gain budget even if prices rise by so much before it trades."""
 
+    wash_margin_ppm: int = 100_000
+    """10 %: a lot whose loss would be washed is sold only at a gain that outlasts such a fall."""
+
     harvest_cents_min: int = 100
     """$1 after costs: a loss that saves less is not worth thirty days without the name."""
 

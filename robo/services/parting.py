@@ -105,7 +105,9 @@ def _part(
     worth = notional_cents(lots.nanos[lot], price)
     basis = tax.basis_cents[lot]
     code = np.zeros(lot.size, dtype=np.int64)
-    code[tax.no_loss[lot] & (worth < basis)] = _WASH
+    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
+    lowest = worth - worth * policy.wash_margin_ppm // PPM
+    code[tax.no_loss[lot] & (lowest < basis)] = _WASH
     code[lots.hold_day[lot] > today] = _UNSETTLED
     code[_sell_blocked(raw, lots, lot)] = _RESTRICTED
     code[[board.stopped.get(one) is Reason.SKIP_HALTED for one in security]] = _HALTED

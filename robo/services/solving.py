@@ -151,7 +151,9 @@ def _problem(
     blocked = (lots.hold_day[inside] > today) | (not ask.sells)
     closed = (room <= 0) & (tax.taxes.gain_budget_cents >= 0)
     blocked |= closed[owner] & (worth >= shy)
-    blocked |= (tax.no_loss | tax.whole_only)[inside] & (worth < basis)
+    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
+    lowest = worth - worth * policy.wash_margin_ppm // PPM
+    blocked |= (tax.no_loss | tax.whole_only)[inside] & (lowest < basis)
     held = tax.held_day[inside]
     accounts = Accounts(
         cash_cents=ask.cash_cents,
