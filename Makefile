@@ -28,23 +28,28 @@ $(VENV)/.bench: requirements-bench.lock pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-install: $(VENV)/.runtime ## Install what `make run` needs into .venv
+# Compiling the numerical kernels takes a minute; done here, no start has to wait for it.
+$(VENV)/.kernels: $(VENV)/.runtime $(wildcard robo/portfolio/*.py) robo/tax/arrays.py
+	$(BIN)/python -c "from robo.runtime import warm_kernels; warm_kernels()"
+	@touch $@
+
+install: $(VENV)/.kernels ## Install what `make run` needs into .venv
 
 dev: $(VENV)/.dev ## Install what tests and checks need into .venv
 
-run: $(VENV)/.runtime ## Serve API, docs and jobs on http://127.0.0.1:8000
+run: $(VENV)/.kernels ## Serve API, docs and jobs on http://127.0.0.1:8000
 	$(BIN)/robo serve
 
-demo: $(VENV)/.runtime ## Do the main job through the real HTTP API and print it
+demo: $(VENV)/.kernels ## Do the main job through the real HTTP API and print it
 	$(BIN)/python -m scheduler demo
 
-life: $(VENV)/.runtime ## Live one life on five market seeds, with a report in pictures
+life: $(VENV)/.kernels ## Live one life on five market seeds, with a report in pictures
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m scheduler life
 
-test: $(VENV)/.dev ## Run the tests
+test: $(VENV)/.dev $(VENV)/.kernels ## Run the tests
 	$(BIN)/pytest -n 2 --dist worksteal -m "not soak"
 
-soak: $(VENV)/.dev ## Run the long versions of the tests
+soak: $(VENV)/.dev $(VENV)/.kernels ## Run the long versions of the tests
 	$(BIN)/pytest -n 2 -m soak --timeout 7200
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts (no tests)
