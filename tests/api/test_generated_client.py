@@ -26,8 +26,12 @@ from scheduler.timelapse import Timelapse
 
 DOCUMENT = Path(__file__).parents[2] / "openapi.json"
 PACKAGE = "generated_robo_client"
-CONFIG = f"post_hooks: []\npackage_name_override: {PACKAGE}\n"
-"""Without hooks: they would format the package, and look for tools that need not be there."""
+CONFIG = (
+    f"post_hooks: []\npackage_name_override: {PACKAGE}\n"
+    "content_type_overrides:\n  text/csv: application/octet-stream\n"
+)
+"""Without hooks: they would format the package, and look for tools that need not be there. A CSV
+body is a file like any other: the generator knows no name for it."""
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ def drawn(rng: np.random.Generator, count: int) -> tuple[Model, Board, Ask]:
     model = Model(
         id="mdl_1",
         on=ON,
+        fitted_on=ON,
         source="SIM",
         security_ids=ids,
         exposure=rng.normal(0.1, 0.08, (NAMES, 3)),

@@ -27,6 +27,8 @@ EVENTS: dict[str, Callable[[], list[Transfer]]] = {
     "buy": lambda: recipes.buy(A, S, 70, 5, "c"),
     "sell": lambda: recipes.sell(A, S, 70, 5, 2, "c"),
     "absorb_fee": lambda: recipes.absorb_fee(F, 5, "c"),
+    "own_buy": lambda: recipes.own_buy(F, S, 70, 5, 2, "c"),
+    "own_sell": lambda: recipes.own_sell(F, S, 70, 5, 2, "c"),
     "settle": lambda: recipes.settle(A, 5, "c"),
     "dividend": lambda: recipes.dividend(A, 5, "c"),
     "shares_in": lambda: recipes.shares_in(A, S, 70, "c"),
@@ -38,6 +40,7 @@ EVENTS: dict[str, Callable[[], list[Transfer]]] = {
     "cure": lambda: recipes.cure(F, A, 5, "c"),
 }
 CASH, RESERVED = chart.cash(A), chart.reserved(A)
+INVENTORY = chart.inventory(F)
 EXPECTED = {
     "deposit": {(CASH, "USD/2"): 5, ("street/bank", "USD/2"): -5},
     "advance": {(CASH, "USD/2"): 5, ("firm/firm_1/advance", "USD/2"): -5},
@@ -51,6 +54,20 @@ EXPECTED = {
         ("street/market", "USD/2"): 5,
         ("street/market", "S7/9"): -70,
         ("customer/acc_1/holdings", "S7/9"): 70,
+    },
+    "own_buy": {
+        (INVENTORY, "USD/2"): -3,
+        ("street/market", "USD/2"): 5,
+        ("street/fees", "USD/2"): -2,
+        ("street/market", "S7/9"): -70,
+        (INVENTORY, "S7/9"): 70,
+    },
+    "own_sell": {
+        (INVENTORY, "USD/2"): 3,
+        ("street/market", "USD/2"): -5,
+        ("street/fees", "USD/2"): 2,
+        ("street/market", "S7/9"): 70,
+        (INVENTORY, "S7/9"): -70,
     },
     "sell": {
         ("customer/acc_1/holdings", "S7/9"): -70,
@@ -129,7 +146,7 @@ def test_each_transfer_has_exactly_one_chain() -> None:
     one = {name: {chain_of(t, other) for t in event()} for name, event in EVENTS.items()}
 
     assert one.pop("repay_advance") == {F}
-    assert one.pop("absorb_fee") == {F}
+    assert one.pop("absorb_fee") == one.pop("own_buy") == one.pop("own_sell") == {F}
     # Taking a deposit back names the account in one transfer and only the firm in the other.
     assert one.pop("return_deposit") == one.pop("undo_advance") == {A, F}
     assert set(map(frozenset, one.values())) == {frozenset({A})}
