@@ -172,6 +172,9 @@ class Policy:
     """Risk is fitted again every week of sessions: forecasts held better so than refreshed monthly
     (docs/risk.md), and a night has more to do than to fit."""
 
+    idle_model_sessions: int = 21
+    """Where no account trades by the model it is kept a month: it only answers previews."""
+
     @classmethod
     def default(cls) -> Self:
         """Return the house policy."""

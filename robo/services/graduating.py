@@ -23,7 +23,7 @@ from robo.portfolio.problem import IntArray
 from robo.ports.prices import PriceSource
 from robo.services import benchmarking, following, modelling
 from robo.services.isolating import Blame
-from robo.services.modelling import Model
+from robo.services.modelling import Model, last_closed
 from robo.services.quoting import board
 from robo.services.turns import Turns
 from robo.store import accounts, chunks, direct, universe, worths
@@ -68,14 +68,18 @@ def review(
 
     Without enough history for a risk model nothing grows. Twice a day finds nothing left to do.
     """
+    now = clock.now()
+    first = ladder.book().ladders["standard"].steps[0][0]
+    with db.read() as session:
+        near = worths.at_least(session, last_closed(calendar, now).isoformat(), first)
+        chosen = direct.chose_ladder(session, "dense")
+        found = sorted({*near, *chosen, *_all_direct(session)})
+        known = modelling.current(session, prices, now)
+    if not found and known is not None and not modelling.is_stale(known, calendar, policy, now):
+        return 0  # the model in store answers previews; nobody trades by it
     model = modelling.ensure(db, prices, clock, calendar, policy)
     if model is None:
         return 0
-    first = ladder.book().ladders["standard"].steps[0][0]
-    with db.read() as session:
-        near = worths.at_least(session, model.on.isoformat(), first)
-        chosen = direct.chose_ladder(session, "dense")
-        found = sorted({*near, *chosen, *_all_direct(session)})
     return _review(db, prices, clock, policy, model, found, on)
 
 

@@ -180,6 +180,11 @@ def _moved(
     return replace(moved, id=_id_of(moved))
 
 
+def is_stale(model: Model, calendar: MarketCalendar, policy: Policy, now: datetime) -> bool:
+    """Return whether a model is too old even where no account trades by it."""
+    return _passed(calendar, model.on, last_closed(calendar, now)) >= policy.idle_model_sessions
+
+
 def last_closed(calendar: MarketCalendar, now: datetime) -> date:
     """Return the last session that has closed."""
     day = calendar.on_or_before(business_date(now))

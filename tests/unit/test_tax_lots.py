@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo.core.ids import LotId, SecurityId
@@ -114,6 +114,7 @@ def test_a_sale_conserves_shares_basis_and_proceeds(
         assert sum(c.basis_cents for c in taken) == sum(one.basis_cents for one in lots)
 
 
+@settings(max_examples=30)  # each sells a whole book, in dozens of pieces
 @given(books, st.data())
 def test_selling_in_pieces_uses_up_exactly_the_basis(
     book: list[tuple[int, int]], data: st.DataObject
