@@ -84,9 +84,16 @@ def rebalance(
         cost: Of trading a dollar.
         active_max: Most that a name may differ from the benchmark.
         trade_min: Dollars that a trade must have, unless it closes a position.
+
+    Raises:
+        ValueError: If lots are described by arrays of different sizes, or a name is not one of
+            the N; and as `solve`.
     """
     micros = np.round(np.asarray(prices, dtype=np.float64) * 1e6).astype(np.int64)
     names = micros.size
+    _check_sizes(lot_name, lot_shares, lot_basis, lot_is_long)
+    for what, given in (("lot_name", lot_name), ("never_buy", never_buy), ("never_own", never_own)):
+        _check_names(what, given, names)
     rule = np.zeros((1, names), dtype=np.uint8)
     rule[0, list(never_buy)] |= np.uint8(Rule.NEVER_BUY)
     rule[0, list(never_own)] |= np.uint8(Rule.NEVER_OWN)
@@ -159,3 +166,22 @@ def rebalance(
 
 def _scaled(values: ArrayLike, unit: float) -> IntArray:
     return np.round(np.asarray(values, dtype=np.float64) * unit).astype(np.int64)
+
+
+def _check_sizes(
+    lot_name: ArrayLike, lot_shares: ArrayLike, lot_basis: ArrayLike, lot_is_long: ArrayLike
+) -> None:
+    sizes = {np.size(lot_name), np.size(lot_shares), np.size(lot_basis)}
+    if np.size(lot_is_long):
+        sizes.add(np.size(lot_is_long))
+    if len(sizes) > 1:
+        message = "lot_name, lot_shares, lot_basis and lot_is_long must be of one size"
+        raise ValueError(message)
+
+
+def _check_names(what: str, given: ArrayLike, names: int) -> None:
+    places = np.asarray(given)
+    whole = not places.size or np.issubdtype(places.dtype, np.integer)
+    if not whole or (places < 0).any() or (places >= names).any():
+        message = f"{what} must be whole numbers from 0 to {names - 1}"
+        raise ValueError(message)

@@ -20,7 +20,7 @@ from robo.portfolio.problem import BoolArray
 from robo.portfolio.sampling_cache import digest
 from robo.portfolio.sampling_kernels import EXCLUDED, REQUIRED, FloatArray, IntArray, StateArray
 from robo.portfolio.sampling_lift import Lift, Relaxed, certify, decompositions, narrowed
-from robo.portfolio.sampling_question import Question, checked
+from robo.portfolio.sampling_question import SUM_TOLERANCE, Question, checked, roomy
 
 CANDIDATES: Final = 50
 """Names beyond m that the search looks among: those of highest one-name gain."""
@@ -217,7 +217,7 @@ def _prepare_one(
     scenario = Scenario(mask, duals, settled.member)
     rank = np.argsort(-gain[0], kind="stable")[: max(ask.size + CANDIDATES, LIFTED)]
     pool = np.sort(rank[~mask[rank]])
-    if lift_steps == 0 or pool.size <= ask.size:
+    if lift_steps == 0 or pool.size <= ask.size or not gain[0, pool].any():
         return scenario
     part = plan.covariances[np.ix_(pool, pool)]
     plain = Relaxed(plan.c[0, pool], ask.specific[pool], gain[0, pool], float(duals[0, -1]))
@@ -265,15 +265,38 @@ def _fill(
     kicks: int,
     settled: Sample,
 ) -> None:
-    """Solve the accounts of some rows and write them into the sample."""
+    """Solve the accounts of some rows into the sample."""
     state = ask.state[rows]
     bound, gain, duals = _bound(ask, plan.c, plan.constant, state, scenario.duals)
     if scenario.lift is not None and scenario.lift_duals is not None:
         bound = np.maximum(
             bound, _lifted(ask, scenario.lift, scenario.lift_duals, state, bound, gain, duals)
         )
-    member, weight = np.empty((rows.size, ask.size), np.int64), np.empty((rows.size, ask.size))
-    variance = np.empty(rows.size)
+    member, weight, variance = _search(ask, plan, scenario, benchmark, state, gain, kicks)
+    short = np.flatnonzero(np.abs(weight.sum(axis=1) - 1.0) > SUM_TOLERANCE)
+    if short.size:
+        left = roomy(state[short], ask.upper, ask.size, member[short])
+        own = plan if len(plan.c) == 1 else replace(plan, c=plan.c[short])
+        w = benchmark if len(benchmark) == 1 else benchmark[short]
+        again = _search(ask, own, scenario, w, left, gain[short], 0)
+        member[short], weight[short], variance[short] = again
+    settled.member[rows], settled.weight[rows] = member, weight
+    settled.tracking_error[rows] = np.sqrt(variance)
+    settled.bound[rows] = np.sqrt(np.maximum(2.0 * (bound - _ROUNDING * plan.constant), 0.0))
+
+
+def _search(
+    ask: Question,
+    plan: Plan,
+    scenario: Scenario,
+    benchmark: FloatArray,
+    state: StateArray,
+    gain: FloatArray,
+    kicks: int,
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Return names, weights and squared tracking errors of accounts in these states."""
+    shape = (len(state), ask.size)
+    member, weight, variance = np.empty(shape, np.int64), np.empty(shape), np.empty(shape[0])
     sampling_kernels.search_rows(
         ask.factor,
         ask.specific,
@@ -290,9 +313,7 @@ def _fill(
         weight,
         variance,
     )
-    settled.member[rows], settled.weight[rows] = member, weight
-    settled.tracking_error[rows] = np.sqrt(variance)
-    settled.bound[rows] = np.sqrt(np.maximum(2.0 * (bound - _ROUNDING * plan.constant), 0.0))
+    return member, weight, variance
 
 
 def _lifted(

@@ -35,6 +35,8 @@ class SampleKey:
     """Digest of the exclusions, required names and caps."""
     tilt: str
     """Digest of the benchmark after tilts."""
+    effort: str = ""
+    """What else the answer depends on: the least weight of a required name, kicks, and the plan."""
 
     @classmethod
     def of(
@@ -47,9 +49,13 @@ class SampleKey:
         excluded: ArrayLike = (),
         required: ArrayLike = (),
         upper: ArrayLike = (),
+        required_min: float = 0.001,
+        kicks: int | None = None,
+        plan: str = "",
     ) -> "SampleKey":
-        """Return the key of a question asked in arrays."""
-        return cls(index, size, on, digest(excluded, required, upper), digest(benchmark))
+        """Return the key of a question asked in arrays; `plan` is the digest of the plan used."""
+        who = digest(excluded, required, upper)
+        return cls(index, size, on, who, digest(benchmark), f"{required_min!r}/{kicks}/{plan}")
 
 
 class SampleCache(Generic[T]):

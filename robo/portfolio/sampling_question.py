@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from robo.portfolio.problem import BoolArray
+from robo.portfolio.problem import BoolArray, IntArray
 from robo.portfolio.sampling_kernels import EXCLUDED, REQUIRED, FloatArray, StateArray
 
-_SUM_TOLERANCE: Final = 1e-9
+SUM_TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _check_possible(state: StateArray, cap: FloatArray, size: int, least: float)
         rank = np.where(must, 2.0, np.where(state == EXCLUDED, -1.0, cap))
         chosen = np.argsort(-rank, axis=1, kind="stable")[:, :size]
         usable = np.take_along_axis(np.where(state == EXCLUDED, 0.0, cap), chosen, axis=1)
-        _refuse("no way to invest everything", usable.sum(axis=1) < 1 - _SUM_TOLERANCE)
+        _refuse("no way to invest everything", usable.sum(axis=1) < 1 - SUM_TOLERANCE)
 
 
 def _refuse(what: str, bad: BoolArray) -> None:
@@ -114,7 +114,7 @@ def _benchmark(values: ArrayLike, names: int) -> FloatArray:
     if w.shape != (len(w), names):
         message = f"benchmark must have shape ({names},) or (A, {names}), not {array.shape}"
         raise ValueError(message)
-    if not (w >= 0).all() or not (np.abs(w.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
+    if not (w >= 0).all() or not (np.abs(w.sum(axis=1) - 1) <= SUM_TOLERANCE).all():
         message = "benchmark must not be negative, and its rows must sum to 1"
         raise ValueError(message)
     return w
@@ -127,3 +127,33 @@ def _mask(name: str, values: ArrayLike | None, names: int) -> BoolArray:
         message = f"{name} must be booleans of shape ({names},) or (A, {names})"
         raise ValueError(message)
     return mask
+
+
+def roomy(state: StateArray, cap: FloatArray, size: int, member: IntArray) -> StateArray:
+    """Return states that leave only names whose caps can hold everything together.
+
+    The search looks at tracking error, one exchange at a time, and may end with names whose caps
+    sum to less than one. The tightest of them give way to the widest, as few as will do.
+
+    Args:
+        state: What each account says of each name, shape (A, N); `checked` has found it possible.
+        cap: Most of a name, shape (N,).
+        size: m.
+        member: The search's names, shape (A, m), -1 for none.
+    """
+    left = np.full_like(state, EXCLUDED)
+    widest = np.argsort(-cap, kind="stable")
+    for row, names in enumerate(member.tolist()):
+        chosen = [name for name in names if name >= 0]
+        others = [
+            name
+            for name in widest.tolist()
+            if state[row, name] != EXCLUDED and name not in set(chosen)
+        ]
+        while others and cap[chosen].sum() < 1.0:
+            if len(chosen) == size:
+                free = [name for name in chosen if state[row, name] != REQUIRED]
+                chosen.remove(min(free, key=lambda name: (cap[name], name)))
+            chosen.append(others.pop(0))
+        left[row, chosen] = state[row, chosen]
+    return left
