@@ -140,17 +140,26 @@ def boot(
     Raises:
         ConfigError: As `build`, or if `robo migrate` has not run.
     """
-    db = open_database(settings)
-    try:
-        require_current(db)
-        with db.read() as session:
-            securities = universe.listed(session)
-    finally:
-        db.close()
+    securities = _listed(settings)
     if not securities:
         message = "the database knows no securities: run `robo migrate`"
         raise ConfigError(message)
     return build(settings, securities, policy=policy, clock=clock)
+
+
+def _listed(settings: Settings) -> tuple[ListedSecurity, ...]:
+    """Return the securities of a database that is migrated.
+
+    Raises:
+        ConfigError: If `robo migrate` has not run.
+    """
+    db = open_database(settings)
+    try:
+        require_current(db)
+        with db.read() as session:
+            return universe.listed(session)
+    finally:
+        db.close()
 
 
 def broker_context(settings: Settings) -> PluginContext:
@@ -159,13 +168,7 @@ def broker_context(settings: Settings) -> PluginContext:
     Raises:
         ConfigError: As `boot`.
     """
-    db = open_database(settings)
-    try:
-        require_current(db)
-        with db.read() as session:
-            securities = universe.listed(session)
-    finally:
-        db.close()
+    securities = _listed(settings)
     clock = DatabaseClock(open_database(settings)) if settings.clock == "sim" else SystemClock()
     context = PluginContext(
         settings=settings.plugins,
