@@ -23,7 +23,7 @@ from robo.portfolio import guards
 from robo.portfolio.allocator import reason_of
 from robo.portfolio.chunk import notional_cents
 from robo.ports.broker import AccountModel, Broker
-from robo.ports.prices import ActionKind, PriceSource
+from robo.ports.prices import ActionKind, PriceSource, Quote
 from robo.services import sizing
 from robo.services.sizing import Sizes
 from robo.store import (
@@ -111,7 +111,8 @@ def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder
         bench.policy.whole_share_margin_ppm,
     )
     found = _held(session, bench.broker, waiting)
-    for look in (_by_name, _by_customer, _by_turn, _by_size):
+    found |= _by_name(session, bench, quotes, [one for one in waiting if one.id not in found])
+    for look in (_by_customer, _by_turn, _by_size):
         left = [one for one in waiting if one.id not in found]
         found |= look(session, bench, price, left)
     left = [one for one in waiting if one.id not in found]
@@ -143,18 +144,18 @@ def _held(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> 
 
 
 def _by_name(
-    session: Session, bench: Bench, price: Mapping[int, int], waiting: Sequence[WaitingOrder]
+    session: Session,
+    bench: Bench,
+    quotes: Mapping[SecurityId, Quote],
+    waiting: Sequence[WaitingOrder],
 ) -> dict[str, Reason]:
     ids = sorted({one.security_id for one in waiting})
-    quotes = bench.prices.quotes([SecurityId(i) for i in ids], bench.now)
+    found_quotes = [quotes.get(SecurityId(i)) for i in ids]
     marks = _marks(session, bench)
-    ages = [
-        int((bench.now - q.as_of).total_seconds()) if (q := quotes.get(SecurityId(i))) else 0
-        for i in ids
-    ]
-    halted = [q.halted if (q := quotes.get(SecurityId(i))) else False for i in ids]
+    ages = [int((bench.now - q.as_of).total_seconds()) if q else 0 for q in found_quotes]
+    halted = [q.halted if q else False for q in found_quotes]
     codes = guards.name_codes(
-        [price.get(i, 0) for i in ids],
+        [q.price_micros if q else 0 for q in found_quotes],
         [marks.get(i, 0) for i in ids],
         [max(0, age) for age in ages],
         halted,
