@@ -57,31 +57,37 @@ def write(session: Session, keyring: Keyring, plans: Sequence[Plan], at_micros: 
         InsufficientFundsError: If an account has less free cash than its plan needs.
         IntegrityError: If a batch was written before.
     """
-    by_firm: dict[str, list[Plan]] = {}
-    for plan in plans:
-        by_firm.setdefault(plan.sleeve.firm_id, []).append(plan)
+    # A batch's name is made once here: a night writes a million orders.
+    by_firm: dict[str, list[tuple[Plan, str]]] = {}
+    batched = [(plan, plan.batch_id) for plan in plans]
+    for plan, batch_id in batched:
+        by_firm.setdefault(plan.sleeve.firm_id, []).append((plan, batch_id))
     for firm_id, mine in sorted(by_firm.items()):
         transfers = [
             transfer
-            for plan in mine
-            for transfer in recipes.reserve(
-                plan.sleeve.account_id, plan.reserve_cents, plan.batch_id
-            )
+            for plan, batch_id in mine
+            for transfer in recipes.reserve(plan.sleeve.account_id, plan.reserve_cents, batch_id)
         ]
         ledger.post(session, keyring.chain, transfers, FirmId(firm_id), at_micros)
-    made = [order for plan in plans for order in _orders(plan)]
+    made = [order for plan, batch_id in batched for order in _orders(plan, batch_id)]
     skips = [
-        orders.NewSkip(plan.sleeve.account_id, plan.batch_id, security_id, reason)
-        for plan in plans
+        orders.NewSkip(plan.sleeve.account_id, batch_id, security_id, reason)
+        for plan, batch_id in batched
         for security_id, reason in plan.skips.items()
     ]
     orders.write(session, made, skips, at_micros)
-    _write_effects(session, plans, at_micros)
+    _write_effects(session, batched, made, at_micros)
 
 
-def _write_effects(session: Session, plans: Sequence[Plan], at_micros: int) -> None:
+def _write_effects(
+    session: Session,
+    batched: Sequence[tuple[Plan, str]],
+    made: Sequence[orders.NewOrder],
+    at_micros: int,
+) -> None:
     """Write which lots the sales mean, and what trades and plans were expected to do."""
-    placed = [(_order_id(plan, trade), trade) for plan in plans for trade in plan.trades]
+    trades = [trade for plan, _ in batched for trade in plan.trades]
+    placed = [(order.id, trade) for order, trade in zip(made, trades, strict=True)]
     named = [
         (order_id, lot_id, place, nanos)
         for order_id, trade in placed
@@ -92,16 +98,12 @@ def _write_effects(session: Session, plans: Sequence[Plan], at_micros: int) -> N
         session,
         [(order_id, trade.effect) for order_id, trade in placed if trade.effect is not None],
         [
-            (plan.batch_id, plan.sleeve.account_id, plan.effect)
-            for plan in plans
+            (batch_id, plan.sleeve.account_id, plan.effect)
+            for plan, batch_id in batched
             if plan.effect is not None
         ],
         at_micros,
     )
-
-
-def _order_id(plan: Plan, trade: Trade) -> str:
-    return child_id("ord", plan.sleeve.id, plan.batch_id, trade.security_id)
 
 
 def unwritten(session: Session, plans: Sequence[Plan]) -> list[Plan]:
@@ -111,11 +113,11 @@ def unwritten(session: Session, plans: Sequence[Plan]) -> list[Plan]:
     return [plan for plan, key in zip(plans, keys, strict=True) if key not in written]
 
 
-def _orders(plan: Plan) -> list[orders.NewOrder]:
-    sleeve, batch_id = plan.sleeve, plan.batch_id
+def _orders(plan: Plan, batch_id: str) -> list[orders.NewOrder]:
+    sleeve = plan.sleeve
     return [
         orders.NewOrder(
-            id=_order_id(plan, trade),
+            id=child_id("ord", sleeve.id, batch_id, trade.security_id),
             firm_id=sleeve.firm_id,
             account_id=sleeve.account_id,
             sleeve_id=sleeve.id,
