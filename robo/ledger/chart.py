@@ -13,6 +13,7 @@ firm/{firm}/inventory           shares the firm holds for itself, and what it pa
 street/bank                     the world's money (negative = we hold it)
 street/market                   the world's shares and the cash paid for them
 street/fees                     regulatory fees paid
+street/transfers                shares that came from accounts at other firms (negative = came)
 ```
 
 Books of customers are never negative; the database refuses it.
@@ -26,6 +27,7 @@ USD: Final = "USD/2"
 STREET_BANK: Final = "street/bank"
 STREET_MARKET: Final = "street/market"
 STREET_FEES: Final = "street/fees"
+STREET_TRANSFERS: Final = "street/transfers"
 CUSTOMER_PREFIX: Final = "customer/"
 FIRM_PREFIX: Final = "firm/"
 

@@ -150,6 +150,14 @@ def shares_out(
     return move("action", chart.holdings(account_id), chart.STREET_MARKET, asset, nanos, cause)
 
 
+def arrive(
+    account_id: AccountId, security_id: SecurityId, nanos: int, cause: str
+) -> list[Transfer]:
+    """Return shares that come from the customer's account at another firm."""
+    asset = chart.shares(security_id)
+    return move("move_in", chart.STREET_TRANSFERS, chart.holdings(account_id), asset, nanos, cause)
+
+
 def promise_withdrawal(account_id: AccountId, cents: int, cause: str) -> list[Transfer]:
     """Return settled cash becoming promised to a withdrawal."""
     source, target = chart.cash(account_id), chart.outgoing(account_id)

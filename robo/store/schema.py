@@ -18,6 +18,7 @@ from robo.store.database import Database
 _NOUNS: Final = (
     "accounts",
     "activities",
+    "arrivals",
     "blocks",
     "breaks",
     "controls",
@@ -25,6 +26,7 @@ _NOUNS: Final = (
     "fills",
     "chains",
     "credentials",
+    "custody",
     "customers",
     "direct",
     "documents",
@@ -40,6 +42,7 @@ _NOUNS: Final = (
     "orders",
     "outside_trades",
     "prices",
+    "remittances",
     "scores",
     "tax_profiles",
     "transfers",
