@@ -30,7 +30,13 @@ from robo.services.verifying import verify
 
 _RATE: Final = 200.0
 _MIX: Final = {"read": 90, "deposit": 10}
-_WORDS: Final = {"constant": "constant", "read": "portfolio read", "deposit": "deposit"}
+_WORDS: Final = {
+    "constant": "constant",
+    "read": "portfolio read",
+    "deposit": "deposit",
+    "preview": "preview",
+}
+_BUSY: Final = ("constant", "read", "deposit")
 _LINES: Final = 32
 """Kept-alive connections of the load by the clock."""
 _BUSY_LINES: Final = 16
@@ -91,7 +97,7 @@ def measure(folder: Path, size: Size) -> list[Figure]:
         warm = load({"read": 80, "deposit": 10, "constant": 10}, 2)
         constant = load({"constant": 100}, size.constant_seconds, _RATE)
         mixed = load(_MIX, size.mix_seconds, _RATE)
-        busy = {kind: load({kind: 100}, size.busy_seconds) for kind in _WORDS}
+        busy = {kind: load({kind: 100}, size.busy_seconds) for kind in _BUSY}
         night, told = beside_night(
             folder, Task(port, _MIX, _NIGHT_SECONDS, str(callers), _RATE, _LINES), size
         )
@@ -104,10 +110,10 @@ def measure(folder: Path, size: Size) -> list[Figure]:
     assert not findings, findings[:3]
     db.close()
     return [
-        *_latencies("at 200/s: ", constant, None),
-        *_latencies("at 200/s: ", mixed, constant),
+        *latencies("at 200/s: ", constant, None),
+        *latencies("at 200/s: ", mixed, constant),
         *_rates(busy),
-        *_latencies("beside a night: ", night, constant),
+        *latencies("beside a night: ", night, constant),
         Figure("accounts planned, traded, booked beside it", told["accounts"], "accounts"),
         Figure("seconds it took", told["seconds"], "s"),
         Figure("its longest write transaction", told["longest_ms"], "ms"),
@@ -175,7 +181,7 @@ def beside_night(folder: Path, task: Task, size: Size) -> tuple[Outcome, dict[st
         batch.wait()
 
 
-def _latencies(when: str, outcome: Outcome, constant: Outcome | None) -> list[Figure]:
+def latencies(when: str, outcome: Outcome, constant: Outcome | None) -> list[Figure]:
     """Return median, 99th percentile and errors of each kind of request."""
     figures = []
     for kind, ms in outcome.ms.items():

@@ -16,6 +16,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -32,7 +33,7 @@ class Task:
 
     port: int
     kinds: dict[str, int]
-    """Kind of request (`constant`, `read`, `deposit`) -> its share in percent."""
+    """Kind of request (`constant`, `read`, `deposit`, `preview`) -> its share in percent."""
     seconds: float
     callers: str
     """File with lines of JSON: [account id, bearer token, bank link id]."""
@@ -40,6 +41,8 @@ class Task:
     """Requests a second by the clock; 0 = each connection asks again as soon as it was answered."""
     connections: int = 32
     seed: int = 1
+    bodies: str = ""
+    """File with lines of JSON: what each `preview` asks for, one after the other."""
 
 
 @dataclass(slots=True)
@@ -220,9 +223,19 @@ class Generator:
         """Yield requests of accounts drawn at random, in the shares that were asked for."""
         rng = random.Random(self._task.seed)
         kinds, shares = list(self._task.kinds), list(self._task.kinds.values())
+        bodies = cycle(_lines(self._task.bodies))
         while True:
             (kind,) = rng.choices(kinds, shares)
-            yield kind, _request(kind, *rng.choice(callers))
+            caller = rng.choice(callers)
+            if kind == "preview":
+                account, token, _ = caller
+                yield kind, _post(f"/v1/accounts/{account}/choices/previews", token, next(bodies))
+            else:
+                yield kind, _request(kind, *caller)
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if path else []
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:
@@ -246,15 +259,23 @@ def percentiles(times: list[float]) -> dict[str, float]:
 def _request(kind: str, account: str, token: str, link: str) -> bytes:
     if kind == "constant":
         return b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    allowed = f"Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
     if kind == "read":
-        return f"GET /v1/accounts/{account}/portfolio HTTP/1.1\r\n{allowed}\r\n".encode()
+        head = f"GET /v1/accounts/{account}/portfolio HTTP/1.1\r\n{_allowed(token)}\r\n"
+        return head.encode()
     body = json.dumps({"bank_link_id": link, "amount": "25.00"})
+    return _post(f"/v1/accounts/{account}/deposits", token, body)
+
+
+def _post(path: str, token: str, body: str) -> bytes:
     return (
-        f"POST /v1/accounts/{account}/deposits HTTP/1.1\r\n{allowed}"
+        f"POST {path} HTTP/1.1\r\n{_allowed(token)}"
         f"Idempotency-Key: {secrets.token_hex(16)}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
+
+
+def _allowed(token: str) -> str:
+    return f"Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
 
 
 def main() -> int:

@@ -4,53 +4,67 @@ Nine accounts in ten hold a basket, nine in a hundred 30 to 80 names, one in a h
 All were bought through the real pipeline, in two deposits a week of sessions apart, so that every
 account has lots. Then seven weeks pass, every customer harvests, and one night is measured: read
 from and written back to the database, sent, executed and booked.
+
+`python -m bench.night FOLDER ACCOUNTS` keeps the firm: it is made if the folder is new, and the
+night is measured on a copy beside it, so that the same night can be measured again.
 """
 
+import json
 import resource
+import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from sqlmodel import Session
-
-from bench import seeding
-from bench.report import Figure
-from bench.seeding import Customer
-from robo.core.clock import NEW_YORK, FixedClock, business_date, to_micros
+from bench import _mixed_firm, seeding
+from bench.report import Figure, table
+from robo.core.clock import business_date
 from robo.core.policy import Policy
-from robo.ledger import recipes
 from robo.portfolio.jit import load_all
 from robo.runtime import Runtime
-from robo.services import adjusting, graduating, harvesting, indexing, marking, rescoring
-from robo.services.funding import settle_proceeds
-from robo.services.turns import Turns
-from robo.store import ledger, tax_profiles
-from robo.store.tax_profiles import Choice
+from robo.services import graduating, harvesting, indexing, rescoring
 
 _START: Final = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 _SMALL, _MIDDLE, _LARGE = 1_000_00, (300_000_00, 1_900_000_00), 9_000_000_00
-_ALONE: Final = replace(Policy.default(), write_lock_ms_max=5_000)
+_KEPT: Final = "night.json"
+"""Written last: what a folder that is seeded holds, and the instant of its night."""
 
 
 def run(*, quick: bool) -> list[Figure]:
     """Return accounts a second of a night over 10^5 accounts (1,000 with `quick`)."""
     count = 1_000 if quick else 100_000
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        seeding.found(folder, _START)
-        with seeding.running(folder, _START) as runtime:
-            everybody = seeding.open_accounts(runtime, count)
-            load_all()
-            _buy(runtime, everybody, 1, "first")
-            _pass(runtime, 5)
-            _buy(runtime, everybody, 4, "second")
-            _pass(runtime, 35)
-            _harvest_all(runtime, everybody)
-            return _measured(runtime, count)
+        return [*seed(Path(name), count), *measured(Path(name))]
+
+
+def seed(folder: Path, count: int) -> list[Figure]:
+    """Make a firm whose night is due."""
+    began = perf_counter()
+    seeding.found(folder, _START)
+    with seeding.running(folder, _START) as runtime:
+        everybody = seeding.open_accounts(runtime, count)
+        brought = [(c, _cents(place)) for place, c in enumerate(everybody)]
+        load_all()
+        _mixed_firm.buy(runtime, brought, "first")
+        _mixed_firm.let_pass(runtime, 5)
+        _mixed_firm.buy(runtime, [(c, cents // 4) for c, cents in brought], "second")
+        _mixed_firm.let_pass(runtime, 35)
+        _mixed_firm.harvest_all(runtime, everybody)
+        kept = {"accounts": count, "at": runtime.clock.now().isoformat()}
+    (folder / _KEPT).write_text(json.dumps(kept), encoding="utf-8")
+    return [Figure("seeding", perf_counter() - began, "s")]
+
+
+def measured(folder: Path) -> list[Figure]:
+    """Return the figures of the night that is due in a folder, and do it."""
+    kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
+    with seeding.running(folder, datetime.fromisoformat(kept["at"])) as runtime:
+        load_all()
+        return _measured(runtime, kept["accounts"])
 
 
 def _measured(runtime: Runtime, count: int) -> list[Figure]:
@@ -65,7 +79,9 @@ def _measured(runtime: Runtime, count: int) -> list[Figure]:
         "index": lambda: indexing.plan(
             r.db, r.keyring, r.prices, r.clock, r.calendar, policy, slot
         ),
-        "harvest": lambda: harvesting.plan(r.db, r.keyring, r.prices, r.clock, policy, slot),
+        "harvest": lambda: harvesting.plan(
+            r.db, r.keyring, r.prices, r.clock, r.calendar, policy, slot
+        ),
     }
     took = {name: _seconds(work) for name, work in stages.items()}
     planned = seeding.scalar(r.db, "SELECT count(*) FROM orders") - before
@@ -101,40 +117,20 @@ def _cents(place: int) -> int:
     return low + place % 97 * (high - low) // 97 if place % 100 < 10 else _SMALL
 
 
-def _buy(runtime: Runtime, everybody: Sequence[Customer], parts: int, name: str) -> None:
-    """Pay in a part of what everybody brings, and invest it."""
-    r = runtime
-    at = to_micros(r.clock.now())
-    paid = [
-        transfer
-        for place, c in enumerate(everybody)
-        for transfer in recipes.deposit(c.account_id, _cents(place) // parts, f"{name}/{c.id}")
-    ]
-    for start in range(0, len(paid), 5_000):
-        with r.db.write() as session:
-            part = paid[start : start + 5_000]
-            ledger.post(session, r.keyring.chain, part, seeding.FIRM, at)
-    graduating.admit(r.db, r.prices, r.clock, _ALONE, r.calendar)
-    indexing.invest(r.db, r.keyring, r.prices, r.clock, r.calendar, _ALONE, name)
-    seeding.invest(r, name, _ALONE)
+def main() -> int:
+    """Measure a night on a copy of a firm that is kept: FOLDER ACCOUNTS."""
+    folder, count = Path(sys.argv[1]), int(sys.argv[2])
+    figures = []
+    if not (folder / _KEPT).exists():
+        folder.mkdir(parents=True)
+        figures += seed(folder, count)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        copy = Path(name) / "firm"
+        shutil.copytree(folder, copy)
+        figures += measured(copy)
+    print(table(figures))
+    return 0
 
 
-def _pass(runtime: Runtime, sessions: int) -> None:
-    """Let sessions pass: corporate actions, settlement, and the marks of the last day."""
-    r, clock = runtime, runtime.clock
-    assert isinstance(clock, FixedClock)
-    for _ in range(sessions):
-        on = r.calendar.shift(business_date(clock.now()), 1)
-        clock.set(datetime.combine(on, time(10), tzinfo=NEW_YORK))
-        adjusting.apply_day(r.db, r.keyring, r.broker, r.prices, clock, _ALONE, on)
-    settle_proceeds(r.db, r.keyring, clock, _ALONE, on)
-    marking.mark_day(r.db, r.prices, r.calendar.shift(on, -1))
-    clock.advance(timedelta(minutes=1))
-
-
-def _harvest_all(runtime: Runtime, everybody: Sequence[Customer]) -> None:
-    def write(session: Session, part: Sequence[Customer]) -> None:
-        for c in part:
-            tax_profiles.choose(session, c.id, Choice(mode="harvest", number=1))
-
-    Turns(runtime.db, _ALONE).each(everybody, write)
+if __name__ == "__main__":
+    sys.exit(main())

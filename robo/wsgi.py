@@ -5,7 +5,7 @@ from flask import Flask
 from baskets.catalog import catalog
 from robo import config
 from robo.app import create_app
-from robo.runtime import boot, warm_kernels
+from robo.runtime import boot, keep_heap, warm_kernels
 
 
 def application() -> Flask:
@@ -14,4 +14,5 @@ def application() -> Flask:
     # No request should wait for what every request may need.
     warm_kernels()
     catalog()
+    keep_heap()
     return app

@@ -12,7 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from robo import logs
 from robo.config import Settings
 from robo.core.errors import BrokenInvariantError, RoboError
-from robo.runtime import Runtime, boot, warm_kernels
+from robo.runtime import Runtime, boot, keep_heap, warm_kernels
 from robo.services import reconciling
 from robo.serving import STOPPED, on_stop_signals
 from scheduler.jobs import TIMETABLE
@@ -35,6 +35,7 @@ def run(settings: Settings) -> int:
             stopping.wait()
             return 0
         warm_kernels()
+        keep_heap()
         return _run(runtime, stopping)
     finally:
         runtime.close()

@@ -4,7 +4,7 @@ The split of an execution is a function of what was open of each order *before* 
 night are millions of shares, so they are kept as arrays until their turn to be written comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
@@ -101,17 +101,40 @@ class ByAccount(Sequence[Sequence[Share]]):
 
 
 def missing_of(
-    db: Database, block_id: str, mine: Sequence[blocks.BookedExecution]
+    db: Database, by_block: Mapping[str, Sequence[blocks.BookedExecution]]
 ) -> list[SplitExecution]:
-    """Return the shares of a block's executions that have no fill yet."""
+    """Return the shares of executions that have no fill yet, block after block.
+
+    Args:
+        db: Read in one snapshot, a few queries for all blocks.
+        by_block: Block -> its executions, in the order in which the broker told them.
+    """
+    ids = list(by_block)
+    executions = [execution.id for mine in by_block.values() for execution in mine]
     with db.read() as session:
-        block = blocks.get(session, block_id)
-        assert block is not None
-        members = orders.of_block(session, block_id)
-        done = [blocks.fills_of(session, block_id, execution.id) for execution in mine]
-        late = any(order.state in ENDED for order in members)
-        diverted = inventory.diverted(session, block_id) if late else []
-        own = {one.execution_id: one for one in inventory.parts(session, [e.id for e in mine])}
+        known = blocks.many(session, ids)
+        members = orders.of_blocks(session, ids)
+        fills = blocks.fills_of_blocks(session, ids)
+        own = {one.execution_id: one for one in inventory.parts(session, executions)}
+        late = [i for i in ids if any(order.state in ENDED for order in members[i])]
+        diverted = {i: inventory.diverted(session, i) for i in late}
+    return [
+        split
+        for i, mine in by_block.items()
+        for split in _missing(known[i], mine, members[i], fills, own, diverted.get(i, ()))
+    ]
+
+
+def _missing(
+    block: blocks.Block,
+    mine: Sequence[blocks.BookedExecution],
+    members: Sequence[orders.BlockOrder],
+    fills: Mapping[str, Mapping[str, tuple[int, int]]],
+    own: Mapping[str, inventory.Taken],
+    diverted: Sequence[inventory.Taken],
+) -> list[SplitExecution]:
+    """Return the shares of one block's executions; fills and the firm's own are by execution."""
+    done = [fills.get(execution.id, {}) for execution in mine]
     unit = 1 if block.side == "buy" else 0
     # What the firm took instead is open no more, though the order never had it.
     now = {execution.id for execution in mine}
@@ -125,21 +148,23 @@ def missing_of(
         [
             order.open_units
             - gone.get(order.id, 0)
-            + sum(fills.get(order.id, (0, 0))[unit] for fills in done)
+            + sum(booked.get(order.id, (0, 0))[unit] for booked in done)
             for order in members
         ],
         dtype=np.int64,
     )
     missing: list[SplitExecution] = []
-    for execution, fills in zip(mine, done, strict=True):
+    for execution, booked in zip(mine, done, strict=True):
         keys = splitting.mix_keys(execution.id, hashes)
         customers = owning.customers_part(execution, own.get(execution.id))
         parts = _split(customers, members, still_open, keys)
         taken = {one.order_id for one in diverted if one.execution_id == execution.id}
         still_open = still_open - parts[:, unit]
         todo = (parts[:, 0] != 0) | (parts[:, 1] != 0)
-        if fills or taken:
-            todo &= np.array([order.id not in fills and order.id not in taken for order in members])
+        if booked or taken:
+            todo &= np.array(
+                [order.id not in booked and order.id not in taken for order in members]
+            )
         places = np.flatnonzero(todo)
         missing.append(
             SplitExecution(execution, FirmId(block.firm_id), members, places, parts[places])

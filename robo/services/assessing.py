@@ -39,7 +39,7 @@ def tax_side(
     An IRA pays no tax and counts no gain, but its purchases are masked like everybody's.
     """
     window, found = standings.of_accounts(session, keyring, policy, account_ids, on)
-    planned = effects.open_gains(session)
+    planned = effects.open_gains(session, [one.customer_id for one in found.values()])
     taxed = np.array([window.kinds[one] is AccountKind.TAXABLE for one in account_ids])
     no_buy, no_loss, whole_only = _masks(window, names, account_ids, lots)
     basis, held = _bases(window, lots)

@@ -8,6 +8,7 @@ has and the one that the ladder adds, weighed so that they follow it best.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -86,7 +87,12 @@ def benchmarks(model: Model, wishes: Sequence[Wish]) -> Benchmarks:
 
 def dials_of(model: Model) -> Dials:
     """Return what a benchmark can be tilted by: sectors."""
-    return sets_of("sector", [one or None for one in model.sectors])
+    return _dials(model.sectors)
+
+
+@lru_cache(maxsize=4)
+def _dials(sectors: tuple[str, ...]) -> Dials:
+    return sets_of("sector", [one or None for one in sectors])
 
 
 def targets(

@@ -112,15 +112,16 @@ def _missing_shares(
     for execution in group:
         by_block.setdefault(execution.block_id, []).append(execution)
     missing: list[SplitExecution] = []
-    blame = Blame[str](db, clock, _JOB, str)
-    stuck: list[str] = []
-    for block_id, mine in by_block.items():
+    with db.read() as session:
+        own = owning.concerned(session, list(by_block))
 
-        def add(ids: Sequence[str], mine: Sequence[blocks.BookedExecution] = mine) -> None:
-            owning.settle(db, keyring, ids[0], mine, to_micros(clock.now()))
-            missing.extend(missing_of(db, ids[0], mine))
+    def add(ids: Sequence[str]) -> None:
+        for block_id in ids:
+            if block_id in own:
+                owning.settle(db, keyring, block_id, by_block[block_id], to_micros(clock.now()))
+        missing.extend(missing_of(db, {block_id: by_block[block_id] for block_id in ids}))
 
-        stuck += blame.together([block_id], add)
+    stuck = Blame[str](db, clock, _JOB, str).together(list(by_block), add)
     return missing, set(stuck)
 
 

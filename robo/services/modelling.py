@@ -79,12 +79,21 @@ class Model:
     @property
     def sector(self) -> IntArray:
         """Return a number for each name's sector, shape (N,)."""
-        return np.unique(np.array(self.sectors), return_inverse=True)[1].astype(np.int64)
+        return _numbers(self.sectors)
 
-    def columns(self, security_ids: Sequence[int]) -> IntArray:
+    def columns(self, security_ids: Sequence[int] | IntArray) -> IntArray:
         """Return the columns of securities, -1 where the model does not know one."""
-        place = self.place
-        return np.array([place.get(one, -1) for one in security_ids], dtype=np.int64)
+        wanted = np.asarray(security_ids, dtype=np.int64)
+        place = np.searchsorted(self.security_ids, wanted)
+        place = np.minimum(place, self.security_ids.size - 1)
+        return np.where(self.security_ids[place] == wanted, place, -1)
+
+
+@lru_cache(maxsize=4)
+def _numbers(sectors: tuple[str, ...]) -> IntArray:
+    found = np.unique(np.array(sectors), return_inverse=True)[1].astype(np.int64)
+    found.flags.writeable = False
+    return found
 
 
 @lru_cache(maxsize=4)

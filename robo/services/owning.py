@@ -6,8 +6,10 @@ the same price and on its own account. A broker-dealer fills the fraction of a b
 holds, so that it never holds a whole share of a name; an adviser takes only what is too much.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+
+from sqlmodel import Session
 
 from robo.core.ids import FirmId, SecurityId, child_id
 from robo.core.money import nanos_for_cents, notional_cents, round_ratio
@@ -40,6 +42,23 @@ def customers_part(
     )
 
 
+def concerned(session: Session, block_ids: Sequence[str]) -> set[str]:
+    """Return the blocks whose executions may be the firm's in part; see `settle`."""
+    principals = set(inventory.principals(session))
+    return {
+        block.id
+        for block in blocks.many(session, block_ids).values()
+        if _may_own(block, principals)
+    }
+
+
+def _may_own(block: blocks.Block, principals: Collection[str]) -> bool:
+    """Return whether the firm may take a part: of shares bought, or of anything it deals in."""
+    if block.notional_cents is not None:
+        return False
+    return block.side == "buy" or block.firm_id in principals
+
+
 def settle(
     db: Database,
     keyring: Keyring,
@@ -51,9 +70,10 @@ def settle(
     with db.read() as session:
         block = blocks.get(session, block_id)
         assert block is not None
-        principal = block.firm_id in inventory.principals(session)
-        if block.notional_cents is not None or (block.side == "sell" and not principal):
+        principals = inventory.principals(session)
+        if not _may_own(block, principals):
             return
+        principal = block.firm_id in principals
         members = orders.of_block(session, block_id)
         fills = [blocks.fills_of(session, block_id, one.id) for one in mine]
         known = {one.execution_id: one for one in inventory.parts(session, [e.id for e in mine])}

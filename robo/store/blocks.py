@@ -351,12 +351,20 @@ def many(session: Session, block_ids: Sequence[str]) -> dict[str, Block]:
 
 def fills_of(session: Session, block_id: str, execution_id: str) -> dict[str, tuple[int, int]]:
     """Return order id -> (nanos, cents) that a block's execution has been booked to already."""
-    statement = (
-        select(_FILL.c.order_id, _FILL.c.nanos, _FILL.c.cents)
-        .join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
-        .where(_ORDER.c.block_id == block_id, _FILL.c.execution_id == execution_id)
-    )
-    return {row[0]: (row[1], row[2]) for row in session.connection().execute(statement)}
+    return fills_of_blocks(session, [block_id]).get(execution_id, {})
+
+
+def fills_of_blocks(
+    session: Session, block_ids: Sequence[str]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return execution -> order -> (nanos, cents) that has been booked of blocks already."""
+    columns = (_FILL.c.execution_id, _FILL.c.order_id, _FILL.c.nanos, _FILL.c.cents)
+    statement = select(*columns).join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    rows = select_in(session, statement, _ORDER.c.block_id, block_ids)
+    for execution_id, order_id, nanos, cents in rows:
+        found.setdefault(execution_id, {})[order_id] = nanos, cents
+    return found
 
 
 def known_fills(session: Session, fill_ids: Sequence[str]) -> set[str]:

@@ -1,6 +1,6 @@
 """What a trade does: the lots it means, its tax, its effect on risk; and the sums of a plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -8,8 +8,10 @@ from sqlalchemy import select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
+from robo.store.accounts import AccountRow
 from robo.store.columns import KEYED, STRICT, check, integer, text
 from robo.store.database import insert_many, select_in
+from robo.store.orders import OPEN_STATES, OrderRow
 
 
 class OrderLotRow(SQLModel, table=True):
@@ -57,6 +59,8 @@ class PlanEffectRow(SQLModel, table=True):
 
 _LOT: Any = OrderLotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _TRADE: Any = TradeEffectRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _PLAN: Any = PlanEffectRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -126,25 +130,38 @@ def write(
     )
 
 
-_OPEN_GAINS: Final = """
-SELECT account.customer_id, plan_effect.short_gain_cents + plan_effect.long_gain_cents
-FROM orders JOIN plan_effect ON plan_effect.batch_id = orders.batch_id
-JOIN account ON account.id = orders.account_id
-WHERE orders.state IN ('planned', 'sending') AND orders.side = 'sell'
-GROUP BY plan_effect.batch_id, account.customer_id, plan_effect.short_gain_cents,
- plan_effect.long_gain_cents
-"""
-
-
-def open_gains(session: Session) -> dict[str, int]:
+def open_gains(session: Session, customer_ids: Sequence[str]) -> dict[str, int]:
     """Return customer -> gains, in cents, that plans expect of sales which have not ended yet.
 
     Losses are left out: they make no room before they are taken.
     """
     found: dict[str, int] = {}
-    for customer, cents in session.connection().exec_driver_sql(_OPEN_GAINS):
-        found[customer] = found.get(customer, 0) + max(0, int(cents))
+    for customer, cents in _open_plans(session, customer_ids):
+        found[customer] = found.get(customer, 0) + max(0, cents)
     return found
+
+
+def open_nets(session: Session, customer_ids: Sequence[str]) -> dict[str, int]:
+    """Return customer -> gains less losses that plans expect of sales which have not ended yet."""
+    found: dict[str, int] = {}
+    for customer, cents in _open_plans(session, customer_ids):
+        found[customer] = found.get(customer, 0) + cents
+    return found
+
+
+def _open_plans(session: Session, customer_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
+    columns = (_ACCOUNT.c.customer_id, _PLAN.c.short_gain_cents, _PLAN.c.long_gain_cents)
+    statement = (
+        select(*columns)
+        .select_from(_ACCOUNT)
+        .join(_ORDER, _ORDER.c.account_id == _ACCOUNT.c.id)
+        .join(_PLAN, _PLAN.c.batch_id == _ORDER.c.batch_id)
+        .where(_ORDER.c.state.in_(OPEN_STATES), _ORDER.c.side == "sell")
+        .group_by(_PLAN.c.batch_id, *columns)
+    )
+    ids = sorted(set(customer_ids))
+    for customer, short, long in select_in(session, statement, _ACCOUNT.c.customer_id, ids):
+        yield customer, int(short) + int(long)
 
 
 def of_orders(session: Session, order_ids: Sequence[str]) -> dict[str, TradeEffect]:

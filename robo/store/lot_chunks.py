@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from robo.store.lots import LotRow
 IntArray = NDArray[np.int64]
 _LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _COLUMNS = ("account_id", "security_id", "acquired_on", "id", "nanos", "basis_cents", "hold_until")
+_EPOCH = date(1970, 1, 1)
 _NO_DAY = -(10**6)
 
 
@@ -38,14 +41,16 @@ class LotChunk:
 def read(session: Session, account_ids: Sequence[AccountId]) -> LotChunk:
     """Return the open lots of accounts."""
     statement = select(*(_LOT.c[name] for name in _COLUMNS)).where(_LOT.c.nanos > 0)
+    # The database sorts what is an account's; the accounts are then put in the order asked for.
+    statement = statement.order_by(*(_LOT.c[name] for name in _COLUMNS[:4]))
     rows = select_in(session, statement, _LOT.c.account_id, account_ids)
     place = {account: number for number, account in enumerate(account_ids)}
-    flat = sorted((place[row[0]], *tuple(row)[1:]) for row in rows)
-    columns = list(zip(*flat, strict=True)) if flat else [()] * len(_COLUMNS)
-    account, security, acquired, ids, nanos, basis, hold = columns
+    order = np.argsort(_ints([place[row[0]] for row in rows]), kind="stable").tolist()
+    columns = list(zip(*(rows[one] for one in order), strict=True)) or [()] * len(_COLUMNS)
+    owner, security, acquired, ids, nanos, basis, hold = columns
     return LotChunk(
         lot_ids=tuple(ids),
-        account=_ints(account),
+        account=_ints([place[one] for one in owner]),
         security_id=_ints(security),
         acquired_day=_days(acquired),
         nanos=_ints(nanos),
@@ -60,5 +65,9 @@ def _ints(values: Sequence[int]) -> IntArray:
 
 def _days(values: Sequence[str]) -> IntArray:
     """Return ISO dates as days since 1970-01-01; an empty text is long ago."""
-    days = np.array([value or "NaT" for value in values], dtype="datetime64[D]")
-    return np.where(np.isnat(days), _NO_DAY, days.astype(np.int64))
+    return _ints([_day(value) for value in values])
+
+
+@lru_cache(maxsize=1_024)
+def _day(value: str) -> int:
+    return (date.fromisoformat(value) - _EPOCH).days if value else _NO_DAY

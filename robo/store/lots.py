@@ -156,10 +156,14 @@ class LotEvent:
         return Link(LOT_EVENTS, self.account_id, values)
 
 
-def open_lots(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, list[OpenLot]]:
-    """Return the open lots of accounts, first in first out."""
+def open_lots(
+    session: Session, account_ids: Sequence[AccountId], security_id: int | None = None
+) -> dict[AccountId, list[OpenLot]]:
+    """Return the open lots of accounts, first in first out; of one security only, if given."""
     columns = [_LOT.c[name] for name in OpenLot.__dataclass_fields__]
     statement = select(*columns).where((_LOT.c.nanos > 0) | (_LOT.c.basis_cents > 0))
+    if security_id is not None:
+        statement = statement.where(_LOT.c.security_id == security_id)
     found: dict[AccountId, list[OpenLot]] = {}
     for row in select_in(session, statement, _LOT.c.account_id, account_ids):
         lot = OpenLot(*row)

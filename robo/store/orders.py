@@ -279,21 +279,17 @@ class BlockOrder:
 
 def of_block(session: Session, block_id: str) -> list[BlockOrder]:
     """Return the orders of a block in the order of their ids."""
-    columns = (
-        _ORDER.c.id,
-        _ORDER.c.account_id,
-        _ORDER.c.security_id,
-        _ORDER.c.side,
-        _ORDER.c.notional_cents,
-        _ORDER.c.nanos,
-        _ORDER.c.reserved_cents,
-        _ORDER.c.filled_nanos,
-        _ORDER.c.filled_cents,
-        _ORDER.c.hold_until,
-        _ORDER.c.state,
-    )
-    statement = select(*columns).where(_ORDER.c.block_id == block_id).order_by(_ORDER.c.id)
-    return [BlockOrder(*row) for row in session.connection().execute(statement)]
+    return of_blocks(session, [block_id])[block_id]
+
+
+def of_blocks(session: Session, block_ids: Sequence[str]) -> dict[str, list[BlockOrder]]:
+    """Return the orders of each block in the order of their ids."""
+    columns = [_ORDER.c[name] for name in BlockOrder.__dataclass_fields__]
+    statement = select(_ORDER.c.block_id, *columns).order_by(_ORDER.c.id)
+    found: dict[str, list[BlockOrder]] = {block_id: [] for block_id in block_ids}
+    for block_id, *rest in select_in(session, statement, _ORDER.c.block_id, list(found)):
+        found[block_id].append(BlockOrder(*rest))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,15 +128,12 @@ class Contribution:
 
 def choices(session: Session, customer_ids: Sequence[str]) -> dict[str, Choice]:
     """Return the present choices of those who have made any."""
-    newest = (
-        select(_CHOICE.c.customer_id, func.max(_CHOICE.c.number).label("number"))
-        .group_by(_CHOICE.c.customer_id)
-        .subquery()
-    )
+    # Of these people only: a subquery for everybody would be worked out again for each chunk.
+    later = _CHOICE.alias()
+    newest = select(func.max(later.c.number)).where(later.c.customer_id == _CHOICE.c.customer_id)
     columns = [_CHOICE.c[name] for name in Choice.__dataclass_fields__]
-    statement = select(_CHOICE.c.customer_id, *columns).join(
-        newest,
-        (newest.c.customer_id == _CHOICE.c.customer_id) & (newest.c.number == _CHOICE.c.number),
+    statement = select(_CHOICE.c.customer_id, *columns).where(
+        _CHOICE.c.number == newest.scalar_subquery()
     )
     rows = select_in(session, statement, _CHOICE.c.customer_id, sorted(set(customer_ids)))
     return {row[0]: Choice(*row[1:]) for row in rows}

@@ -6,6 +6,8 @@ Names and dates only: it says neither who in a household sold or bought, nor how
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
+from itertools import count, groupby
 from typing import Final
 
 import numpy as np
@@ -25,6 +27,7 @@ from robo.tax.wash_sales import WINDOW, Books
 IntArray = NDArray[np.int64]
 _EPOCH: Final = date(1970, 1, 1)
 _AFTER: Final = WINDOW + timedelta(days=1)
+_NONE: Final = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,9 @@ class Window:
             holding_name=holding_name,
             lot_indptr=lot_indptr,
         )
-        ban_rows = np.array(bans, dtype=np.int64).reshape(-1, 3).T
-        rows = np.array(fresh, dtype=np.int64).reshape(-1, 5).T
+        ban_rows = [_ints(column) for column in zip(*bans, strict=True)] or [_NONE] * 3
+        # Column by column: an array of tuples is five times as slow, and there are thousands.
+        rows = [_ints(column) for column in zip(*fresh, strict=True)] or [_NONE] * 5
         return arrays.masks(
             owners,
             arrays.Bans(*ban_rows),
@@ -186,10 +190,11 @@ def of_history(session: Session, history: History, account_ids: Sequence[Account
     """Return the window of accounts whose people's history was read."""
     known, on = history.known, history.on
     units: dict[str, _Unit] = {}
+    numbers = count()
     for account_id in account_ids:
         customer = history.owner[account_id]
         if customer not in units:
-            made = _Unit(len({unit.number for unit in units.values()}))
+            made = _Unit(next(numbers))
             units |= dict.fromkeys(known.together(customer, on), made)
     adjusted: dict[LotId, Adjusted] = {}
     _recent(history, units)
@@ -212,13 +217,16 @@ def _recent(history: History, units: Mapping[str, _Unit]) -> None:
             continue
         if not history.is_folded(loss.account_id, loss.security_id):
             unit.ban(loss.security_id, date.fromisoformat(loss.on_date) + _AFTER)
-    for lot in history.fresh:
-        customer = history.owner[lot.account_id]
-        if customer in units and not history.is_folded(lot.account_id, lot.security_id):
-            kind = history.known.accounts[customer][lot.account_id]
-            bought_on = date.fromisoformat(lot.acquired_on)
-            one = Fresh(LotId(lot.lot_id), bought_on, kind is AccountKind.IRA)
-            units[customer].freshen(lot.security_id, one)
+    for account_id, lots in groupby(history.fresh, key=lambda lot: lot.account_id):
+        customer = history.owner[account_id]
+        if customer not in units:
+            continue
+        unit, folded = units[customer], history.folded.get(customer, frozenset())
+        in_ira = history.known.accounts[customer][account_id] is AccountKind.IRA
+        for lot in lots:
+            if lot.security_id not in folded:
+                one = Fresh(LotId(lot.lot_id), _date(lot.acquired_on), in_ira)
+                unit.freshen(lot.security_id, one)
 
 
 def _folded(history: History, units: Mapping[str, _Unit], adjusted: dict[LotId, Adjusted]) -> None:
@@ -264,5 +272,11 @@ def _ints(values: Sequence[int]) -> IntArray:
     return np.array(values, dtype=np.int64)
 
 
+@lru_cache(maxsize=1_024)
 def _day(on: date) -> int:
     return (on - _EPOCH).days
+
+
+@lru_cache(maxsize=1_024)
+def _date(text: str) -> date:
+    return date.fromisoformat(text)
