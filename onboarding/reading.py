@@ -206,6 +206,14 @@ def country_codes() -> frozenset[str]:
     return frozenset(text_file.read_text(encoding="ascii").split())
 
 
+@cache
+def three_letters() -> Mapping[str, str]:
+    """Alpha-2 to alpha-3 codes of ISO 3166-1, for brokers that ask for the longer ones."""
+    text_file = files("onboarding").joinpath("data/country_codes_3.txt")
+    lines = text_file.read_text(encoding="ascii").splitlines()
+    return dict(line.split() for line in lines)
+
+
 def _printable(key: object) -> str:
     """The key itself if it is harmless to print, else a fixed word."""
     return key if isinstance(key, str) and _PRINTABLE_KEY.fullmatch(key) else "(unprintable)"

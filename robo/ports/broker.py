@@ -122,6 +122,10 @@ class Capabilities:
     requests_per_minute_max: int = 0
     """Requests of every kind; 0 if the broker states none."""
     groups: frozenset[Group] = frozenset()
+    accounts_per_customer_max: int = 0
+    """Of the group `onboarding`: how many accounts one person may have; 0 if none is stated."""
+    account_kinds: frozenset[str] = frozenset({"individual"})
+    """Of the group `onboarding`: the kinds of account that can be applied for."""
 
     def sizes(self) -> str:
         """Return in words how an order may be sized, for operators."""

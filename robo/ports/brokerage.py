@@ -83,6 +83,8 @@ class Application:
     agreed_from: str = field(repr=False)
     """The network address that the agreements were signed from."""
     agreements: Sequence[str] = ("customer_agreement",)
+    citizen_country: str = field(default="", repr=False)
+    """Empty: that of the tax residence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,14 @@ class Onboarding(Protocol):
 
     def open_account(self, application: Application) -> OpenResult:
         """Apply for an account; an account of the same reference is found, not opened again."""
+        ...
+
+    def find_account(self, application: Application) -> OpenResult | None:
+        """Return what became of an application whose answer was lost; None if nothing is known.
+
+        Raises:
+            BrokerUnavailableError: If the broker did not answer.
+        """
         ...
 
     def account(self, broker_account: str) -> CustodyAccount | None:
@@ -248,6 +258,10 @@ class Funding(Protocol):
         """Link a bank account; one that is linked already is found, not linked again."""
         ...
 
+    def unlink_bank(self, broker_account: str, relationship_id: str) -> LinkResult:
+        """End a link; one that has ended, or never was, is TAKEN too."""
+        ...
+
     def relationships(self, broker_account: str) -> Sequence[Relationship]:
         """Return the linked bank accounts.
 
@@ -265,6 +279,22 @@ class Funding(Protocol):
 
         Raises:
             BrokerUnavailableError: If the broker did not answer.
+        """
+        ...
+
+    def claim_transfer(self, request_id: str, broker_id: str) -> None:
+        """Take note of which transfer at the broker a request became.
+
+        Raises:
+            InvalidInputError: If the request waits for no answer, or the transfer is another's.
+        """
+        ...
+
+    def release_transfer(self, request_id: str) -> None:
+        """Take note that a request never arrived: it may be asked for once more.
+
+        Raises:
+            InvalidInputError: If the request waits for no answer.
         """
         ...
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import column, select, table
+from sqlalchemy import column, exists, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -55,6 +55,7 @@ class TradabilityRow(SQLModel, table=True):
 
 _TRADABILITY: Any = TradabilityRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACCOUNT: Any = table("account", column("id"), column("firm_id"))
+_CUSTODY: Any = table("custody", column("account_id"), column("state"))
 _SWITCH: Any = KillSwitchRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _BROKER_ACCOUNT: Any = BrokerAccountRow.__table__  # type: ignore[attr-defined] # the same
 
@@ -111,17 +112,25 @@ def link_account(
 
 
 def broker_accounts(session: Session, account_ids: Sequence[str]) -> dict[str, str]:
-    """Return account -> the broker's account, for those that have one."""
+    """Return account -> the broker's account, for those that have one which may trade."""
     columns = (_BROKER_ACCOUNT.c.account_id, _BROKER_ACCOUNT.c.reference)
-    rows = select_in(session, select(*columns), columns[0], list(account_ids))
+    stopped_there = exists().where(
+        _CUSTODY.c.account_id == columns[0], _CUSTODY.c.state != "active"
+    )
+    rows = select_in(session, select(*columns).where(~stopped_there), columns[0], list(account_ids))
     return {row[0]: row[1] for row in rows}
 
 
 def owners_of_broker_accounts(session: Session) -> list[tuple[str, str, AccountId]]:
-    """Return (the broker's account, firm, ours) of every account that the broker keeps apart."""
+    """Return (the broker's account, firm, ours) of every account kept apart and not closed there."""
     statement = (
         select(_BROKER_ACCOUNT.c.reference, _ACCOUNT.c.firm_id, _ACCOUNT.c.id)
         .join(_ACCOUNT, _ACCOUNT.c.id == _BROKER_ACCOUNT.c.account_id)
+        .where(
+            ~exists().where(
+                _CUSTODY.c.account_id == _BROKER_ACCOUNT.c.account_id, _CUSTODY.c.state == "closed"
+            )
+        )
         .order_by(_BROKER_ACCOUNT.c.reference)
     )
     rows = session.connection().execute(statement)

@@ -11,9 +11,10 @@ from robo.store import chains
 from robo.store.chains import Link
 from robo.store.customers import CustomerRow
 from robo.store.database import bulk, insert_many
-from robo.store.documents import ACCEPTANCES, AcceptanceRow, MailRow
+from robo.store.documents import ACCEPTANCES, AcceptanceRow, EvidenceRow, MailRow
 
 _ACCEPTANCE: Any = AcceptanceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_EVIDENCE: Any = EvidenceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _MAIL: Any = MailRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _CUSTOMER: Any = CustomerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
@@ -96,6 +97,13 @@ def acceptances(session: Session, customer_id: str) -> list[Acceptance]:
         Acceptance(row.id, row.customer_id, row.agreement_id, int(row.version), *row[4:])
         for row in session.connection().execute(statement)
     ]
+
+
+def evidence(session: Session, acceptance_id: str) -> bytes | None:
+    """Return the sealed evidence of an acceptance."""
+    statement = select(_EVIDENCE.c.sealed).where(_EVIDENCE.c.acceptance_id == acceptance_id)
+    found: bytes | None = session.connection().execute(statement).scalar()
+    return found
 
 
 def put_mail(
