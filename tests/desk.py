@@ -437,10 +437,10 @@ class Desk:
     def collect(self) -> int:
         return trading.collect(self.db, self.keyring, self.broker, self.clock, self.policy)
 
-    def adjust(self) -> int:
-        """Apply the day's corporate actions."""
+    def adjust(self, on: date | None = None) -> int:
+        """Apply the corporate actions of today, or of a session that was missed."""
         args = self.db, self.keyring, self.broker, self.prices, self.clock, self.policy
-        return adjusting.apply_day(*args, self.today())
+        return adjusting.apply_day(*args, on or self.today())
 
     def held(self, account: AccountId) -> ledger.AccountBalances:
         with self.db.read() as session:

@@ -63,7 +63,7 @@ def apply_day(
 
     # An action that cannot be written stops the day: without it prices and shares disagree for all.
     Turns(db, policy).each(announced, announce)
-    brought = _bring(db, keyring, broker, clock, policy)
+    brought = _bring(db, keyring, broker, clock, policy, on)
     _leave_dead_names(db, clock)
     return len(announced) + brought
 
@@ -101,23 +101,35 @@ def _announce(session: Session, keyring: Keyring, action: CorporateAction, at_mi
     events.emit(session, [event], at_micros)
 
 
-def _bring(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
-    """Apply the broker's activities in its order, each once."""
+def _bring(
+    db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy, on: date
+) -> int:
+    """Apply the broker's activities up to a day in its order, each once.
+
+    Who makes up for missed sessions reads of later days too. Nobody is entitled to those yet: they
+    wait for their day, and the cursor with them.
+    """
     count = 0
     while True:
         with db.read() as session:
             after = cursors.cursor(session, _CURSOR)
         page = broker.activities(after)
-        if not page.activities:
-            return count
-        for activity in page.activities:
+        due = [one for one in page.activities if one.on <= on]
+        with db.read() as session:
+            done = activities.noted(session, [one.id for one in due])
+        for activity in due:
+            if activity.id in done:
+                continue
             _apply(db, keyring, clock, policy, activity)
             count += 1
-        with db.write() as session:
-            activities.note(
-                session, [_noted(one) for one in page.activities], to_micros(clock.now())
-            )
-            cursors.move_cursor(session, _CURSOR, page.cursor)
+        whole = len(due) == len(page.activities)
+        if due:
+            with db.write() as session:
+                activities.note(session, [_noted(one) for one in due], to_micros(clock.now()))
+                if whole:
+                    cursors.move_cursor(session, _CURSOR, page.cursor)
+        if not due or not whole:
+            return count
 
 
 def _noted(one: Activity) -> tuple[str, str, str, int, str, int, str]:

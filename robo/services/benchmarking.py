@@ -64,9 +64,11 @@ def benchmarks(model: Model, wishes: Sequence[Wish]) -> Benchmarks:
     """
     distinct = list(dict.fromkeys(wishes))
     number = {wish: place for place, wish in enumerate(distinct)}
-    weight = np.array([_mixed(model, wish) for wish in distinct]).reshape(len(distinct), -1)
+    weight = np.array([_mixed(model, wish) for wish in distinct]).reshape(
+        len(distinct), model.index.size
+    )
     excluded = np.array([_mask(model, wish.excluded) for wish in distinct])
-    weight, excluded = weight.reshape(-1, model.index.size), excluded.reshape(weight.shape)
+    excluded = excluded.reshape(weight.shape)
     left, some = without(weight, excluded, sector=model.sector)
     left = np.where(some[:, None], left, model.index)
     fine, why = np.ones(len(distinct), dtype=np.bool_), {}

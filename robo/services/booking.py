@@ -200,7 +200,12 @@ def _close(
     """Close the lots it means, then first in first out, those on hold last; keep `held` true."""
     if nanos == 0:
         return []
-    mine = [lot for lot in held if lot.security_id == order.security_id]
+    # A lot that another sale of this very booking closed has nothing left to be closed again.
+    mine = [
+        lot
+        for lot in held
+        if lot.security_id == order.security_id and (lot.nanos or lot.basis_cents)
+    ]
     today = on.isoformat()
     mine.sort(key=lambda lot: (lot.hold_until > today, lot.acquired_on, lot.id))
     mine.sort(key=lambda lot: first.get(lot.id, len(first)))

@@ -1,6 +1,6 @@
 """What the broker told beside executions, and what the cash of its accounts should be by it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sqlalchemy import case, func, select
@@ -47,6 +47,12 @@ def note(
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         [(*row, at_micros) for row in rows],
     )
+
+
+def noted(session: Session, ids: Collection[str]) -> set[str]:
+    """Return those of some activities that are kept already."""
+    statement = select(_ACTIVITY.c.id).where(_ACTIVITY.c.id.in_(list(ids)))
+    return set(session.connection().execute(statement).scalars())
 
 
 def settle(session: Session, activity_id: str, state: str) -> None:

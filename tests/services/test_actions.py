@@ -301,6 +301,22 @@ def test_a_split_that_comes_late_is_applied_to_what_was_held_before_it(desk: Des
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
+def test_who_makes_up_for_missed_sessions_loses_no_action_of_the_later_ones(desk: Desk) -> None:
+    (account,) = holders(desk, "firm_a", [5_000_000_000])
+    missed = desk.today()
+    (split,) = publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
+    # All of it lies at the broker already when the first missed session is made up for.
+    desk.adjust(missed)
+    assert desk.held(account).holdings_nanos == {1: 5_000_000_000}
+
+    desk.adjust()
+    desk.adjust()
+
+    assert split.nanos_delta == 5_000_000_000
+    assert desk.held(account).holdings_nanos == {1: 10_000_000_000}
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
 def test_an_action_that_breaks_on_one_account_reaches_every_other(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

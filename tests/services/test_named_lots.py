@@ -9,6 +9,7 @@ from desk import Desk, desk_from, write_template
 from robo.core.ids import AccountId
 from robo.core.reasons import Reason
 from robo.services import ordering
+from robo.services.washing import folding
 from robo.store import effects, lots
 from robo.store.effects import PlanEffect, TradeEffect
 
@@ -39,6 +40,26 @@ def test_a_sale_closes_the_lots_it_means_and_only_then_the_oldest(desk: Desk) ->
 
     assert left(desk, account) == {oldest: 10 * SHARE, middle: 5 * SHARE}
     assert desk.findings() == []
+
+
+def test_a_lot_closed_by_one_of_two_fills_booked_together_is_not_closed_again(desk: Desk) -> None:
+    account, (oldest, middle, newest) = three_lots(desk)
+    sale = ordering.Trade(1, Reason.SELL_HARVEST, sell_nanos=20 * SHARE)
+    desk.plan({account: [sale]}, "sale", "")
+    desk.send()
+    block = str(desk.column("SELECT id FROM block WHERE side = 'sell'")[0])
+
+    for some in (10, 10):
+        desk.broker.fill(block, some * SHARE, some * 2_500, price_micros=25_000_000)
+    desk.collect()
+
+    closed = desk.rows("SELECT lot_id, -nanos_delta FROM lot_event WHERE kind = 'close'")
+    assert sorted(closed) == sorted([(oldest, 10 * SHARE), (middle, 10 * SHARE)])
+    assert left(desk, account) == {newest: 10 * SHARE}
+    with desk.db.read() as session:
+        customer = str(desk.column("SELECT customer_id FROM account")[0])
+        books = folding.books_of(session, [customer], desk.today())[customer]
+    assert [one.lot_id for one in books.positions()] == [newest]
 
 
 def test_a_sale_that_means_no_lots_goes_first_in_first_out(desk: Desk) -> None:
