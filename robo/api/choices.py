@@ -7,6 +7,7 @@ import marshmallow as ma
 from marshmallow import fields
 
 from robo.api.auth import owned_account, requires
+from robo.api.idempotency import exempt
 from robo.api.state import close_reading, reading, runtime
 from robo.api.wire import Cents, Day, Id, Ppm, Schema, Text, Whole, Word, blueprint
 from robo.core.errors import InvalidInputError
@@ -123,6 +124,7 @@ def get_choices(account_id: str) -> dict[str, Any]:
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/choices/previews", methods=["POST"])
+@exempt
 @BLUEPRINT.arguments(PreviewRequest)
 @BLUEPRINT.response(200, PriceTagReply)
 @requires("portfolio:read")

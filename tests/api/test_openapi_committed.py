@@ -53,7 +53,9 @@ def test_every_write_but_sessions_and_tokens_documents_its_key(app: Flask) -> No
         "delete /v1/sessions/{session_id}",
         "post /v1/tokens",
         "post /v1/step-up",
-        "post /v1/screens/check",  # asks a question, writes nothing
+        # These ask a question and write nothing.
+        "post /v1/screens/check",
+        "post /v1/accounts/{account_id}/choices/previews",
     }
 
 
