@@ -32,7 +32,7 @@ _FIRST_CENTS: Final = 22_000_000_00
 """Carries all names of the index at once."""
 _NEXT_CENTS: Final = 3_000_000_00
 _DEPOSITS: Final = 3
-_APART: Final = 4
+_APART: Final = 15
 """Sessions from one deposit to the next."""
 _LEFT_OUT_MAX: Final = 15
 _TILTS_PPM: Final = (-200_000, -100_000, 100_000, 200_000)

@@ -11,6 +11,7 @@ an account touch the same pages of the database, which halves what is written to
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -132,8 +133,7 @@ def _write(session: Session, keyring: Keyring, told: Sequence[Share], at_micros:
     lot_events: list[lots.LotEvent] = []
     holds: dict[str, str] = {}
     proceeds: list[tuple[str, AccountId, int, str, str]] = []
-    sellers = {share.order.account_id for share in shares if share.execution.side == "sell"}
-    open_lots = lots.open_lots(session, sorted(sellers))
+    open_lots = _open_lots(session, shares)
     sales = sorted({share.order.id for share in shares if share.execution.side == "sell"})
     named = effects.named_lots(session, sales)
     for share in shares:
@@ -151,7 +151,7 @@ def _write(session: Session, keyring: Keyring, told: Sequence[Share], at_micros:
             )
             over = part.fee_cents - fee_cents
             transfers += recipes.absorb_fee(share.firm_id, over, fill_id)
-            held = open_lots.get(order.account_id, [])
+            held = open_lots.get(order.account_id, {})
             first = named.get(order.id, {})
             lot_events += _close(held, first, order, part.nanos, net, fill_id, on)
             if net > 0:
@@ -173,6 +173,19 @@ def _write(session: Session, keyring: Keyring, told: Sequence[Share], at_micros:
     events.emit(session, [_event(share) for share in shares], at_micros)
 
 
+def _open_lots(
+    session: Session, shares: Sequence[Share]
+) -> dict[AccountId, dict[int, list[lots.OpenLot]]]:
+    """Return the open lots of who sells, by security."""
+    sellers = sorted({one.order.account_id for one in shares if one.execution.side == "sell"})
+    found: dict[AccountId, dict[int, list[lots.OpenLot]]] = {}
+    for account_id, held in lots.open_lots(session, sellers).items():
+        by_name = found.setdefault(account_id, {})
+        for lot in held:
+            by_name.setdefault(lot.security_id, []).append(lot)
+    return found
+
+
 def _open(order: orders.BlockOrder, part: blocks.Part, fill_id: str, on: date) -> lots.LotEvent:
     return lots.LotEvent(
         id=child_id("lev", fill_id, "open"),
@@ -189,7 +202,7 @@ def _open(order: orders.BlockOrder, part: blocks.Part, fill_id: str, on: date) -
 
 
 def _close(
-    held: list[lots.OpenLot],
+    held: Mapping[int, list[lots.OpenLot]],
     first: Mapping[str, int],
     order: orders.BlockOrder,
     nanos: int,
@@ -200,12 +213,9 @@ def _close(
     """Close the lots it means, then first in first out, those on hold last; keep `held` true."""
     if nanos == 0:
         return []
+    mine = held.get(order.security_id, [])
     # A lot that another sale of this very booking closed has nothing left to be closed again.
-    mine = [
-        lot
-        for lot in held
-        if lot.security_id == order.security_id and (lot.nanos or lot.basis_cents)
-    ]
+    mine[:] = [lot for lot in mine if lot.nanos or lot.basis_cents]
     today = on.isoformat()
     mine.sort(key=lambda lot: (lot.hold_until > today, lot.acquired_on, lot.id))
     mine.sort(key=lambda lot: first.get(lot.id, len(first)))
@@ -221,17 +231,13 @@ def _close(
     ]
     closings = tax_lots.close(pure, nanos, net_cents)
     left = {closing.lot_id: closing for closing in closings}
-    for place, lot in enumerate(held):
+    for place, lot in enumerate(mine):
         if LotId(lot.id) in left:
             closing = left[LotId(lot.id)]
-            held[place] = lots.OpenLot(
-                lot.id,
-                lot.account_id,
-                lot.security_id,
-                lot.acquired_on,
-                lot.nanos - closing.nanos,
-                lot.basis_cents - closing.basis_cents,
-                lot.hold_until,
+            mine[place] = replace(
+                lot,
+                nanos=lot.nanos - closing.nanos,
+                basis_cents=lot.basis_cents - closing.basis_cents,
             )
     return [
         lots.LotEvent(

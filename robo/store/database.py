@@ -11,10 +11,10 @@ import gc
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Engine, Select, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
@@ -33,6 +33,9 @@ _GIVE_WAY_SECONDS: Final = 0.25
 """A batch gets on however many come: a fifth of the time at the very least."""
 _ADVISORY_KEY: Final = 0x0B0
 _IN_CHUNK: Final = 5_000
+_KNOWN: Final = "known"
+"""What a reading session was told before; see `once`."""
+T = TypeVar("T")
 _LOG_FRAMES: Final = 4_000
 """A write-ahead log of 16 MB is copied back: pages written often are then copied once."""
 _INDEX_WRITTEN: Final = 16
@@ -95,7 +98,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session on one consistent snapshot; whatever it changes is rolled back."""
-        with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+        info: dict[Any, Any] = {_KNOWN: {}}
+        with Session(self.engine, expire_on_commit=False, autoflush=False, info=info) as session:
             yield session
             session.rollback()
 
@@ -276,6 +280,20 @@ def _begin_postgres(connection: Any, turn: _Turn) -> None:
         turn.began = time.perf_counter()
     else:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+def once(session: Session, key: tuple[str, ...], ask: Callable[[], T]) -> T:
+    """Return an answer that is asked for once a snapshot: a reading session sees no changes.
+
+    A writing session asks every time.
+    """
+    known = session.info.get(_KNOWN)
+    if known is None:
+        return ask()
+    if key not in known:
+        known[key] = ask()
+    found: T = known[key]
+    return found
 
 
 def bulk(session: Session, sql: str, rows: Sequence[Sequence[Any]]) -> int:

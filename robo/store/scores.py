@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, text
-from robo.store.database import bulk, insert_many
+from robo.store.database import bulk, insert_many, once
 
 
 class ScoreDeliveryRow(SQLModel, table=True):
@@ -95,6 +95,10 @@ _DATUM: Any = [_SCORE.c[name] for name in StoredScore._fields]
 
 def active_ids(session: Session, firm_id: str) -> tuple[str, ...]:
     """Return the deliveries that a firm uses, in order of id."""
+    return once(session, ("scores in use", firm_id), lambda: _active_ids(session, firm_id))
+
+
+def _active_ids(session: Session, firm_id: str) -> tuple[str, ...]:
     statement = (
         select(_DELIVERY.c.id)
         .where(_DELIVERY.c.firm_id == firm_id, _DELIVERY.c.active == 1)

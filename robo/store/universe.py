@@ -10,7 +10,7 @@ from sqlmodel import Session, SQLModel
 from robo.core.ids import SecurityId
 from robo.ports.plugins import ListedSecurity
 from robo.store.columns import STRICT, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import bulk, insert_many, once, select_in
 
 
 class SecurityRow(SQLModel, table=True):
@@ -129,5 +129,9 @@ def everything(session: Session) -> tuple[Listing, ...]:
 
 def gone(session: Session) -> set[int]:
     """Return the securities that trade no more."""
+    return set(once(session, ("gone",), lambda: _gone(session)))
+
+
+def _gone(session: Session) -> frozenset[int]:
     statement = select(_SECURITY.c.id).where(_SECURITY.c.state.in_(("delisted", "merged")))
-    return set(session.connection().execute(statement).scalars())
+    return frozenset(session.connection().execute(statement).scalars())

@@ -120,12 +120,14 @@ class YearTable:
 
 def years() -> list[int]:
     """Return the years there are files for, rising."""
+    return list(_years())
+
+
+@cache
+def _years() -> tuple[int, ...]:
     names = [entry.name for entry in (files("robo.tax") / FOLDER).iterdir()]
-    return sorted(
-        int(name.removesuffix(".toml"))
-        for name in names
-        if name.endswith(".toml") and name.removesuffix(".toml").isdigit()
-    )
+    found = (name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+    return tuple(sorted(int(name) for name in found if name.isdigit()))
 
 
 @cache
