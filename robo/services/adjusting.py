@@ -166,7 +166,10 @@ def _apply(
     todo = [part for part in parts if part.account_id in waiting]
 
     def write(session: Session, some: Sequence[dividing.Part]) -> None:
-        open_lots = lots.open_lots(session, [part.account_id for part in some])
+        # A dividend changes no lot, and a year pays four for every holding.
+        pays = activity.kind is ActionKind.CASH_DIVIDEND
+        whose = [part.account_id for part in some]
+        open_lots = {} if pays else lots.open_lots(session, whose, activity.security_id)
         made = dividing.Booked()
         for part in some:
             mine_now = [
