@@ -87,6 +87,11 @@ class Book:
         """Return the segment of a balance."""
         return [one for one in self.segments if one.from_cents <= max(balance_cents, 0)][-1]
 
+    def begins_cents(self, feature: str) -> int | None:
+        """Return the balance from which a feature may be used; None where no segment has it."""
+        starts = [one.from_cents for one in self.segments if feature in one.may_use]
+        return min(starts) if starts else None
+
 
 @dataclass(frozen=True, slots=True)
 class Carried:

@@ -209,3 +209,9 @@ def _start():
 def _step(state, balance, withdrawn=0, limit=NO_LIMIT):
     ones = (np.array([balance]), np.array([withdrawn]), np.array([limit]), np.array([False]))
     return review(STANDARD, state, *ones)
+
+
+def test_a_feature_begins_where_the_first_segment_has_it():
+    assert book().begins_cents("tilts") == 250_000_00
+    assert book().begins_cents("gain_budget") == 0
+    assert book().begins_cents("time travel") is None

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import InvalidInputError
 from robo.core.money import format_cents
-from robo.services import licensing
+from robo.services import entitling, licensing
 from robo.services.mailing import payload
 from robo.services.sealing import Vault
 from robo.services.taxing import contributing, profiles
@@ -74,6 +74,7 @@ def choose(
 
     Raises:
         InvalidInputError: If target and amount do not fit together, or an amount is out of range.
+        RefusedError: If the customer's accounts are too small for it (`segment_too_small`).
     """
     now = to_micros(clock.now())
     with db.write() as session:
@@ -82,6 +83,7 @@ def choose(
         if "target" in changes and "target_cents" not in changes and made.target != "amount":
             made = replace(made, target_cents=None)
         _check(made)
+        entitling.require_of_customer(session, customer.id, _features(before, made))
         same = replace(made, buy_buy_sell=int(made.buy_buy_sell)) == before
         if same and before.number:
             return before
@@ -95,6 +97,14 @@ def choose(
 def current(session: Session, customer_id: str) -> Choice:
     """Return what a customer chose, or what holds for somebody who chose nothing."""
     return tax_profiles.choices(session, [customer_id]).get(customer_id, Choice())
+
+
+def _features(before: Choice, made: Choice) -> set[str]:
+    """Return what of the segments' words is newly asked for; a smaller budget asks for nothing."""
+    had, wants = before.gain_budget_cents, made.gain_budget_cents
+    more = had is not None and (wants is None or wants > had)
+    another = made.mode != before.mode or made.target != before.target
+    return {word for word, asked in (("gain_budget", more), ("tax_mode", another)) if asked}
 
 
 def _check(made: Choice) -> None:

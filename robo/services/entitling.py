@@ -1,0 +1,65 @@
+"""Who may use what: some choices begin with larger accounts, as `tables/ladders.toml` says.
+
+Asked only of what a customer newly chooses: what was allowed once stays when a balance falls.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from sqlmodel import Session
+
+from robo.core.errors import RefusedError
+from robo.core.money import format_cents
+from robo.portfolio import ladder
+from robo.portfolio.ladder import Book
+from robo.store import accounts, worths
+
+_CALLED: Final = {
+    "dense": "The dense ladder",
+    "gain_budget": "A budget for gains",
+    "names": "A limit of names",
+    "tax_mode": "Another tax mode",
+    "theme": "A theme that stays",
+    "tilts": "Tilts",
+}
+
+
+def require(features: Collection[str], balance_cents: int, book: Book | None = None) -> None:
+    """Refuse features that do not belong to a balance's segment.
+
+    Args:
+        features: Words of `tables/ladders.toml`.
+        balance_cents: What the account is worth; for choices of a customer, all accounts.
+        book: Ladders and segments; those that ship with us if left out.
+
+    Raises:
+        RefusedError: If one may not be used yet (`segment_too_small`) or by nobody
+            (`segment_unknown`).
+    """
+    found = book or ladder.book()
+    allowed = found.segment(balance_cents).may_use
+    for feature in sorted(set(features) - allowed):
+        name, begins = _CALLED.get(feature, feature), found.begins_cents(feature)
+        if begins is None:
+            message = f"{name} cannot be chosen."
+            raise RefusedError(message, code="segment_unknown")
+        message = (
+            f"{name}: from ${format_cents(begins)} on. "
+            "Exclusions, themes and the tax mode work at every size."
+        )
+        raise RefusedError(message, code="segment_too_small")
+
+
+def require_of_customer(
+    session: Session, customer_id: str, features: Collection[str], book: Book | None = None
+) -> None:
+    """Refuse features that do not belong to what a customer's accounts come to together.
+
+    Raises:
+        RefusedError: See `require`.
+    """
+    found = book or ladder.book()
+    if not set(features) - found.segments[0].may_use:
+        return  # everybody may: nothing has to be added up
+    mine = accounts.of_customers(session, [customer_id])
+    require(features, worths.at_last_marks(session, mine), found)
