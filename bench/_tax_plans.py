@@ -109,7 +109,8 @@ class Planner:
             in_ira=np.zeros(young.size, dtype=np.bool_),
         )
         found = masks(owners, bans, fresh, book.names, day)
-        return MaskArrays(found.rule, found.no_loss[back], found.whole_only[back])
+        by_lot = (found.no_loss, found.whole_only, found.is_fresh, found.closes)
+        return MaskArrays(found.rule, *(one[back] for one in by_lot))
 
     def wish(self, book: Book, step: Step, wanted_cents: IntArray) -> Wish:
         """Return what to do; `wanted_cents` (A,) is what a year-target replay still wants."""

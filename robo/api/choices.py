@@ -157,7 +157,8 @@ def put_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
         wishes = _wishes(session, body)
     close_reading()
     r = runtime()
-    return _row_json(personalising.save(r.db, r.clock, AccountId(account.id), wishes))
+    mine = AccountId(account.id)
+    return _row_json(personalising.save(r.db, r.prices, r.clock, mine, wishes))
 
 
 def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:

@@ -49,6 +49,16 @@ class MarketCalendar:
             return self._at(start + count)
         return self._at(bisect_left(self.sessions, inside) + count)
 
+    def sessions_left_in_year(self, day: date) -> int:
+        """Return how many sessions of a day's year come after it; at least 366 if it cannot know.
+
+        It cannot where the calendar ends within the year.
+        """
+        after = bisect_right(self.sessions, self._inside(day))
+        if self.sessions[-1].year == day.year:
+            return 366
+        return bisect_left(self.sessions, date(day.year + 1, 1, 1)) - after
+
     def settles_on(self, trade_day: date, days: int = 1) -> date:
         """Return the settlement date of a trade; T+1 since 28 May 2024 (SEC Rule 15c6-1)."""
         return self.shift(trade_day, days)

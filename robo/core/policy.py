@@ -17,6 +17,12 @@ class Policy:
     deposit_daily_cents_max: int = 50_000_000
     """$500,000 a customer a day, over all accounts."""
 
+    move_in_cents_max: int = 10_000_000_000
+    """$100 million of positions a transfer from another firm: more deserves a person's look."""
+
+    move_ins_max: int = 50
+    """Transfers of positions an account may have, canceled ones apart: more is a mistake."""
+
     order_notional_cents_min: int = 100
     """$1 on buys. Source: the broker's documented minimum for notional orders."""
 
@@ -106,6 +112,21 @@ class Policy:
     """How often a broker whose lists lag must say that it has no such order before it is told
     again: one "not found" is no proof. Source: Alpaca's guidance not to send again unconfirmed."""
 
+    custody_look_seconds: int = 60
+    """An account or a transfer at the broker that is on its way is looked at again after a minute,
+    where no event says so earlier: events may be silent, and a customer waits for it."""
+
+    custody_review_hours: int = 24
+    """What is at rest at the broker is looked at once a day: an account that it has restricted, a
+    transfer that has come back."""
+
+    transfer_lost_minutes: int = 60
+    """So long a transfer whose answer was lost may still turn up in the broker's list; after that a
+    person decides. Source: the adapter's own patience."""
+
+    transfer_return_days: int = 60
+    """How long a transfer may come back. Source: Nacha's time for unauthorised debits."""
+
     order_cents_max: int = 500_000_000
     """$5,000,000 an order: more for one account in one name is a mistake until a person says no."""
 
@@ -164,6 +185,10 @@ class Policy:
 
     wash_margin_ppm: int = 100_000
     """10 %: a lot whose loss would be washed is sold only at a gain that outlasts such a fall."""
+
+    harvest_patience_ppm: int = 300_000
+    """A loss is taken when its name's deepest lot has lost 0.3 of the name's monthly volatility.
+    Source: chosen among four on real prices, docs/tax-study.md."""
 
     harvest_cents_min: int = 100
     """$1 after costs: a loss that saves less is not worth thirty days without the name."""

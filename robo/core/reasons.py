@@ -49,6 +49,7 @@ class Reason(StrEnum):
     SELL_TRACKING = "sell_tracking"
     SELL_GAIN_WANTED = "sell_gain_wanted"
     SELL_LEFT_OUT = "sell_left_out"
+    SELL_YEAR_TARGET = "sell_year_target"
     SKIP_GAIN_LIMIT = "skip_gain_limit"
     SKIP_WASH_BUY = "skip_wash_buy"
     SKIP_WASH_LOSS = "skip_wash_loss"
@@ -102,6 +103,7 @@ SENTENCES: dict[Reason, str] = {
     ),
     Reason.SELL_GAIN_WANTED: "Sold to realise a gain that you asked for this year.",
     Reason.SELL_LEFT_OUT: "Sold because it no longer passes what you asked for.",
+    Reason.SELL_YEAR_TARGET: "Sold so that this year's net gain or loss ends on your target.",
     Reason.SKIP_GAIN_LIMIT: "Not sold: the gain would go beyond what you allow this year.",
     Reason.SKIP_WASH_BUY: "Not bought: it was sold at a loss within 30 days.",
     Reason.SKIP_WASH_LOSS: "Not sold: bought within 30 days, so the loss would not count now.",

@@ -10,13 +10,14 @@ from sqlmodel import Session
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.portfolio.problem import BoolArray, IntArray, Taxes, TaxMode
-from robo.services.solving import EPOCH, TaxSide
+from robo.services.asking import EPOCH, Aim, TaxSide
 from robo.services.taxing import standings
 from robo.services.taxing.standings import Standing
 from robo.services.washing.windows import Window
 from robo.store import effects
 from robo.store.keyring import Keyring
 from robo.store.lot_chunks import LotChunk
+from robo.tax.arrays import MaskArrays
 from robo.tax.wash_events import AccountKind
 
 _CARRY_PPM: Final = 700_000
@@ -41,16 +42,32 @@ def tax_side(
     window, found = standings.of_accounts(session, keyring, policy, account_ids, on)
     planned = effects.open_gains(session, [one.customer_id for one in found.values()])
     taxed = np.array([window.kinds[one] is AccountKind.TAXABLE for one in account_ids])
-    no_buy, no_loss, whole_only = _masks(window, names, account_ids, lots)
+    no_buy, masks = _masks(window, names, account_ids, lots)
     basis, held = _bases(window, lots)
+    mine = [found[one] for one in account_ids]
     return TaxSide(
-        taxes=_taxes([found[one] for one in account_ids], taxed.astype(np.bool_), planned),
+        taxes=_taxes(mine, taxed.astype(np.bool_), planned),
         basis_cents=basis,
         held_day=held,
-        no_loss=no_loss,
-        whole_only=whole_only,
+        no_loss=masks.no_loss,
+        whole_only=masks.whole_only,
+        is_fresh=masks.is_fresh,
+        closes=masks.closes,
         no_buy=no_buy,
+        aim=_aim(session, mine, taxed.astype(np.bool_)),
     )
+
+
+def _aim(session: Session, found: Sequence[Standing], taxed: BoolArray) -> Aim:
+    """Return what each account's owner still wants to realise, open sales counted as planned."""
+    has = taxed & np.array([one.to_target_cents is not None for one in found], dtype=np.bool_)
+    if not has.any():
+        return Aim.none(len(found))
+    owners = [one.customer_id for one, aims in zip(found, has.tolist(), strict=True) if aims]
+    coming = effects.open_nets(session, owners)
+    wanted = [(one.to_target_cents or 0) - coming.get(one.customer_id, 0) for one in found]
+    bracket = np.array([one.choice.target == "zero_bracket" for one in found], dtype=np.bool_)
+    return Aim(has, np.where(has, np.array(wanted, dtype=np.int64), 0), has & bracket)
 
 
 def _taxes(found: Sequence[Standing], taxed: BoolArray, planned: Mapping[str, int]) -> Taxes:
@@ -83,8 +100,8 @@ def _limit(standing: Standing, planned: Mapping[str, int]) -> int:
 
 def _masks(
     window: Window, columns: IntArray, account_ids: Sequence[AccountId], lots: LotChunk
-) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """Return names not to be bought (A, N); lots not to be sold at a loss, or only whole (L,)."""
+) -> tuple[BoolArray, MaskArrays]:
+    """Return names not to be bought, (A, N), and what the day says of lots."""
     names = np.union1d(columns, lots.security_id)
     column = np.searchsorted(names, lots.security_id)
     keys = lots.account * names.size + column
@@ -98,7 +115,7 @@ def _masks(
         lots.lot_ids,
     )
     mine = np.searchsorted(names, columns)
-    return (masks.rule[:, mine] & 1) > 0, masks.no_loss, masks.whole_only
+    return (masks.rule[:, mine] & 1) > 0, masks
 
 
 def _bases(window: Window, lots: LotChunk) -> tuple[IntArray, IntArray]:

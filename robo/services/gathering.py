@@ -11,8 +11,8 @@ from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.portfolio.problem import BoolArray
 from robo.services import assessing, following
+from robo.services.asking import Ask
 from robo.services.modelling import Model
-from robo.services.solving import Ask
 from robo.store import accounts, chunks, lot_chunks, universe
 from robo.store.direct import DirectSleeve
 from robo.store.keyring import Keyring
@@ -49,6 +49,7 @@ def load(
     on: date,
     *,
     sells: bool,
+    lands: bool = False,
 ) -> Loaded:
     """Return what is asked of direct sleeves.
 
@@ -61,6 +62,7 @@ def load(
         rows: What their customers chose.
         on: The day of the trade.
         sells: False to put cash to work only.
+        lands: It is one of the year's last sessions.
     """
     ids = list(raw.account_ids)
     lots = lot_chunks.read(session, ids)
@@ -77,6 +79,7 @@ def load(
         buyable=target | spare,
         frozen=frozen,
         sells=sells,
+        lands=lands,
     )
     return Loaded(raw, ask, spare & ~target)
 

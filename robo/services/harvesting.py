@@ -18,18 +18,19 @@ from baskets.building import replace_names
 from baskets.errors import BuildError
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
 from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
-from robo.portfolio.problem import IntArray, TaxMode
+from robo.portfolio.problem import BoolArray, FloatArray, IntArray, TaxMode
 from robo.ports.prices import PriceSource
 from robo.services import assessing, offering, ordering
+from robo.services.asking import EPOCH, TaxSide
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.queueing import waves
 from robo.services.quoting import Board, board
-from robo.services.solving import EPOCH, TaxSide
 from robo.services.turns import Turns
 from robo.store import accounts, chunks, lot_chunks, people, universe
 from robo.store.accounts import Sleeve, TargetWeight
@@ -40,6 +41,7 @@ from robo.store.lot_chunks import LotChunk
 from robo.store.tax_profiles import harvesters
 from robo.tax import arrays as tax_arrays
 from robo.tax.arrays import RateArrays
+from robo.tax.year_target import LAST_SESSIONS
 
 _JOB: Final = "harvest"
 _PAGE: Final = 500
@@ -57,9 +59,17 @@ class _Made:
 
 
 def plan(
-    db: Database, keyring: Keyring, prices: PriceSource, clock: Clock, policy: Policy, slot: str
+    db: Database,
+    keyring: Keyring,
+    prices: PriceSource,
+    clock: Clock,
+    calendar: MarketCalendar,
+    policy: Policy,
+    slot: str,
 ) -> int:
     """Plan the losses worth taking in basket sleeves whose customers harvest; return how many.
+
+    In the year's last sessions, what customers with a target sell is said elsewhere.
 
     The same slot plans an account once.
     """
@@ -93,7 +103,8 @@ def plan(
         ]
         accounts.retarget(session, moved, at)
 
-    night = _Night(db, keyring, prices, clock, policy, on, f"harvest/{slot}")
+    lands = calendar.sessions_left_in_year(on) < LAST_SESSIONS
+    night = _Night(db, keyring, prices, clock, policy, on, f"harvest/{slot}", lands=lands)
     for wave in turns:
         for start in range(0, len(wave), _PAGE):
             made: list[_Made] = []
@@ -125,8 +136,10 @@ class _Night:
         policy: Policy,
         on: date,
         cause: str,
+        *,
+        lands: bool,
     ) -> None:
-        self._db, self._keyring, self._prices = db, keyring, prices
+        self._db, self._keyring, self._prices, self._lands = db, keyring, prices, lands
         self._clock, self._policy, self._on, self._cause = clock, policy, on, cause
         self._made: dict[
             tuple[object, ...], tuple[tuple[TargetWeight, ...] | None, Basket | None]
@@ -164,9 +177,7 @@ class _Night:
                 for place, sleeve in enumerate(raw.sleeves)
             ]
 
-    def _sold(
-        self, raw: chunks.RawChunk, lots: LotChunk, tax: TaxSide, seen: Board
-    ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _sold(self, raw: chunks.RawChunk, lots: LotChunk, tax: TaxSide, seen: Board) -> BoolArray:
         """Return which lots are sold whole, (L,): their loss is worth more than its cost."""
         today = (self._on - EPOCH).days
         security = lots.security_id.tolist()
@@ -188,8 +199,7 @@ class _Night:
                 tax.taxes.mode,
             ),
         )
-        saved = -per_dollar * counted
-        cost = 2 * worth * self._policy.trade_cost_ppm / PPM
+        net = -per_dollar * counted - 2 * worth * self._policy.trade_cost_ppm / PPM
         stopped = np.array([one in seen.stopped for one in security], dtype=np.bool_)
         barred = np.array(
             [
@@ -198,10 +208,43 @@ class _Night:
             ],
             dtype=np.bool_,
         )
-        free = ~tax.no_loss & (lots.hold_day <= today) & ~stopped & ~barred & (price > 0)
-        seeks = tax.taxes.mode[lots.account] == TaxMode.HARVEST
-        good = free & seeks & (gain < 0) & (saved - cost >= self._policy.harvest_cents_min)
-        return np.asarray(good, dtype=np.bool_)
+        rests = tax.aim.has & self._lands
+        seeks = (tax.taxes.mode == TaxMode.HARVEST) & ~rests
+        free = seeks[lots.account] & (lots.hold_day <= today) & ~stopped & ~barred & (price > 0)
+        return self._chosen(lots, tax, free & (gain < 0), net, worth - tax.basis_cents)
+
+    def _chosen(
+        self, lots: LotChunk, tax: TaxSide, free: BoolArray, net: FloatArray, gain: IntArray
+    ) -> BoolArray:
+        """Return which of the lots that may go do go, (L,).
+
+        A loss that would be washed goes only with all of its name that was bought of late, and
+        those that aim at a target take no more than is wanted: neither goes by halves.
+        """
+        masked = tax.no_loss | tax.whole_only
+        worth_it = free & (net >= self._policy.harvest_cents_min)
+        good = worth_it & ~masked
+        _, key = np.unique(lots.account << 32 | lots.security_id, return_inverse=True)
+        closes = tax.closes & ~tax.aim.has[lots.account] & ~np.isin(key, key[tax.is_fresh & ~free])
+        part = closes & (tax.is_fresh | worth_it)
+        if part.any():
+            saved = np.bincount(key[part], net[part], int(key.max()) + 1)
+            good |= part & (saved >= self._policy.harvest_cents_min)[key]
+        return self._within_aim(lots, tax, good, net, gain)
+
+    @staticmethod
+    def _within_aim(
+        lots: LotChunk, tax: TaxSide, good: BoolArray, net: FloatArray, gain: IntArray
+    ) -> BoolArray:
+        """Return the lots whose losses together do not go beyond what a year's target wants."""
+        kept = good.copy()
+        aims = np.flatnonzero(good & tax.aim.has[lots.account])
+        room = tax.aim.wanted_cents.copy()
+        for lot in aims[np.argsort(-net[aims], kind="stable")].tolist():
+            place = lots.account[lot]
+            kept[lot] = gain[lot] >= room[place]
+            room[place] -= gain[lot] if kept[lot] else 0
+        return kept
 
     def _plans(
         self,
@@ -209,7 +252,7 @@ class _Night:
         lots: LotChunk,
         tax: TaxSide,
         seen: Board,
-        sold: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        sold: BoolArray,
     ) -> dict[int, Plan]:
         """Return place -> plan of the accounts that sell something."""
         today = (self._on - EPOCH).days
@@ -224,6 +267,9 @@ class _Night:
         for lot in np.flatnonzero(sold).tolist():
             mine = rows.setdefault(int(lots.account[lot]), {})
             mine.setdefault(int(lots.security_id[lot]), []).append(lot)
+        # What was bought of late goes first: no fill that stops early then leaves it behind.
+        for some in (some for mine in rows.values() for some in mine.values()):
+            some.sort(key=lambda lot: not tax.is_fresh[lot])
         found = {}
         for place, names in rows.items():
             every = [lot for some in names.values() for lot in some]
@@ -277,7 +323,7 @@ class _Night:
         tax: TaxSide,
         names: IntArray,
         place: int,
-        sold: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        sold: BoolArray,
         dead: set[int],
     ) -> tuple[tuple[TargetWeight, ...] | None, Basket | None]:
         """Return what a sleeve follows now: understudies for names that wait to be bought again."""

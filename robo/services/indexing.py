@@ -4,33 +4,27 @@
 day, by the same step with nothing sold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 from sqlmodel import Session
 
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
-from robo.core.reasons import Reason
-from robo.portfolio.problem import BoolArray, IntArray
 from robo.ports.prices import PriceSource
-from robo.services import gathering, modelling, ordering, solving
-from robo.services.gathering import Loaded
+from robo.services import drafting, gathering, modelling, ordering, solving
 from robo.services.isolating import Blame
 from robo.services.modelling import Model
-from robo.services.ordering import Plan, Trade
+from robo.services.ordering import Plan
 from robo.services.queueing import waves
-from robo.services.quoting import Board, board
-from robo.services.solving import Solved
+from robo.services.quoting import board
 from robo.services.turns import Turns
 from robo.store import accounts, direct
 from robo.store.database import Database
-from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.keyring import Keyring
-from robo.store.lot_chunks import LotChunk
+from robo.tax.year_target import LAST_SESSIONS
 
 _PAGE: Final = 256
 _CASH_PAGE: Final = 2_000
@@ -137,124 +131,27 @@ class _Night:
         on = business_date(now)
         with self._db.read() as session:
             raw = gathering.plannable(session, account_ids)
+            if not raw.sleeves:
+                return []
             rows = direct.of_accounts(session, raw.account_ids)
             loaded = gathering.load(
-                session, self._keyring, self._policy, self._model, raw, rows, on, sells=sells
+                session,
+                self._keyring,
+                self._policy,
+                self._model,
+                raw,
+                rows,
+                on,
+                sells=sells,
+                lands=self._calendar.sessions_left_in_year(on) < LAST_SESSIONS,
             )
-        if not loaded.raw.sleeves:
-            return []
         seen = board(self._prices, self._model.security_ids.tolist(), now)
         solved = solving.solve(self._model, seen, loaded.ask, self._policy, on)
         settles = self._calendar.shift(on, self._policy.deposit_settle_sessions).isoformat()
-        return plans_of(loaded, self._model, solved, self._cause, seen, settles)
+        return drafting.plans(loaded, self._model, solved, self._cause, seen, settles)
 
     def _write(self, session: Session, part: Sequence[Plan]) -> None:
         ready = accounts.eligible(session, [one.sleeve.account_id for one in part])
         fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
         ordering.write(session, self._keyring, fresh, to_micros(self._clock.now()))
         self.planned += sum(1 for one in fresh if one.trades)
-
-
-def plans_of(
-    loaded: Loaded, model: Model, solved: Solved, cause: str, seen: Board, settles: str
-) -> list[Plan]:
-    """Return the plans of accounts, for `ordering`."""
-    names = model.security_ids
-    named = _named_lots(loaded.ask.lots, solved.lot_sold_nanos)
-    skips = _skips(loaded, model, solved, seen)
-    starts = np.searchsorted(solved.account, np.arange(len(loaded.raw.sleeves) + 1))
-    plans = []
-    for place, sleeve in enumerate(loaded.raw.sleeves):
-        mine = range(int(starts[place]), int(starts[place + 1]))
-        trades = tuple(
-            _trade(loaded, solved, one, int(names[solved.column[one]]), named) for one in mine
-        )
-        hold = loaded.raw.hold_until.get(sleeve.account_id, "")
-        plans.append(
-            Plan(
-                sleeve=sleeve,
-                cause=cause,
-                trades=trades,
-                skips=skips.get(place, {}) if trades else {},
-                hold_until=settles if hold == "?" else hold,
-                effect=_effect(solved, place, model) if trades else None,
-            )
-        )
-    return plans
-
-
-def _trade(
-    loaded: Loaded,
-    solved: Solved,
-    one: int,
-    security_id: int,
-    named: Mapping[tuple[int, int], tuple[tuple[str, int], ...]],
-) -> Trade:
-    account, column = int(solved.account[one]), int(solved.column[one])
-    reason = solved.reason[one]
-    if reason is Reason.BUY_NEW_NAME and loaded.stand_ins[account, column]:
-        reason = Reason.BUY_STAND_IN
-    return Trade(
-        security_id=security_id,
-        reason=reason,
-        buy_cents=int(solved.buy_cents[one]),
-        sell_nanos=int(solved.sell_nanos[one]),
-        lots=named.get((account, security_id), ()),
-        effect=TradeEffect(
-            int(solved.trade_tax_cents[one]),
-            int(solved.trade_cost_cents[one]),
-            int(solved.trade_risk_ppm[one]),
-        ),
-    )
-
-
-def _named_lots(
-    lots: LotChunk, sold: IntArray
-) -> dict[tuple[int, int], tuple[tuple[str, int], ...]]:
-    """Return (account, security) -> lots and nanoshares sold, those that go whole first."""
-    found: dict[tuple[int, int], list[tuple[bool, str, int]]] = {}
-    for lot in np.flatnonzero(sold).tolist():
-        key = int(lots.account[lot]), int(lots.security_id[lot])
-        nanos = int(sold[lot])
-        found.setdefault(key, []).append((nanos < lots.nanos[lot], lots.lot_ids[lot], nanos))
-    return {
-        key: tuple((lot_id, nanos) for _, lot_id, nanos in sorted(some, key=lambda one: one[0]))
-        for key, some in found.items()
-    }
-
-
-def _effect(solved: Solved, place: int, model: Model) -> PlanEffect:
-    return PlanEffect(
-        before_ppm=int(solved.before_ppm[place]),
-        after_ppm=int(solved.after_ppm[place]),
-        tax_cents=int(solved.tax_cents[place]),
-        cost_cents=int(solved.cost_cents[place]),
-        short_gain_cents=int(solved.short_gain_cents[place]),
-        long_gain_cents=int(solved.long_gain_cents[place]),
-        model_id=model.id,
-    )
-
-
-def _skips(
-    loaded: Loaded, model: Model, solved: Solved, seen: Board
-) -> dict[int, dict[int, Reason]]:
-    """Return place -> security -> why a name of the target, or one that is held, was left alone."""
-    ask = loaded.ask
-    names = model.security_ids.tolist()
-    concerned = ask.buyable | gathering.held(model, ask.lots, len(loaded.raw.sleeves))
-    stopped = np.array([one in seen.stopped for one in names], dtype=np.bool_)
-    traded = np.zeros(concerned.shape, dtype=np.bool_)
-    traded[solved.account, solved.column] = True
-    found: dict[int, dict[int, Reason]] = {}
-
-    def note(mask: BoolArray, reason: Reason | None) -> None:
-        for place, column in np.argwhere(mask & concerned & ~traded).tolist():
-            why = reason or seen.stopped[names[column]]
-            found.setdefault(place, {}).setdefault(names[column], why)
-
-    note(np.broadcast_to(stopped, concerned.shape), None)
-    note(ask.frozen, Reason.SKIP_RESTRICTED)
-    note(ask.tax.no_buy, Reason.SKIP_WASH_BUY)
-    failed = ~solving.is_solved(solved)
-    note(np.broadcast_to(failed[:, None], concerned.shape), Reason.SKIP_NO_PLAN)
-    return found

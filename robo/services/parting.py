@@ -19,9 +19,9 @@ from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, IntArray
 from robo.services import assessing
+from robo.services.asking import EPOCH, TaxSide, gain_room
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board
-from robo.services.solving import EPOCH, TaxSide, gain_room
 from robo.store import chunks, lot_chunks
 from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.keyring import Keyring

@@ -27,6 +27,7 @@ from robo.portfolio.problem import FloatArray, TaxMode
 from robo.ports.prices import PriceSource
 from robo.services import (
     benchmarking,
+    entitling,
     following,
     gathering,
     modelling,
@@ -34,6 +35,7 @@ from robo.services import (
     solving,
     targeting,
 )
+from robo.services.asking import EPOCH
 from robo.services.gathering import Loaded
 from robo.services.mailing import payload
 from robo.services.modelling import Model
@@ -180,12 +182,19 @@ def preview(
     )
 
 
-def save(db: Database, clock: Clock, account_id: AccountId, wishes: Wishes) -> DirectSleeve:
+def save(
+    db: Database, prices: PriceSource, clock: Clock, account_id: AccountId, wishes: Wishes
+) -> DirectSleeve:
     """Keep wishes; the next review of the ladder follows them. Nothing is traded by it.
 
     Raises:
         NotFoundError: If there is no such account.
+        RefusedError: If the account is too small for a wish (`segment_too_small`).
     """
+    with db.read() as session:
+        raw, row = _stands(session, account_id)
+    seen = board(prices, raw.security_ids(), clock.now())
+    entitling.require(features(row, wishes), _nav(raw, seen))
     now = to_micros(clock.now())
     with db.write() as session:
         raw, row = _stands(session, account_id)
@@ -208,6 +217,28 @@ def save(db: Database, clock: Clock, account_id: AccountId, wishes: Wishes) -> D
         )
         emit(session, [event], now)
     return after
+
+
+def features(row: DirectSleeve, wishes: Wishes) -> set[str]:
+    """Return what of the segments' words wishes newly ask for; taking a choice back is free."""
+    asked = {
+        "dense": wishes.ladder == "dense" and row.ladder != "dense",
+        "exclusions": bool(wishes.exclude),
+        "names": bool(wishes.names_max) and wishes.names_max != row.names_max,
+        "tax_mode": wishes.tax_mode is not None,
+        "theme": wishes.theme == "stays" and row.theme != "stays",
+        "tilts": bool(wishes.tilts) and following.tilts_text(wishes.tilts or {}) != row.tilts,
+    }
+    return {word for word, is_asked in asked.items() if is_asked}
+
+
+def _nav(raw: chunks.RawChunk, seen: Board) -> int:
+    """Return what an account is worth: cash in every state that is the customer's, and shares."""
+    balances = raw.balances[raw.sleeves[0].account_id]
+    held = balances.holdings_nanos
+    price = [seen.price_micros.get(one, 0) for one in held]
+    shares = int(notional_cents(np.array(list(held.values()), dtype=np.int64), price).sum())
+    return min(balances.cash_cents + balances.unsettled_cents + shares, ladder.BALANCE_MAX)
 
 
 def _own(sleeve: Sleeve, security_id: int, now: int) -> StoredRestriction:
@@ -238,14 +269,10 @@ def _stands(session: Session, account_id: AccountId) -> tuple[chunks.RawChunk, D
 
 def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
     """Return a row with the wishes in place of what it said."""
-    return replace(
-        row,
-        ladder=row.ladder if wishes.ladder is None else wishes.ladder,
-        names_max=row.names_max if wishes.names_max is None else wishes.names_max,
-        theme=row.theme if wishes.theme is None else wishes.theme,
-        stays_ppm=row.stays_ppm if wishes.stays_ppm is None else wishes.stays_ppm,
-        tilts=row.tilts if wishes.tilts is None else following.tilts_text(wishes.tilts),
-    )
+    kept = ("ladder", "names_max", "theme", "stays_ppm")
+    said = {name: getattr(wishes, name) for name in kept if getattr(wishes, name) is not None}
+    tilts = row.tilts if wishes.tilts is None else following.tilts_text(wishes.tilts)
+    return replace(row, **said, tilts=tilts)
 
 
 def _wished(place: _Place, wishes: Wishes, raw: chunks.RawChunk) -> DirectSleeve:
@@ -255,16 +282,9 @@ def _wished(place: _Place, wishes: Wishes, raw: chunks.RawChunk) -> DirectSleeve
         RefusedError: If the account is too small for a wish.
         InvalidInputError: If a tilt is none that there is.
     """
-    balances = raw.balances[place.sleeve.account_id]
-    nav = balances.cash_cents + balances.unsettled_cents
-    held = balances.holdings_nanos
-    price = [place.seen.price_micros.get(one, 0) for one in held]
-    nav += int(notional_cents(np.array(list(held.values()), dtype=np.int64), price).sum())
-    nav = min(nav, ladder.BALANCE_MAX)
+    nav = _nav(raw, place.seen)
+    entitling.require(features(place.row, wishes), nav)
     if wishes.tilts:
-        if "tilts" not in ladder.book().segment(nav).may_use:
-            message = "Tilts begin with larger accounts; exclusions and themes work at every size."
-            raise RefusedError(message, code="segment_too_small")
         unknown = sorted(wishes.tilts.keys() - set(benchmarking.dials_of(place.model).name))
         if unknown:
             message = f"There is no tilt {unknown[0]!r}."
@@ -362,7 +382,7 @@ def _tax_of(loaded: Loaded, seen: Board, leaving: set[int], on: date) -> int:
     goes = np.isin(lots.security_id, sorted(leaving))
     price = [seen.price_micros.get(one, 0) for one in lots.security_id[goes].tolist()]
     gain = notional_cents(lots.nanos[goes], price) - tax.basis_cents[goes]
-    long = tax_arrays.is_long(tax.held_day[goes], (on - solving.EPOCH).days)
+    long = tax_arrays.is_long(tax.held_day[goes], (on - EPOCH).days)
     rate = np.where(long, tax.taxes.long_rate_ppm[0], tax.taxes.short_rate_ppm[0])
     return int((gain * rate // PPM).sum())
 

@@ -26,54 +26,21 @@ from robo.portfolio.problem import (
     Rule,
     Solution,
     Status,
-    Taxes,
     TaxMode,
     Wants,
 )
+from robo.services import sparing
+from robo.services.asking import EPOCH, Ask, gain_room, unlimited
 from robo.services.modelling import Model
 from robo.services.quoting import Board
-from robo.store.lot_chunks import LotChunk
+from robo.services.sparing import Spared
 from robo.tax import arrays as tax_arrays
 
-EPOCH: Final = date(1970, 1, 1)
 NO_ROOM: Final = -1
 _NO_PRICE_MICROS: Final = 1_000_000
 """Stands for a price that is not known; such a name is neither counted nor traded."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TaxSide:
-    """What taxes say of some accounts and their lots, whoever worked it out."""
-
-    taxes: Taxes
-    """Arrays of shape (A,). A gain budget of 0 or more limits chosen gains; see `gain_room`."""
-    basis_cents: IntArray
-    """Adjusted basis of the lots, (L,): what was paid and what wash sales added."""
-    held_day: IntArray
-    """From when the lots count as held, (L,), days since 1970-01-01."""
-    no_loss: BoolArray
-    """Lots that may not be sold at a loss now, (L,)."""
-    whole_only: BoolArray
-    """Lots that may be sold at a loss whole only, which a plan cannot promise, (L,)."""
-    no_buy: BoolArray
-    """Names that an account may not buy now because of a loss, (A, N)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ask:
-    """What is asked of some accounts at once; (A,) and (A, N) arrays, N the model's names."""
-
-    cash_cents: IntArray
-    """Free cash."""
-    lots: LotChunk
-    tax: TaxSide
-    benchmark: FloatArray
-    buyable: BoolArray
-    """Names that may be bought: the target's and stand-ins, (A, N)."""
-    frozen: BoolArray
-    """Names that may be neither bought nor sold: restricted, halted, (A, N)."""
-    sells: bool = True
-    """False: only cash is invested, nothing is sold."""
+_RAISE_PPM: Final = 2 * PPM
+"""What a dollar too much or too little costs where cash is to be raised: more than any tax."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,10 +75,21 @@ def solve(model: Model, board: Board, ask: Ask, policy: Policy, on: date) -> Sol
     has settled, and are planned again then.
     """
     market, known = _market(model, board, policy)
-    inside, problem = _problem(market, known, model, ask, policy, on)
+    inside, problem, spared = _problem(market, known, model, ask, policy, on)
     solution = optimizer.solve(problem)
     buy, sold = _affordable(problem, solution, policy)
-    return _told(problem, ask, inside, solution.status, buy, sold)
+    status = solution.status.copy()
+    for number in range(sparing.PASSES):
+        # Lots that only go together with all that is fresh, and would not: kept, and asked again.
+        rows = spared.disagreeing(sold, stern=number >= sparing.PASSES // 2)
+        if not rows.size:
+            break
+        part, mine = sparing.some(problem, rows, spared.blocked)
+        solution = optimizer.solve(part)
+        status[rows] = solution.status
+        buy[rows], sold[mine] = _affordable(part, solution, policy)
+    assert not spared.disagreeing(sold, stern=True).size
+    return _told(problem, ask, inside, status, buy, sparing.within_aim(problem, ask, inside, sold))
 
 
 def _market(model: Model, board: Board, policy: Policy) -> tuple[Market, BoolArray]:
@@ -127,8 +105,8 @@ def _market(model: Model, board: Board, policy: Policy) -> tuple[Market, BoolArr
 
 def _problem(
     market: Market, known: BoolArray, model: Model, ask: Ask, policy: Policy, on: date
-) -> tuple[IntArray, Problem]:
-    """Return which lots take part and the optimizer's question."""
+) -> tuple[IntArray, Problem, Spared]:
+    """Return which lots take part, the optimizer's question, and what stands in their way."""
     today = (on - EPOCH).days
     count, names = ask.benchmark.shape
     column = np.searchsorted(model.security_ids, ask.lots.security_id)
@@ -137,23 +115,15 @@ def _problem(
     there = (model.security_ids[column] == ask.lots.security_id) & (known | priced)[column]
     inside = np.flatnonzero(there)
     lots, tax, column = ask.lots, ask.tax, column[inside]
-    rule = np.where(ask.buyable & known, 0, int(Rule.NEVER_BUY)).astype(np.uint8)
-    rule |= np.where(ask.frozen | ~known, np.uint8(Rule.NEVER_TRADE), np.uint8(0))
-    rule |= np.where(tax.no_buy, np.uint8(Rule.NEVER_BUY), np.uint8(0))
     owner = lots.account[inside]
     keys = owner * names + column
     first = np.flatnonzero(np.diff(keys, prepend=-1) != 0)
     holding = np.bincount(owner[first], minlength=count)
-    basis, nanos = tax.basis_cents[inside], lots.nanos[inside]
+    nanos = lots.nanos[inside]
     worth = notional_cents(nanos, market.price_micros[column])
-    shy = _shy_basis(tax.taxes, owner, basis, worth, policy)
-    room = gain_room(tax.taxes)
-    blocked = (lots.hold_day[inside] > today) | (not ask.sells)
-    closed = (room <= 0) & (tax.taxes.gain_budget_cents >= 0)
-    blocked |= closed[owner] & (worth >= shy)
-    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
-    lowest = worth - worth * policy.wash_margin_ppm // PPM
-    blocked |= (tax.no_loss | tax.whole_only)[inside] & (lowest < basis)
+    month = np.sqrt(((model.exposure**2).sum(axis=1) + model.specific_variance) / 12)[column]
+    taxes = tax.taxes if ask.need_cents is None else unlimited(tax.taxes)
+    spared = sparing.spared(ask, taxes, inside, keys, worth, month, policy, today)
     held = tax.held_day[inside]
     accounts = Accounts(
         cash_cents=ask.cash_cents,
@@ -161,44 +131,50 @@ def _problem(
         holding_name=column[first],
         lot_indptr=np.append(first, keys.size).astype(np.int64),
         lot_nanos=nanos,
-        lot_basis_cents=shy,
+        lot_basis_cents=spared.shy_cents,
         lot_acquired_day=lots.acquired_day[inside],
         lot_is_long=tax_arrays.is_long(held, today),
-        lot_is_blocked=blocked,
+        lot_is_blocked=spared.blocked,
         lot_wait=tax_arrays.waits(held, today, policy.long_wait_days),
-        rule=rule,
+        rule=_rules(ask, known, owner, column, spared),
     )
-    budget = np.where(closed, NO_ROOM, tax.taxes.gain_budget_cents)
-    taxes = replace(tax.taxes, gain_budget_cents=budget)
-    return inside, Problem(market, accounts, taxes, _wants(ask, policy))
+    closed = (gain_room(taxes) <= 0) & (taxes.gain_budget_cents >= 0)
+    budget = np.where(closed, NO_ROOM, taxes.gain_budget_cents)
+    taxes = replace(taxes, gain_budget_cents=budget)
+    value = ask.cash_cents + np.bincount(owner, worth, count).astype(np.int64)
+    return inside, Problem(market, accounts, taxes, _wants(ask, value, policy)), spared
 
 
-def gain_room(taxes: Taxes) -> IntArray:
-    """Return how much net gain the year's budget still allows, (A,); without a budget, all."""
-    left = taxes.gain_budget_cents - taxes.year_short_cents - taxes.year_long_cents
-    return np.where(taxes.gain_budget_cents >= 0, left, np.iinfo(np.int64).max)
+def _rules(
+    ask: Ask, known: BoolArray, owner: IntArray, column: IntArray, spared: Spared
+) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Return what may not be done with names, (A, N)."""
+    rule = np.where(ask.buyable & known, 0, int(Rule.NEVER_BUY)).astype(np.uint8)
+    rule |= np.where(ask.frozen | ~known, np.uint8(Rule.NEVER_TRADE), np.uint8(0))
+    rule |= np.where(ask.tax.no_buy, np.uint8(Rule.NEVER_BUY), np.uint8(0))
+    if ask.need_cents is not None:
+        rule |= np.uint8(Rule.NEVER_BUY)
+    if ask.lands:
+        # What is bought now would forbid the losses that the year's last sessions still want.
+        wants = ask.tax.aim.has & (ask.tax.aim.wanted_cents < 0)
+        late = spared.loses & wants[owner]
+        rule[owner[late], column[late]] |= np.uint8(Rule.NEVER_BUY)
+    return rule
 
 
-def _shy_basis(
-    taxes: Taxes, owner: IntArray, basis: IntArray, worth: IntArray, policy: Policy
-) -> IntArray:
-    """Return the lots' basis as planned with: lower by what a price may rise before it trades.
-
-    So a plan that stays within a gain budget stays within it after a rise of that size, and a loss
-    is taken only where it is still one. Who seeks gains, or has no budget, plans with the basis.
-    """
-    margin = worth * policy.price_margin_ppm // PPM
-    shy = (taxes.gain_budget_cents >= 0) & (taxes.mode != TaxMode.REALISE)
-    return np.where(shy[owner], np.maximum(basis - margin, 0), basis)
-
-
-def _wants(ask: Ask, policy: Policy) -> Wants:
+def _wants(ask: Ask, value_cents: IntArray, policy: Policy) -> Wants:
     count = ask.cash_cents.size
+    cash = np.zeros(count, dtype=np.int64)
+    price = np.full(count, policy.cash_price_ppm, dtype=np.int64)
+    if ask.need_cents is not None:
+        wanted = ask.cash_cents + ask.need_cents
+        cash = np.minimum(-(-wanted * PPM // np.maximum(value_cents, 1)), PPM)
+        price = np.full(count, _RAISE_PPM, dtype=np.int64)
     return Wants(
         benchmark=ask.benchmark,
         risk_aversion=np.full(count, float(policy.risk_aversion)),
-        cash_ppm=np.zeros(count, dtype=np.int64),
-        cash_price_ppm=np.full(count, policy.cash_price_ppm, dtype=np.int64),
+        cash_ppm=cash,
+        cash_price_ppm=price,
         active_max_ppm=np.full(count, PPM, dtype=np.int64),
     )
 
@@ -326,9 +302,10 @@ def _reasons(
     buys = buy[account, column] > 0
     mode = ask.tax.taxes.mode[account]
     loss = gains[account, column] < 0
+    raises = np.full(account.shape, ask.need_cents is not None)
     code = np.select(
-        [buys & held, buys, mode == TaxMode.REALISE, loss & (mode == TaxMode.HARVEST)],
-        [0, 1, 2, 3],
+        [raises, buys & held, buys, mode == TaxMode.REALISE, loss & (mode == TaxMode.HARVEST)],
+        [5, 0, 1, 2, 3],
         4,
     )
     return tuple(_REASONS[one] for one in code.tolist())
@@ -340,6 +317,7 @@ _REASONS: Final = (
     Reason.SELL_GAIN_WANTED,
     Reason.SELL_HARVEST,
     Reason.SELL_TRACKING,
+    Reason.SELL_WITHDRAWAL,
 )
 
 

@@ -24,7 +24,7 @@ from robo.core.reasons import Reason
 from robo.ledger import recipes
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.ports.prices import PriceSource
-from robo.services import ordering, paying_out, picking, selling
+from robo.services import ordering, paying_out, picking, raising, selling
 from robo.services.isolating import Blame
 from robo.services.taxing import contributing, standings
 from robo.store import (
@@ -143,14 +143,16 @@ def _plan_one(
         waiting = withdrawals.waiting_proceeds(session, withdrawal.account_id)
         mine = [withdrawal.account_id]
         window, found = standings.of_accounts(session, keyring, policy, mine, business_date(now))
-    if raw.open_orders or waiting:
-        return 0  # what is on its way decides how much is still needed
-    need = _need(withdrawal, settled[withdrawal.account_id])
-    if need is not None and need <= 0:
-        return 0  # `pay` promises it what has settled since
-    cause = f"{withdrawal.id}/{slot}"
-    pick = picking.least_tax(window, found[withdrawal.account_id], withdrawal.account_id)
-    made = selling.plan(raw, prices, now, policy, cause, need, pick)
+        if raw.open_orders or waiting:
+            return 0  # what is on its way decides how much is still needed
+        need = _need(withdrawal, settled[withdrawal.account_id])
+        if need is not None and need <= 0:
+            return 0  # `pay` promises it what has settled since
+        cause = f"{withdrawal.id}/{slot}"
+        made = need and raising.plan(session, keyring, prices, clock, policy, raw, need, cause)
+    if not made:
+        pick = picking.least_tax(window, found[withdrawal.account_id], withdrawal.account_id)
+        made = selling.plan(raw, prices, now, policy, cause, need, pick)
     with db.write() as session:
         current = withdrawals.get(session, withdrawal.id)
         if current is None or current.state != "requested":

@@ -233,11 +233,16 @@ class MaskArrays:
         no_loss: (L,): may not be sold at a loss. With a loss today, it is `lot_is_blocked`.
         whole_only: (L,): may be sold at a loss whole, not in part. A planner that cannot say so
             blocks these too.
+        is_fresh: (L,): may itself replace shares sold at a loss.
+        closes: (L,): of a name whose fresh shares all are lots of this very holding. Sold whole,
+            all on one day, they leave nothing that could replace what else is sold with them.
     """
 
     rule: ByteArray
     no_loss: BoolArray
     whole_only: BoolArray
+    is_fresh: BoolArray
+    closes: BoolArray
 
 
 def masks(owners: Owners, bans: Bans, fresh: FreshLots, names: int, day: int) -> MaskArrays:
@@ -273,7 +278,9 @@ def masks(owners: Owners, bans: Bans, fresh: FreshLots, names: int, day: int) ->
     all_of_it = (free == 0) & (np.diff(owners.lot_indptr) > 0)
     spots = owners.holding_account[all_of_it], owners.holding_name[all_of_it]
     rule[spots] |= NEVER_SELL_AT_LOSS
-    return MaskArrays(rule, no_loss, whole_only)
+    here = np.bincount(holding, own, per_holding.size).astype(np.int64)[holding]
+    closes = taxed & (everything > 0) & (everything == here)
+    return MaskArrays(rule, no_loss, whole_only, own > 0, closes)
 
 
 def _count(keys: IntArray, asked: IntArray) -> IntArray:

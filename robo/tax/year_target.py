@@ -43,6 +43,31 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """Shares of one name whose losses count only if all that was bought of late goes the same day.
+
+    Shares sold are not their own replacement: once nothing fresh is left, the rest may follow.
+
+    Attributes:
+        fresh: All of it, or none; first, so that a fill that stops early leaves little to wash.
+        rest: May follow, in part too.
+    """
+
+    fresh: tuple[Offer, ...]
+    rest: tuple[Offer, ...] = ()
+
+    @property
+    def gain_cents(self) -> int:
+        """Return what selling all of it realises."""
+        return sum(one.gain_cents for one in (*self.fresh, *self.rest))
+
+    @property
+    def worth_cents(self) -> int:
+        """Return what all of it is worth."""
+        return sum(one.worth_cents for one in (*self.fresh, *self.rest))
+
+
+@dataclass(frozen=True, slots=True)
 class Trim:
     """Shares to sell, and what that realises at the prices it was asked with."""
 
@@ -61,7 +86,7 @@ class Landing:
     """What is still to realise after it; beyond a few cents the lots did not allow more."""
 
 
-def land(offers: Iterable[Offer], wanted_cents: int) -> Landing:
+def land(offers: Iterable[Offer], wanted_cents: int, closings: Iterable[Closing] = ()) -> Landing:
     """Return the sales whose gains (or losses) sum to what is wanted, least dollars sold first.
 
     Gains are only sold for a wanted gain and losses for a wanted loss: both at once would trade
@@ -71,33 +96,66 @@ def land(offers: Iterable[Offer], wanted_cents: int) -> Landing:
     Args:
         offers: What may be sold; at most one a lot. For a target of long-term gains, long lots.
         wanted_cents: Net gain to realise, negative for a loss; see `harvest.to_target_cents`.
+        closings: Names of which some was bought of late; for a wanted loss only.
 
     Raises:
         ValueError: If an offer has no shares, or is worth less than nothing.
     """
     sign = 1 if wanted_cents > 0 else -1
-    useful = [one for one in _checked(offers) if one.gain_cents * sign > 0]
-    useful.sort(key=lambda one: (-_per_dollar(one, sign), one.lot_id))
+    useful: list[Offer | Closing] = [one for one in _checked(offers) if one.gain_cents * sign > 0]
+    for name in closings if wanted_cents < 0 else ():
+        _checked(name.fresh + name.rest)
+        if name.gain_cents < 0:
+            useful.append(name)
+    useful.sort(key=lambda one: (-_per_dollar(one, sign), _id(one)))
     left = wanted_cents
     trims: list[Trim] = []
     for one in useful:
         if left == 0:
             break
-        enough = one.gain_cents * sign >= left * sign
-        if enough and one.gain_cents != left and one.whole:
-            continue
-        trim = _part(one, left) if enough else _all(one)
-        if trim.nanos:
-            trims.append(trim)
-            left -= trim.gain_cents
+        made = _closed(one, left) if isinstance(one, Closing) else _trimmed(one, left, sign)
+        trims += made
+        left -= sum(trim.gain_cents for trim in made)
     return Landing(tuple(trims), left)
 
 
-def reachable_cents(offers: Iterable[Offer], wanted_cents: int) -> int:
+def _trimmed(one: Offer, left: int, sign: int) -> list[Trim]:
+    """Return what is sold of one lot."""
+    enough = one.gain_cents * sign >= left * sign
+    if enough and one.gain_cents != left and one.whole:
+        return []
+    trim = _part(one, left) if enough else _all(one)
+    return [trim] if trim.nanos else []
+
+
+def _closed(name: Closing, left: int) -> list[Trim]:
+    """Return what is sold of a name: nothing, or all that is fresh and of the rest what is needed.
+
+    Nothing where that would lose more than is wanted, or less than nothing.
+    """
+    trims = [_all(one) for one in name.fresh]
+    left -= sum(trim.gain_cents for trim in trims)
+    if left > 0:
+        return []
+    losing = [one for one in name.rest if one.gain_cents < 0]
+    losing.sort(key=lambda one: (-_per_dollar(one, -1), one.lot_id))
+    for one in losing:
+        if left == 0:
+            break
+        made = _trimmed(one, left, -1)
+        trims += made
+        left -= sum(trim.gain_cents for trim in made)
+    return trims if sum(trim.gain_cents for trim in trims) < 0 else []
+
+
+def reachable_cents(
+    offers: Iterable[Offer], wanted_cents: int, closings: Iterable[Closing] = ()
+) -> int:
     """Return how much of a wanted gain (or loss) the lots could give, no more than is wanted."""
     gains = [one.gain_cents for one in _checked(offers)]
     if wanted_cents > 0:
         return min(wanted_cents, sum(gain for gain in gains if gain > 0))
+    gains += [min(0, one.gain_cents) for one in closings]
     return max(wanted_cents, sum(gain for gain in gains if gain < 0))
 
 
@@ -123,7 +181,11 @@ def _checked(offers: Iterable[Offer]) -> list[Offer]:
     return found
 
 
-def _per_dollar(one: Offer, sign: int) -> float:
+def _id(one: Offer | Closing) -> LotId:
+    return one.fresh[0].lot_id if isinstance(one, Closing) else one.lot_id
+
+
+def _per_dollar(one: Offer | Closing, sign: int) -> float:
     """Return gain or loss per dollar sold: an order, not an amount."""
     return one.gain_cents * sign / max(one.worth_cents, 1)
 

@@ -1,5 +1,6 @@
 """Random rebalances with restrictions: not one order where there may be none."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.problem import Taxes, TaxMode
+from robo.services.asking import EPOCH, Aim, Ask, TaxSide, gain_room
 from robo.services.modelling import Model
 from robo.services.quoting import Board
-from robo.services.solving import EPOCH, Ask, Solved, TaxSide, gain_room, solve
+from robo.services.solving import Solved, solve
 from robo.store.lot_chunks import LotChunk
 
 NAMES = 12
@@ -63,11 +65,21 @@ def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> None
     sold, lots, tax = solved.lot_sold_nanos, ask.lots, ask.tax
     assert ((sold >= 0) & (sold <= lots.nanos)).all()
     assert not sold[lots.hold_day > TODAY].any()
-    loss = worth(board, lots) < tax.basis_cents
-    assert not sold[(tax.no_loss | tax.whole_only) & loss].any()
-    gain = np.zeros(ask.cash_cents.size)
     part = sold / lots.nanos
-    np.add.at(gain, lots.account, (worth(board, lots) - tax.basis_cents) * part)
+    of_lot = (worth(board, lots) - tax.basis_cents) * part
+    washed = (tax.no_loss | tax.whole_only) & (of_lot < 0)
+    assert tax.closes[washed].all()
+    key = holding_of(lots)
+    stays = tax.is_fresh & (sold < lots.nanos)
+    assert not np.isin(key[washed], key[stays]).any()
+    gain, loss = np.zeros(ask.cash_cents.size), np.zeros(ask.cash_cents.size)
+    np.add.at(gain, lots.account, of_lot)
+    np.add.at(loss, lots.account, np.minimum(of_lot, 0))
+    aims = tax.aim.has & (tax.aim.wanted_cents < 0)
+    assert (loss[aims] >= tax.aim.wanted_cents[aims] - NAMES).all()
+    assert not washed[tax.aim.has[lots.account]].any()
+    if ask.lands:
+        assert not sold[tax.aim.has[lots.account]].any()
     limited = tax.taxes.gain_budget_cents >= 0
     assert (gain[limited] <= np.maximum(gain_room(tax.taxes)[limited], 0) + NAMES).all()
 
@@ -95,20 +107,27 @@ def drawn(rng: np.random.Generator, count: int) -> tuple[Model, Board, Ask]:
     def mask(part: float) -> np.ndarray:
         return rng.random((count, NAMES)) < part
 
+    aim = Aim(
+        rng.random(count) < 0.3, rng.integers(-(10**6), 10**6, count), np.zeros(count, dtype=bool)
+    )
+    taxes = drawn_taxes(rng, count)
+    # As the standing of who has a target says it: gains up to what is wanted, none for a loss.
+    budget = np.where(aim.has, np.maximum(aim.wanted_cents, 0), taxes.gain_budget_cents)
     ask = Ask(
         cash_cents=rng.integers(0, 10**6, count),
         lots=lots,
         tax=TaxSide(
-            taxes=drawn_taxes(rng, count),
+            taxes=replace(taxes, gain_budget_cents=budget),
             basis_cents=lots.basis_cents,
             held_day=lots.acquired_day,
-            no_loss=rng.random(lots.nanos.size) < 0.3,
-            whole_only=rng.random(lots.nanos.size) < 0.1,
+            **drawn_masks(rng, lots),
             no_buy=mask(0.2),
+            aim=aim,
         ),
         benchmark=rng.dirichlet(np.ones(NAMES), count),
         buyable=~mask(0.3),
         frozen=mask(0.25),
+        lands=bool(rng.random() < 0.2),
     )
     return model, Board(price, stopped), ask
 
@@ -133,6 +152,27 @@ def drawn_lots(
         basis_cents=np.maximum(value * rng.uniform(0.4, 1.6, size), 0).astype(np.int64),
         hold_day=np.where(rng.random(size) < 0.1, TODAY + 2, -1).astype(np.int64),
     )
+
+
+def drawn_masks(rng: np.random.Generator, lots: LotChunk) -> dict[str, np.ndarray]:
+    """Return masks as the rules would make them of fresh lots here and elsewhere at home."""
+    key = holding_of(lots)
+    size = int(key.max()) + 1
+    fresh = rng.random(key.size) < 0.3
+    here = np.bincount(key, fresh, size)[key]
+    elsewhere = (rng.random(size) < 0.15)[key]
+    others = (here - fresh > 0) | elsewhere
+    return {
+        "no_loss": others,
+        "whole_only": ~others & fresh,
+        "is_fresh": fresh,
+        "closes": ~elsewhere & (here > 0),
+    }
+
+
+def holding_of(lots: LotChunk) -> np.ndarray:
+    found: np.ndarray = np.unique(lots.account << 32 | lots.security_id, return_inverse=True)[1]
+    return found
 
 
 def drawn_taxes(rng: np.random.Generator, count: int) -> Taxes:
@@ -181,9 +221,13 @@ def only(ask: Ask, place: int) -> Ask:
             ask.tax.held_day[mine],
             ask.tax.no_loss[mine],
             ask.tax.whole_only[mine],
+            ask.tax.is_fresh[mine],
+            ask.tax.closes[mine],
             ask.tax.no_buy[rows],
+            Aim(ask.tax.aim.has[rows], ask.tax.aim.wanted_cents[rows], ask.tax.aim.long_only[rows]),
         ),
         benchmark=ask.benchmark[rows],
         buyable=ask.buyable[rows],
         frozen=ask.frozen[rows],
+        lands=ask.lands,
     )

@@ -15,7 +15,7 @@ from robo.core.money import PPM
 from robo.tax import arrays, gains, harvest, selection
 from robo.tax.lots import Lot
 from robo.tax.rates import Rates
-from robo.tax.wash_events import AccountKind
+from robo.tax.wash_events import AccountKind, Fresh
 from robo.tax.wash_sales import Books
 
 EPOCH = date(1970, 1, 1)
@@ -242,6 +242,8 @@ def test_masks_of_households_are_the_scalar_ones(seeds: list[int], accept: bool)
     for (h, lot_id), n in spot.items():
         assert made.no_loss[n] == (lot_id in scalar[h].no_loss)
         assert made.whole_only[n] == (lot_id in scalar[h].whole_only)
+        assert made.is_fresh[n] == (lot_id in fresh_lots(houses[h], today))
+        assert made.closes[n] == closes(houses[h], lot_id, today)
     for account in range(accounts):
         mask = scalar[account // len(kinds)]
         never = {n for n in range(names) if made.rule[account, n] & arrays.NEVER_BUY}
@@ -249,6 +251,21 @@ def test_masks_of_households_are_the_scalar_ones(seeds: list[int], accept: bool)
     for (account, name), group in zip(held, lots, strict=True):
         blocked = all(lot.id in scalar[account // len(kinds)].no_loss for lot in group)
         assert bool(made.rule[account, name] & arrays.NEVER_SELL_AT_LOSS) == blocked
+
+
+def fresh_lots(books: Books, today: date) -> dict[LotId, Fresh]:
+    month = timedelta(days=30)
+    return {one.lot_id: one for one in books.fresh(books.day) if one.bought_on + month >= today}
+
+
+def closes(books: Books, lot_id: LotId, today: date) -> bool:
+    """Whether all that could replace a lot's shares lies beside it, in its own taxable account."""
+    (mine,) = [lot for lot in books.shelf if lot.id == lot_id]
+    where = {lot.id: lot.account_id for lot in books.shelf}
+    fresh = fresh_lots(books, today).values()
+    beside = [where[one.lot_id] for one in fresh if one.security_id == mine.security_id]
+    taxed = books.kinds[mine.account_id] is AccountKind.TAXABLE
+    return taxed and bool(beside) and set(beside) == {mine.account_id}
 
 
 def columns(rows: list[tuple[int, ...]], width: int = 3) -> list[tuple[int, ...]]:

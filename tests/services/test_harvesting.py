@@ -104,6 +104,32 @@ def test_what_was_bought_within_thirty_days_is_not_sold_at_a_loss(world: World) 
     assert washed(world, account) == 0
 
 
+def test_what_was_bought_of_late_goes_with_all_of_its_name_once_it_has_lost_too(
+    world: World,
+) -> None:
+    account = investor(world)
+    choose(world, account, Choice(mode="neutral", number=1))
+    world.pay_in(account, 10_000_00, "fresh")
+    world.trade()
+    day = world.clock.now().date().isoformat()
+    fresh = bought_since(world, account, day)
+    choose(world, account, Choice(mode="harvest", number=2))
+
+    for _ in range(12):
+        world.next_session()
+        harvest(world)
+        world.trade()
+
+    both = world.scalar(
+        "SELECT count(DISTINCT n.order_id) FROM order_lot n JOIN lot l ON l.id = n.lot_id"
+        f" WHERE l.acquired_on = '{day}' AND n.place = 0"
+    )
+    assert sold(world) & fresh
+    assert both
+    assert washed(world, account) == 0
+    assert world.findings() == []
+
+
 def test_the_same_night_twice_sells_once(world: World) -> None:
     account = investor(world)
     choose(world, account, Choice(mode="harvest", number=1))
@@ -153,7 +179,7 @@ def realised(world: World) -> int:
 def harvest(world: World) -> int:
     r = world.runtime
     slot = business_date(world.clock.now()).isoformat()
-    return harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.policy, slot)
+    return harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
 
 
 def choose(world: World, account: AccountId, choice: Choice) -> None:

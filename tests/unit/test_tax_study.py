@@ -126,7 +126,7 @@ def test_without_masks_the_same_walk_has_wash_sales(
     def nothing(_planner: Planner, book: object, _day: int) -> MaskArrays:
         lots = book.lots.id.size  # type: ignore[attr-defined] # any book
         none = np.zeros(lots, dtype=np.bool_)
-        return MaskArrays(np.zeros((1, NAMES), dtype=np.uint8), none, none.copy())
+        return MaskArrays(np.zeros((1, NAMES), dtype=np.uint8), none, none, none, none)
 
     monkeypatch.setattr(Planner, "forbidden", nothing)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from robo.core.ids import LotId
 from robo.tax.harvest import Mode
-from robo.tax.year_target import Offer, land, mode_towards, reachable_cents
+from robo.tax.year_target import Closing, Offer, land, mode_towards, reachable_cents
 
 SHARE = 10**9
 
@@ -113,3 +113,60 @@ def test_no_lot_left_brings_more_for_a_dollar_than_one_sold(
                 >= other.gain_cents * max(one.worth_cents, 1)
                 or abs(landing.missing_cents) <= 1
             )
+
+
+NAMES = st.lists(
+    st.builds(
+        Closing,
+        st.lists(st.builds(offer, st.uuids().map(str), st.integers(0, 9_000), st.just(5_000)))
+        .filter(bool)
+        .map(tuple),
+        st.lists(st.builds(offer, st.uuids().map(str), st.integers(0, 90_000), st.just(4_000))).map(
+            tuple
+        ),
+    ),
+    max_size=4,
+)
+
+
+def test_a_name_bought_of_late_goes_with_all_that_is_fresh_and_the_rest_in_part() -> None:
+    # The fresh lot loses 10.00; of the 90.00 that the old one loses 45.00 are wanted as well.
+    name = Closing((offer("new", 6_000, 5_000),), (offer("old", 10_000, 1_000),))
+
+    landing = land([], -5_500, [name])
+
+    assert [(one.lot_id, one.nanos) for one in landing.trims] == [
+        ("new", 10 * SHARE),
+        ("old", 5 * SHARE),
+    ]
+    assert landing.missing_cents == 0
+    assert reachable_cents([], -50_000, [name]) == -10_000
+
+
+def test_a_name_stays_where_its_fresh_shares_lose_more_than_is_wanted() -> None:
+    name = Closing((offer("new", 6_000, 5_000),), (offer("old", 10_000, 1_000),))
+
+    assert land([], -900, [name]).trims == ()
+    assert land([], 900, [name]).trims == ()
+
+
+def test_a_small_gain_of_what_is_fresh_is_paid_for_the_losses_it_frees() -> None:
+    name = Closing((offer("new", 4_900, 5_000),), (offer("old", 10_000, 1_000),))
+
+    landing = land([], -900, [name])
+
+    assert sum(one.gain_cents for one in landing.trims) == -900
+    assert landing.trims[0].lot_id == "new"
+
+
+@given(OFFERS, NAMES, st.integers(-(10**6), 0))
+def test_nothing_fresh_of_a_name_that_sells_at_a_loss_ever_stays(
+    offers: list[Offer], names: list[Closing], wanted: int
+) -> None:
+    landing = land(offers, wanted, names)
+
+    sold = {one.lot_id: one.nanos for one in landing.trims}
+    assert landing.missing_cents <= 0 or not wanted
+    for name in names:
+        if any(one.lot_id in sold for one in (*name.fresh, *name.rest)):
+            assert all(sold.get(one.lot_id) == one.nanos for one in name.fresh)

@@ -1,0 +1,389 @@
+"""The year's last sessions: what lands customers' net realised gains on the targets they set.
+
+All taxable accounts of a customer count together, direct sleeves and baskets alike. Each of the
+sessions corrects the one before, because prices move between plan and fill. What the lots do not
+allow is told, with the amount, and each name that stays has its reason.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session
+
+from robo.core.clock import Clock, business_date, to_micros
+from robo.core.ids import AccountId, LotId
+from robo.core.market_calendar import MarketCalendar
+from robo.core.money import PPM, format_cents
+from robo.core.policy import Policy
+from robo.core.reasons import Reason
+from robo.portfolio.chunk import notional_cents
+from robo.portfolio.problem import BoolArray, IntArray
+from robo.ports.prices import PriceSource
+from robo.services import assessing, ordering
+from robo.services.asking import EPOCH, TaxSide
+from robo.services.isolating import Blame
+from robo.services.mailing import payload
+from robo.services.ordering import Plan, Trade
+from robo.services.queueing import waves
+from robo.services.quoting import Board, board
+from robo.services.turns import Turns
+from robo.store import accounts, chunks, events, households, lot_chunks, tax_profiles
+from robo.store.database import Database
+from robo.store.effects import PlanEffect, TradeEffect
+from robo.store.events import NewEvent
+from robo.store.keyring import Keyring
+from robo.store.lot_chunks import LotChunk
+from robo.tax import arrays as tax_arrays
+from robo.tax.year_target import (
+    LAST_SESSIONS,
+    Closing,
+    Landing,
+    Offer,
+    Trim,
+    ask_cents,
+    land,
+    reachable_cents,
+)
+
+_JOB: Final = "land"
+_PAGE: Final = 200
+_SHORT_CENTS: Final = 25_00
+"""A target is reached within so much; beyond it, what stopped us is told."""
+_STAYS: Final[tuple[Reason | None, ...]] = (
+    None,
+    Reason.SKIP_UNSETTLED,
+    Reason.SKIP_RESTRICTED,
+    Reason.SKIP_NO_PRICE,
+    Reason.SKIP_HALTED,
+    Reason.SKIP_WASH_LOSS,
+)
+_FREE, _UNSETTLED, _RESTRICTED, _NO_PRICE, _HALTED, _WASH = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What one customer's accounts sell, and what they are told of it."""
+
+    plans: tuple[Plan, ...]
+    event: NewEvent
+
+    @property
+    def account_id(self) -> AccountId:
+        return AccountId(str(self.event.account_id))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shelf:
+    """The lots of some accounts as the last sessions see them; arrays of shape (L,)."""
+
+    raw: chunks.RawChunk
+    lots: LotChunk
+    tax: TaxSide
+    worth_cents: IntArray
+    """After the cost of selling."""
+    stays: IntArray
+    """Place in `_STAYS` of why a lot cannot go, whatever is wanted."""
+    masked: BoolArray
+    """At a loss today, or after a fall before the fill, it would be washed."""
+    long: BoolArray
+
+    @property
+    def gain_cents(self) -> IntArray:
+        return self.worth_cents - self.tax.basis_cents
+
+
+def plan(
+    db: Database,
+    keyring: Keyring,
+    prices: PriceSource,
+    clock: Clock,
+    calendar: MarketCalendar,
+    policy: Policy,
+    slot: str,
+) -> int:
+    """Plan the year's last sales of customers who set a target; return how many accounts sell.
+
+    On other days it does nothing. The same slot plans an account once.
+    """
+    on = business_date(clock.now())
+    left = calendar.sessions_left_in_year(on)
+    if left >= LAST_SESSIONS:
+        return 0
+    with db.read() as session:
+        chosen = tax_profiles.choices(session, tax_profiles.harvesters(session))
+        aiming = sorted(one for one, choice in chosen.items() if choice.target != "none")
+        owned = _owned(session, aiming)
+        turns = waves(session, [mine[0] for mine in owned.values()], on)
+    by_first = {mine[0]: mine for mine in owned.values()}
+    planned = 0
+
+    def write(session: Session, part: Sequence[_Made]) -> None:
+        nonlocal planned
+        at = to_micros(clock.now())
+        fresh = ordering.unwritten(session, [one for made in part for one in made.plans])
+        ordering.write(session, keyring, fresh, at)
+        events.emit(session, [made.event for made in part], at)
+        planned += sum(1 for one in fresh if one.trades)
+
+    for wave in turns:
+        for start in range(0, len(wave), _PAGE):
+            found: list[_Made] = []
+
+            def look(part: Sequence[AccountId], found: list[_Made] = found) -> None:
+                mine = [account for first in part for account in by_first[first]]
+                with db.read() as session:
+                    shelf = _shelf(session, keyring, prices, clock, policy, mine, on)
+                found.extend(_landed(shelf, policy, on, f"land/{slot}", last=left == 0))
+
+            Blame[AccountId](db, clock, _JOB, str).together(wave[start : start + _PAGE], look)
+            Turns(db, policy).each(found, write, Blame(db, clock, _JOB, lambda one: one.account_id))
+    return planned
+
+
+def _owned(session: Session, customer_ids: Sequence[str]) -> dict[str, list[AccountId]]:
+    """Return customer -> accounts that are open and sell for nothing else."""
+    mine = accounts.of_customers(session, customer_ids)
+    ready = accounts.eligible(session, mine)
+    found: dict[str, list[AccountId]] = {}
+    for account, owner in households.owners_of(session, mine).items():
+        if account in ready:
+            found.setdefault(owner.customer_id, []).append(account)
+    return found
+
+
+def _shelf(
+    session: Session,
+    keyring: Keyring,
+    prices: PriceSource,
+    clock: Clock,
+    policy: Policy,
+    account_ids: Sequence[AccountId],
+    on: date,
+) -> _Shelf:
+    raw = chunks.read(session, account_ids)
+    ids = list(raw.account_ids)
+    lots = lot_chunks.read(session, ids)
+    names = np.unique(lots.security_id)
+    tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
+    seen = board(prices, names.tolist(), clock.now())
+    price = np.array([seen.price_micros.get(s, 0) for s in lots.security_id.tolist()], np.int64)
+    worth = notional_cents(lots.nanos, price)
+    worth -= -(-worth * policy.trade_cost_ppm // PPM)
+    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
+    lowest = worth - worth * policy.wash_margin_ppm // PPM
+    today = (on - EPOCH).days
+    return _Shelf(
+        raw=raw,
+        lots=lots,
+        tax=tax,
+        worth_cents=worth,
+        stays=_stays(raw, lots, seen, price, today),
+        masked=(tax.no_loss | tax.whole_only) & (lowest < tax.basis_cents),
+        long=tax_arrays.is_long(tax.held_day, today),
+    )
+
+
+def _stays(
+    raw: chunks.RawChunk, lots: LotChunk, seen: Board, price: IntArray, today: int
+) -> IntArray:
+    """Return why lots cannot go, as places in `_STAYS`, (L,)."""
+    busy = {(order.account_id, order.security_id) for order in raw.open_orders}
+    pairs = list(zip(lots.account.tolist(), lots.security_id.tolist(), strict=True))
+    waits = [(raw.account_ids[place], security) in busy for place, security in pairs]
+    barred = [s in raw.restricted.get(raw.sleeves[place].customer_id, {}) for place, s in pairs]
+    halted = [seen.stopped.get(security) is Reason.SKIP_HALTED for _, security in pairs]
+    return np.select(
+        [
+            np.array(barred, dtype=np.bool_),
+            np.array(halted, dtype=np.bool_),
+            price <= 0,
+            np.array(waits, dtype=np.bool_) | (lots.hold_day > today),
+        ],
+        [_RESTRICTED, _HALTED, _NO_PRICE, _UNSETTLED],
+        _FREE,
+    ).astype(np.int64)
+
+
+def _landed(shelf: _Shelf, policy: Policy, on: date, cause: str, *, last: bool) -> list[_Made]:
+    """Return what each customer's accounts sell today."""
+    places: dict[str, list[int]] = {}
+    for place, sleeve in enumerate(shelf.raw.sleeves):
+        if shelf.tax.aim.has[place]:
+            places.setdefault(sleeve.customer_id, []).append(place)
+    made = []
+    for mine in places.values():
+        wanted = int(shelf.tax.aim.wanted_cents[mine[0]])
+        # What is this close is left to the last session.
+        if abs(wanted) >= (policy.order_notional_cents_min if last else _SHORT_CENTS):
+            made.append(_of_one(shelf, mine, wanted, policy, on, cause, last=last))
+    return made
+
+
+def _of_one(
+    shelf: _Shelf,
+    places: Sequence[int],
+    wanted: int,
+    policy: Policy,
+    on: date,
+    cause: str,
+    *,
+    last: bool,
+) -> _Made:
+    """Return what one customer's accounts sell."""
+    mine = np.flatnonzero(np.isin(shelf.lots.account, places))
+    offers, closings, kept = _offered(shelf, mine, wanted)
+    reach = reachable_cents(offers, wanted, closings)
+    found = land(offers, ask_cents(wanted, last=last), closings)
+    short = wanted - reach
+    told = kept if abs(short) > _SHORT_CENTS else {}
+    plans, gains = _plans(shelf, places, found, told, policy, cause)
+    sleeve = shelf.raw.sleeves[places[0]]
+    event = NewEvent(
+        sleeve.firm_id,
+        "tax_target.short" if abs(short) > _SHORT_CENTS else "tax_target.planned",
+        sleeve.customer_id,
+        payload(
+            year=on.year,
+            wanted=format_cents(wanted),
+            planned=format_cents(gains),
+            not_allowed_by_lots=format_cents(short),
+        ),
+        customer_id=sleeve.customer_id,
+        account_id=sleeve.account_id,
+    )
+    return _Made(plans, event)
+
+
+def _offered(
+    shelf: _Shelf, mine: IntArray, wanted: int
+) -> tuple[list[Offer], list[Closing], dict[tuple[int, int], Reason]]:
+    """Return what may be sold for a wanted gain or loss, and why other lots that fit stay.
+
+    Args:
+        shelf: The lots.
+        mine: Places of the customer's, (M,).
+        wanted: Cents, not 0.
+    """
+    tax, lots, gain = shelf.tax, shelf.lots, shelf.gain_cents
+    stays = shelf.stays.copy()
+    fits = gain < 0 if wanted < 0 else gain > 0
+    if wanted > 0:
+        fits &= shelf.long | ~tax.aim.long_only[lots.account]
+    key = lots.account << 32 | lots.security_id
+    stuck = key[tax.is_fresh & (stays != _FREE)]
+    together = tax.closes & ~np.isin(key, stuck) & (wanted < 0)
+    stays[(stays == _FREE) & shelf.masked & ~together] = _WASH
+    free = stays == _FREE
+    alone = mine[(fits & free & ~(shelf.masked & together))[mine]]
+    offers = [_offer(shelf, lot) for lot in alone.tolist()]
+    fresh: dict[int, list[int]] = {}
+    rest: dict[int, list[int]] = {}
+    for lot in mine[(together & free)[mine]].tolist():
+        if tax.is_fresh[lot]:
+            fresh.setdefault(int(key[lot]), []).append(lot)
+        elif shelf.masked[lot] and fits[lot]:
+            rest.setdefault(int(key[lot]), []).append(lot)
+    closings = [
+        Closing(_offers(shelf, some), _offers(shelf, rest.get(name, ())))
+        for name, some in sorted(fresh.items())
+    ]
+    kept = {
+        (int(lots.account[lot]), int(lots.security_id[lot])): why
+        for lot in mine[(fits & ~free)[mine]].tolist()
+        if (why := _STAYS[int(stays[lot])]) is not None
+    }
+    return offers, closings, kept
+
+
+def _offers(shelf: _Shelf, lots: Iterable[int]) -> tuple[Offer, ...]:
+    return tuple(_offer(shelf, lot) for lot in lots)
+
+
+def _offer(shelf: _Shelf, lot: int) -> Offer:
+    return Offer(
+        LotId(str(lot)),
+        int(shelf.lots.nanos[lot]),
+        int(shelf.tax.basis_cents[lot]),
+        int(shelf.worth_cents[lot]),
+    )
+
+
+def _plans(
+    shelf: _Shelf,
+    places: Sequence[int],
+    found: Landing,
+    kept: Mapping[tuple[int, int], Reason],
+    policy: Policy,
+    cause: str,
+) -> tuple[tuple[Plan, ...], int]:
+    """Return the plans of a customer's accounts, and the net gain they expect."""
+    lots, total = shelf.lots, 0
+    sold: dict[int, dict[int, list[Trim]]] = {place: {} for place in places}
+    for trim in found.trims:
+        lot = int(trim.lot_id)
+        names = sold[int(lots.account[lot])]
+        names.setdefault(int(lots.security_id[lot]), []).append(trim)
+    plans = []
+    for place, names in sold.items():
+        worth_it = {
+            security: trims
+            for security, trims in names.items()
+            if sum(one.worth_cents for one in trims) >= policy.order_notional_cents_min
+        }
+        total += sum(one.gain_cents for trims in worth_it.values() for one in trims)
+        skips = {
+            security: why
+            for (where, security), why in kept.items()
+            if where == place and security not in worth_it
+        }
+        effect = _effect(shelf, place, worth_it, policy) if worth_it else None
+        trades = tuple(_trade(shelf, place, *one, policy) for one in worth_it.items())
+        plans.append(Plan(shelf.raw.sleeves[place], cause, trades, skips, effect=effect))
+    return tuple(plans), total
+
+
+def _trade(
+    shelf: _Shelf, place: int, security_id: int, trims: Sequence[Trim], policy: Policy
+) -> Trade:
+    # The booking takes whole lots in this order: the one that is split must come last.
+    ordered = sorted(trims, key=lambda one: one.nanos < int(shelf.lots.nanos[int(one.lot_id)]))
+    named = tuple((shelf.lots.lot_ids[int(one.lot_id)], one.nanos) for one in ordered)
+    return Trade(
+        security_id=security_id,
+        reason=Reason.SELL_YEAR_TARGET,
+        sell_nanos=sum(nanos for _, nanos in named),
+        lots=named,
+        effect=TradeEffect(_tax(shelf, place, trims), _cost(trims, policy), 0),
+    )
+
+
+def _effect(
+    shelf: _Shelf, place: int, names: Mapping[int, Sequence[Trim]], policy: Policy
+) -> PlanEffect:
+    trims = [one for some in names.values() for one in some]
+    long = sum(one.gain_cents for one in trims if shelf.long[int(one.lot_id)])
+    return PlanEffect(
+        before_ppm=0,
+        after_ppm=0,
+        tax_cents=_tax(shelf, place, trims),
+        cost_cents=_cost(trims, policy),
+        short_gain_cents=sum(one.gain_cents for one in trims) - long,
+        long_gain_cents=long,
+        model_id="",
+    )
+
+
+def _tax(shelf: _Shelf, place: int, trims: Sequence[Trim]) -> int:
+    """Return the tax of sales at the rates on the next dollar; negative where they save tax."""
+    taxes = shelf.tax.taxes
+    short, long = int(taxes.short_rate_ppm[place]), int(taxes.long_rate_ppm[place])
+    due = sum(one.gain_cents * (long if shelf.long[int(one.lot_id)] else short) for one in trims)
+    return due // PPM
+
+
+def _cost(trims: Sequence[Trim], policy: Policy) -> int:
+    worth = sum(one.worth_cents for one in trims)
+    return -(-worth * policy.trade_cost_ppm // PPM)
