@@ -1,0 +1,104 @@
+"""What a reading session is told: of one snapshot, asked once, and of those asked about alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from desk import Desk, desk_from, write_template
+
+from robo.store import effects, scores, tax_profiles, universe
+from robo.store.database import insert_many
+from robo.store.tax_profiles import Choice
+
+NAMES = (
+    *("batch_id", "account_id", "before_ppm", "after_ppm", "tax_cents", "cost_cents"),
+    *("short_gain_cents", "long_gain_cents", "model_id", "at"),
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_template(tmp_path_factory.mktemp("reading") / "template.db", "firm_a")
+
+
+@pytest.fixture
+def desk(template: Path, tmp_path: Path) -> Iterator[Desk]:
+    with desk_from(template, tmp_path) as made:
+        yield made
+
+
+def two_sellers(desk: Desk) -> None:
+    accounts = desk.open("firm_a", 2)
+    desk.fund(dict.fromkeys(accounts, 100_00))
+    desk.broker.fill_at(desk.buy(dict.fromkeys(accounts, 50_00)), 10_000_000)
+    desk.collect()
+    desk.sell(dict.fromkeys(accounts, 1_000_000_000))
+
+
+def test_a_reading_session_sees_the_names_that_were_gone_when_it_began(desk: Desk) -> None:
+    with desk.db.read() as session:
+        before = universe.gone(session)
+        with desk.db.write() as other:
+            universe.set_state(other, 2, "delisted")
+        during = universe.gone(session)
+    with desk.db.read() as session:
+        after = universe.gone(session)
+
+    assert (before, during, after) == (set(), set(), {2})
+
+
+def test_what_a_caller_does_to_an_answer_is_not_the_next_ones(desk: Desk) -> None:
+    with desk.db.read() as session:
+        universe.gone(session).add(99)
+
+        assert universe.gone(session) == set()
+
+
+def test_a_writing_session_sees_what_it_has_just_written(desk: Desk) -> None:
+    with desk.db.write() as session:
+        assert universe.gone(session) == set()
+        universe.set_state(session, 2, "delisted")
+
+        assert universe.gone(session) == {2}
+
+
+def test_firms_are_told_of_their_own_scores_in_one_session(desk: Desk) -> None:
+    with desk.db.read() as session:
+        assert scores.active_ids(session, "firm_a") == ()
+        assert scores.active_ids(session, "firm_b") == ()
+
+
+def test_open_sales_of_others_take_nothing_of_a_customers_budget(desk: Desk) -> None:
+    two_sellers(desk)
+    orders = desk.rows("SELECT batch_id, account_id FROM orders WHERE side = 'sell'")
+    customers = [
+        str(desk.column(f"SELECT customer_id FROM account WHERE id = '{account}'")[0])
+        for _, account in orders
+    ]
+    with desk.db.write() as session:
+        rows = [
+            (batch, account, 0, 0, 0, 0, 7_00 + place, -2_00, "mdl", 1)
+            for place, (batch, account) in enumerate(orders)
+        ]
+        insert_many(session, "plan_effect", NAMES, rows)
+
+    with desk.db.read() as session:
+        first = effects.open_gains(session, customers[:1])
+        both = effects.open_gains(session, customers)
+
+    assert first == {customers[0]: 5_00}
+    assert both == {customers[0]: 5_00, customers[1]: 5_01}
+
+
+def test_the_newest_choice_of_each_customer_counts(desk: Desk) -> None:
+    desk.open("firm_a", 2)
+    one, other = (str(each) for each in desk.column("SELECT id FROM customer ORDER BY id"))
+    with desk.db.write() as session:
+        tax_profiles.choose(session, one, Choice(mode="harvest", number=1))
+        tax_profiles.choose(session, one, Choice(mode="realise", number=2))
+        tax_profiles.choose(session, other, Choice(mode="harvest", number=1))
+
+    with desk.db.read() as session:
+        both = tax_profiles.choices(session, [one, other])
+
+    assert {who: made.mode for who, made in both.items()} == {one: "realise", other: "harvest"}
