@@ -7,6 +7,7 @@ See docs/alpaca.md.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import RLock
 from typing import Any, Final
 
@@ -102,7 +103,8 @@ class AlpacaBroker:
     def capabilities(self) -> Capabilities:
         """Return what this broker can do; it offers every optional group."""
         groups = frozenset(Group)
-        return capabilities("alpaca_broker", self._settings, AccountModel.SEGREGATED, groups)
+        known = capabilities("alpaca_broker", self._settings, AccountModel.SEGREGATED, groups)
+        return replace(known, accounts_per_customer_max=1)  # an e-mail address opens one
 
     def submit(self, ticket: OrderTicket) -> SubmitResult:
         """Send an order of one customer once; what was not seen is UNKNOWN."""
@@ -230,6 +232,10 @@ class AlpacaBroker:
         """Apply for an account unless there is one with this e-mail address."""
         return self._custody.open_account(application)
 
+    def find_account(self, application: Application) -> OpenResult | None:
+        """Return what became of an application, found by its e-mail address."""
+        return self._custody.find_account(application)
+
     def account(self, broker_account: str) -> CustodyAccount | None:
         """Return an account; None if Alpaca says that there is none."""
         return self._custody.account(broker_account)
@@ -241,6 +247,10 @@ class AlpacaBroker:
     def link_bank(self, broker_account: str, details: BankDetails) -> LinkResult:
         """Link a bank account unless it is linked already."""
         return self._custody.link_bank(broker_account, details)
+
+    def unlink_bank(self, broker_account: str, relationship_id: str) -> LinkResult:
+        """End a bank link; one that has ended is ended."""
+        return self._custody.unlink_bank(broker_account, relationship_id)
 
     def relationships(self, broker_account: str) -> Sequence[Relationship]:
         """Return the bank accounts that are linked."""

@@ -96,7 +96,7 @@ def application_body(given: Application) -> dict[str, Any]:
             "date_of_birth": given.born_on.isoformat(),
             "tax_id": given.tax_id,
             "tax_id_type": "USA_SSN",
-            "country_of_citizenship": given.tax_country,
+            "country_of_citizenship": given.citizen_country or given.tax_country,
             "country_of_tax_residence": given.tax_country,
             "funding_source": list(given.funding_sources),
         },
@@ -136,6 +136,14 @@ class Custody:
             return OpenResult(Outcome.UNKNOWN, code=error.code)
         outcome, code = _no(reply)
         return taken or OpenResult(outcome, code=code)
+
+    def find_account(self, given: Application) -> OpenResult | None:
+        """Return what became of an application; None if no account has its e-mail address.
+
+        Raises:
+            BrokerUnavailableError: If Alpaca did not answer.
+        """
+        return self._by_email(given)
 
     def account(self, broker_account: str) -> CustodyAccount | None:
         """Return an account; None if Alpaca says that there is none.
@@ -187,6 +195,20 @@ class Custody:
             return LinkResult(Outcome.TAKEN, _relationship(reply.body, broker_account))
         except UnreadableError as error:
             return LinkResult(Outcome.UNKNOWN, code=error.code)
+
+    def unlink_bank(self, broker_account: str, relationship_id: str) -> LinkResult:
+        """End a bank link; one that Alpaca knows no more has ended."""
+        path = f"/accounts/{broker_account}/ach_relationships/{relationship_id}"
+        try:
+            reply = self._http.delete(path, Lane.ORDERS)
+        except ThrottledError as error:
+            return LinkResult(Outcome.THROTTLED, code=error.code)
+        except BrokerUnavailableError as error:
+            return LinkResult(Outcome.UNKNOWN, code=error.code)
+        if reply.fine or reply.status in _KNOWN_NOT:
+            return LinkResult(Outcome.TAKEN)
+        outcome, code = _no(reply)
+        return LinkResult(outcome, code=code)
 
     def relationships(self, broker_account: str) -> Sequence[Relationship]:
         """Return the bank accounts that are linked.

@@ -50,19 +50,24 @@ class Report:
 
 
 def reconcile(
-    db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    clock: Clock,
+    policy: Policy,
+    firm_id: str = "",
 ) -> Report:
-    """Compare every account with the broker, repair what can be, keep the rest as breaks."""
+    """Compare every account, or a firm's, with the broker; repair what can be, keep the rest."""
     unheard: list[str] = []
     repaired = 0
-    every = _places(db, broker)
+    every = [one for one in _places(db, broker) if firm_id in {"", one.firm_id}]
     for place in every:
         try:
             repaired += _one(db, keyring, broker, clock, policy, place)
         except BrokerUnavailableError:
             unheard.append(place.broker_account)
     with db.read() as session:
-        found = breaks.listed(session, "open")
+        found = breaks.listed(session, "open", firm_id)
     return Report(len(every), tuple(unheard), tuple(found), repaired)
 
 

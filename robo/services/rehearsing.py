@@ -49,16 +49,26 @@ class Rehearsal:
 
 
 def rehearse(
-    db: Database, broker: Broker, clock: Clock, policy: Policy, desk: guarding.Desk
+    db: Database,
+    broker: Broker,
+    clock: Clock,
+    policy: Policy,
+    desk: guarding.Desk,
+    firm_id: str = "",
 ) -> Rehearsal:
-    """Return what the next window would send and what it would hold back or refuse, and why."""
+    """Return what the next window would send and what it would hold back or refuse, and why.
+
+    All orders are judged together, because limits are shared; a firm's own are shown.
+    """
     judged = guarding.judge(db, broker, clock, policy, desk)
     against = {order.id: reason for order, reason in judged.against}
     apart = broker.capabilities.account_model is AccountModel.SEGREGATED
     with db.read() as session:
-        waiting = windows.waiting(session, to_micros(clock.now()))
+        every = windows.waiting(session, to_micros(clock.now()))
+        waiting = [one for one in every if firm_id in {"", one.firm_id}]
         names = universe.by_id(session, sorted({one.security_id for one in waiting}))
-        unresolved = len(blocks.in_states(session, "intended", "unknown"))
+        to_heal = blocks.in_states(session, "intended", "unknown")
+        unresolved = sum(firm_id in {"", one.firm_id} for one in to_heal)
     symbol = {int(i): one.symbol for i, one in names.items()}
     groups: dict[tuple[str, int, str], list[windows.WaitingOrder]] = {}
     held: dict[tuple[Reason, int, str], list[windows.WaitingOrder]] = {}

@@ -1,6 +1,9 @@
 """Money in: linked banks, deposits, returns, settlement, recurring plans; see docs/money.md."""
 
+from robo.services.funding.carrying import carry
 from robo.services.funding.collecting import collect
+from robo.services.funding.deciding import Decision, Verdict, decide
+from robo.services.funding.hearing import hear_transfers
 from robo.services.funding.linking import link_bank, linked, remove_link
 from robo.services.funding.planning import (
     PlanChange,
@@ -9,6 +12,7 @@ from robo.services.funding.planning import (
     end_plan,
     run_plans,
 )
+from robo.services.funding.rails import rail
 from robo.services.funding.requesting import (
     DepositOrder,
     request_and_tell,
@@ -20,16 +24,22 @@ from robo.services.funding.returning import cure, report_overdue, sweep_cures
 from robo.services.funding.settling import hold_until, settle_proceeds, withdrawable_cents
 
 __all__ = [
+    "Decision",
     "DepositOrder",
     "PlanChange",
+    "Verdict",
+    "carry",
     "change_plan",
     "collect",
     "create_plan",
     "cure",
+    "decide",
     "end_plan",
+    "hear_transfers",
     "hold_until",
     "link_bank",
     "linked",
+    "rail",
     "remove_link",
     "report_overdue",
     "request_and_tell",

@@ -24,7 +24,7 @@ from robo.services import isolating
 from robo.services.funding import notes, paying, returning
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
-from robo.store import accounts, cursors, ledger, payers, transfers, withdrawals
+from robo.store import accounts, cursors, ledger, payers, remittances, transfers, withdrawals
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.payers import Payer
@@ -156,7 +156,7 @@ def _pending(
     """Lend what the policy allows, so that it can be invested today."""
     lent = 0
     if event.kind is BankEventKind.PENDING:
-        lent = _to_lend(session, desk.policy, payer, deposit.cents)
+        lent = _to_lend(session, desk.policy, payer, deposit)
     moved = replace(
         deposit,
         state="pending",
@@ -205,13 +205,15 @@ def _settled(
 _MOVES: Final = {"pending": _pending, "available": _available, "settled": _settled}
 
 
-def _to_lend(session: Session, policy: Policy, payer: Payer, cents: int) -> int:
+def _to_lend(session: Session, policy: Policy, payer: Payer, deposit: Deposit) -> int:
     """Return how much of a pending deposit the firm lends this customer now."""
+    if remittances.get(session, deposit.id) is not None:
+        return 0  # it would lie in the firm's account, not in the customer's at the broker
     owned = accounts.accounts_of_customer(session, payer.customer_id)
     lent, settled, owed = transfers.advance_history(session, owned)
     if owed or settled < policy.advance_lifetime_deposits_min or payer.account_state != "open":
         return 0
-    return max(0, min(cents, policy.advance_cents_max - lent))
+    return max(0, min(deposit.cents, policy.advance_cents_max - lent))
 
 
 def _settles_on(desk: _Desk, event: BankEvent) -> str:

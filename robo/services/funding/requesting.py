@@ -28,7 +28,7 @@ from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.services.funding import notes
 from robo.services.isolating import Blame
 from robo.services.taxing import contributing
-from robo.store import accounts, households, payers, people, transfers
+from robo.store import accounts, custody, households, payers, people, transfers
 from robo.store.database import Database
 from robo.store.payers import Payer
 from robo.store.transfers import Deposit, Link
@@ -206,7 +206,8 @@ def require_ready(session: Session, payer: Payer, today: date) -> None:
     """Return if this account may take money in.
 
     Raises:
-        ConflictError: If the account or its customer is not open for business.
+        ConflictError: If the account or its customer is not open for business, or the account at
+            the broker is not (`custody_not_active`).
         OutOfOrderError: If answers that proceed, agreements or the identity come first; what a
             deposit needs is written in `onboarding.progress`. Missing documents are named in
             the message and under `agreements` in `fields`.
@@ -214,6 +215,10 @@ def require_ready(session: Session, payer: Payer, today: date) -> None:
     if payer.account_state != "open" or payer.customer_state != "active":
         message = "the account is not open for deposits"
         raise ConflictError(message, code="account_not_open")
+    kept = custody.get(session, payer.account_id)
+    if kept is not None and kept.state != "active":
+        message = "the account is not open at the broker"
+        raise ConflictError(message, code="custody_not_active")
     latest = people.latest_submission(session, payer.customer_id)
     documents = _missing_documents(session, payer, today)
     facts = Facts(

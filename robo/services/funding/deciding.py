@@ -1,0 +1,140 @@
+"""What a person decides about a transfer that nobody else can: it is this one, it never arrived.
+
+Every decision is in the firm's audit trail, with its reason.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from sqlmodel import Session
+
+from robo.core.clock import Clock, to_micros
+from robo.core.errors import ConflictError, InvalidInputError, NotFoundError
+from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
+from robo.ports.broker import Broker
+from robo.ports.brokerage import CashTransfer
+from robo.services import licensing
+from robo.services.funding import carrying, matching, notes, steps
+from robo.store import payers, remittances
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+from robo.store.remittances import Remittance
+
+_NOTE_MAX: Final = 500
+
+
+class Verdict(StrEnum):
+    """What is decided of a transfer that is ambiguous."""
+
+    CLAIM = "claim"
+    """It became this one of the broker's transfers."""
+    RELEASE = "release"
+    """It never arrived: ask for it once more."""
+    ABANDON = "abandon"
+    """It never arrived, and is not asked for again: the money stays where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's decision; `broker_id` names the broker's transfer for CLAIM, else it is empty."""
+
+    verdict: Verdict
+    note: str
+    actor: str
+    broker_id: str = ""
+
+
+def decide(
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    clock: Clock,
+    calendar: MarketCalendar,
+    policy: Policy,
+    transfer_id: str,
+    decision: Decision,
+) -> Remittance:
+    """Settle a transfer that is ambiguous, and return it.
+
+    Raises:
+        NotFoundError: If there is no such transfer.
+        ConflictError: If it is not ambiguous (any more).
+        InvalidInputError: If the note is missing, or the broker's transfer could not be this one.
+        BrokerUnavailableError: If the broker did not answer; nothing was decided.
+    """
+    if not 0 < len(decision.note.strip()) <= _NOTE_MAX:
+        message = f"Say why, in at most {_NOTE_MAX} characters."
+        raise InvalidInputError(message, code="note_missing", fields={"note": [message]})
+    desk = carrying.desk_of(db, broker, clock, calendar, policy)
+    with db.read() as session:
+        seen = _doubtful(session, transfer_id)
+    if desk is None:
+        message = "This broker moves no money."
+        raise ConflictError(message, code="no_funding")
+    told: CashTransfer | None = None
+    if decision.verdict is Verdict.CLAIM:
+        listed = desk.offered.transfers(seen.broker_account)
+        told = next((one for one in listed if one.broker_id == decision.broker_id), None)
+    elif decision.verdict is Verdict.RELEASE:
+        # The adapter first: as long as it remembers the request, it would never ask again.
+        with suppress(InvalidInputError):
+            desk.offered.release_transfer(transfer_id)
+    with db.write() as session:
+        row = _doubtful(session, transfer_id)
+        moved = _settle(session, desk, row, decision, told)
+        _record(session, keyring, row, decision, to_micros(clock.now()))
+    if told is not None:
+        with suppress(InvalidInputError):
+            desk.offered.claim_transfer(transfer_id, told.broker_id)
+    return moved
+
+
+def _settle(
+    session: Session,
+    desk: carrying.Desk,
+    row: Remittance,
+    decision: Decision,
+    told: CashTransfer | None,
+) -> Remittance:
+    if decision.verdict is Verdict.ABANDON:
+        return steps.refuse(session, desk.clock, row, "abandoned")
+    if decision.verdict is Verdict.RELEASE:
+        now = desk.at_micros
+        again = replace(
+            row, state="intended", candidates="[]", code="", look_at=now, changed_at=now
+        )
+        remittances.save(session, again)
+        return again
+    claimed = remittances.claimed(session, row.broker_account)
+    if told is None or not matching.could_be(row, told, claimed):
+        message = "That transfer of the broker's cannot be this one."
+        raise InvalidInputError(
+            message, code="transfer_mismatch", fields={"broker_transfer_id": [message]}
+        )
+    return steps.adopt(session, desk.clock, desk.calendar, desk.policy, row, told)
+
+
+def _doubtful(session: Session, transfer_id: str) -> Remittance:
+    row = remittances.get(session, transfer_id)
+    if row is None:
+        message = "There is no such transfer."
+        raise NotFoundError(message)
+    if row.state != "ambiguous":
+        message = "This transfer waits for no decision."
+        raise ConflictError(message, code="not_ambiguous")
+    return row
+
+
+def _record(
+    session: Session, keyring: Keyring, row: Remittance, decision: Decision, at_micros: int
+) -> None:
+    payer = payers.payer(session, row.account_id)
+    detail = {"note": decision.note.strip(), "broker_id": decision.broker_id, "code": row.code}
+    action = f"transfer.{decision.verdict.value}"
+    licensing.record(
+        session, keyring, payer.firm_id, decision.actor, action, row.id, detail, at_micros
+    )
+    notes.write(session, payer, "transfer.decided", row.id, at_micros, {"what": decision.verdict})
