@@ -25,8 +25,9 @@ from bench.report import Figure, table
 from robo.core.clock import business_date
 from robo.core.policy import Policy
 from robo.portfolio.jit import load_all
-from robo.runtime import Runtime
+from robo.runtime import Runtime, keep_heap, open_database
 from robo.services import graduating, harvesting, indexing, rescoring
+from robo.store.schema import upgrade
 
 _START: Final = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 _SMALL, _MIDDLE, _LARGE = 1_000_00, (300_000_00, 1_900_000_00), 9_000_000_00
@@ -60,10 +61,14 @@ def seed(folder: Path, count: int) -> list[Figure]:
 
 
 def measured(folder: Path) -> list[Figure]:
-    """Return the figures of the night that is due in a folder, and do it."""
+    """Return the figures of the night that is due in a folder, and do it as a runner would."""
+    db = open_database(seeding.settings_of(folder))
+    upgrade(db)  # a firm that was kept may be older than the code
+    db.close()
     kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
     with seeding.running(folder, datetime.fromisoformat(kept["at"])) as runtime:
         load_all()
+        keep_heap()
         return _measured(runtime, kept["accounts"])
 
 
@@ -96,7 +101,9 @@ def _measured(runtime: Runtime, count: int) -> list[Figure]:
         Figure("open lots", lots, "lots"),
         Figure("orders planned by the night", planned, "orders"),
         *(Figure(name, seconds, "s") for name, seconds in took.items()),
+        *(Figure(name, count / seconds, "accounts/s") for name, seconds in took.items()),
         Figure("index, of direct sleeves", direct / took["index"], "accounts/s"),
+        Figure("longest write transaction", r.db.longest_write_ms, "ms"),
         Figure("whole night", whole, "s"),
         Figure("whole night", count / whole, "accounts/s"),
         Figure("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB"),

@@ -8,7 +8,6 @@ make a ledger fast.
 """
 
 import gc
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,9 +37,6 @@ _KNOWN: Final = "known"
 T = TypeVar("T")
 _LOG_FRAMES: Final = 4_000
 """A write-ahead log of 16 MB is copied back: pages written often are then copied once."""
-_INDEX_WRITTEN: Final = 16
-_INDEX_COPIED: Final = 96
-"""Where the log's index counts pages written and copied (SQLite, "WAL-mode File Format", 2)."""
 
 
 class DatabaseBusyError(RoboError):
@@ -67,15 +63,15 @@ class Database:
     """Hands out transactions; knows which of the two databases it speaks to."""
 
     def __init__(
-        self, engine: Engine, room: WaitingRoom, turn: "_Turn", log: Path | None = None
+        self, engine: Engine, room: WaitingRoom, turn: "_Turn", *, has_log: bool = False
     ) -> None:
-        """Wrap an engine made by `connect`, where its writers wait, and its log's index."""
+        """Wrap an engine made by `connect`, where its writers wait, and whether it has a log."""
         self.engine = engine
         self.longest_write_ms = 0.0
         """The longest that a committed transaction of this process held the write lock."""
         self._room = room
         self._turn = turn
-        self._log = log
+        self._has_log = has_log
         self._write_engine = engine.execution_options(robo_write=True)
 
     @property
@@ -116,12 +112,13 @@ class Database:
 
         Holds no lock that a writer needs. Does nothing on PostgreSQL, or while the log is short.
         """
-        if self._log is None or _frames_to_copy(self._log) < _LOG_FRAMES:
+        if not self._has_log:
             return
         with closing(self.engine.raw_connection()) as connection:
             # Called through `Any`: SQLAlchemy's protocol of raw connections is narrower.
             raw: Any = connection.driver_connection
-            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+            if _frames_to_copy(raw) >= _LOG_FRAMES:
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -157,7 +154,7 @@ def connect(url: str, *, flush: bool = True) -> Database:
         in_memory = name == ":memory:"
         room = WaitingRoom(None if in_memory else Path(f"{name}-waiting"))
         engine = _sqlite_engine(url, room, turn, flush=flush)
-        return Database(engine, room, turn, None if in_memory else Path(f"{name}-shm"))
+        return Database(engine, room, turn, has_log=not in_memory)
     if url.startswith("postgresql"):
         plain = url.replace("postgresql://", "postgresql+psycopg://", 1)
         engine = create_engine(plain, pool_size=8, max_overflow=8, pool_pre_ping=True)
@@ -167,21 +164,15 @@ def connect(url: str, *, flush: bool = True) -> Database:
     raise ConfigError(message)
 
 
-def _frames_to_copy(index: Path) -> int:
+def _frames_to_copy(raw: Any) -> int:
     """Return how many pages of the log are not in the database yet.
 
+    SQLite is asked, and its files are left alone: whoever opens and closes one of them ends every
+    lock that this process has on it (POSIX), and the next process that comes believes itself alone.
     The file's size is no measure: a log is begun again from the front and never shortened.
     """
-    try:
-        with index.open("rb") as file:
-            head = file.read(_INDEX_COPIED + 4)
-    except OSError:
-        return 0
-    if len(head) < _INDEX_COPIED + 4:
-        return 0
-    (written,) = struct.unpack_from("=I", head, _INDEX_WRITTEN)
-    (copied,) = struct.unpack_from("=I", head, _INDEX_COPIED)
-    return int(written) - int(copied)
+    _busy, written, copied = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    return max(0, int(written) - int(copied))
 
 
 def sqlite_module() -> Any:

@@ -4,8 +4,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -166,23 +168,52 @@ def test_a_batch_does_not_begin_a_turn_while_somebody_waits(
     batch.join()
 
 
-def test_a_grown_log_is_copied_back_beside_a_writer_and_by_no_commit(
-    database: Database, tmp_path: Path
-) -> None:
-    index = tmp_path / "robo.db-shm"
+def test_a_grown_log_is_copied_back_beside_a_writer_and_by_no_commit(database: Database) -> None:
+    def waiting() -> int:
+        with closing(database.engine.raw_connection()) as connection:
+            return _frames_to_copy(connection.driver_connection)
+
     with database.write() as session:
         many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
         session.connection().exec_driver_sql(
             f"{many} INSERT INTO note SELECT hex(randomblob(2000)) FROM n"
         )
-    grown = _frames_to_copy(index)
+    grown = waiting()
 
     with database.write() as session:
         session.connection().exec_driver_sql("INSERT INTO note VALUES ('uncommitted')")
         database.tidy()
-        left = _frames_to_copy(index)
+        left = waiting()
 
     assert grown > 4_000, "a commit copied its own log back"
     assert left == 0
     with database.read() as session:
         assert session.connection().exec_driver_sql("SELECT count(*) FROM note").scalar() == 5_001
+
+
+_TAKE: Final = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as index:
+    try:
+        fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
+    except OSError:
+        sys.exit(3)
+"""
+"""Asks for what SQLite asks for when it wonders whether a log's index is anybody's (byte 128)."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+def test_looking_at_the_log_ends_none_of_the_locks_on_it(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.write() as session:
+        session.connection().exec_driver_sql("INSERT INTO note VALUES ('held')")
+
+    with database.read() as session:
+        session.connection().exec_driver_sql("SELECT count(*) FROM note").scalar()
+        database.tidy()
+        taken = subprocess.run(
+            [sys.executable, "-c", _TAKE, str(tmp_path / "robo.db-shm")], check=False
+        )
+
+    assert taken.returncode == 3, "another process would have begun the log anew under our feet"
