@@ -11,6 +11,7 @@ from typing import Final
 
 from robo.core.clock import to_micros
 from robo.core.policy import Policy
+from robo.ports.funding import Bank
 from robo.runtime import Runtime
 from robo.services import (
     adjusting,
@@ -21,6 +22,7 @@ from robo.services import (
     harvesting,
     indexing,
     investing,
+    keeping,
     mailing,
     marking,
     reconciling,
@@ -56,12 +58,31 @@ def _run_plans(rt: Runtime, slot: Slot) -> int:
     return funding.run_plans(rt.db, rt.clock, rt.calendar, rt.policy, slot.on)
 
 
+def _rail(rt: Runtime) -> Bank:
+    return funding.rail(rt.db, rt.keyring, rt.broker, rt.bank, rt.clock)
+
+
+def _open_at_broker(rt: Runtime, _slot: Slot) -> int:
+    moved = keeping.apply(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
+    moved += keeping.end(rt.db, rt.broker, rt.clock, rt.policy)
+    return moved + keeping.watch(rt.db, rt.broker, rt.clock, rt.policy)
+
+
+def _hear_broker(rt: Runtime, _slot: Slot) -> int:
+    heard = keeping.hear_accounts(rt.db, rt.broker, rt.clock)
+    return heard + funding.hear_transfers(rt.db, rt.broker, rt.clock)
+
+
+def _move_money(rt: Runtime, _slot: Slot) -> int:
+    return funding.carry(rt.db, rt.broker, rt.clock, rt.calendar, rt.policy)
+
+
 def _tell_bank(rt: Runtime, _slot: Slot) -> int:
-    return funding.tell_bank(rt.db, rt.bank, rt.clock)
+    return funding.tell_bank(rt.db, _rail(rt), rt.clock)
 
 
 def _collect_bank(rt: Runtime, _slot: Slot) -> int:
-    return funding.collect(rt.db, rt.keyring, rt.bank, rt.clock, rt.calendar, rt.policy)
+    return funding.collect(rt.db, rt.keyring, _rail(rt), rt.clock, rt.calendar, rt.policy)
 
 
 def _collect_fills(rt: Runtime, _slot: Slot) -> int:
@@ -120,7 +141,7 @@ def _reconcile(rt: Runtime, _slot: Slot) -> int:
 
 
 def _pay(rt: Runtime, _slot: Slot) -> int:
-    return withdrawing.pay(rt.db, rt.keyring, rt.bank, rt.clock, rt.policy)
+    return withdrawing.pay(rt.db, rt.keyring, _rail(rt), rt.clock, rt.policy)
 
 
 def _mark_day(rt: Runtime, slot: Slot) -> int:
@@ -154,7 +175,12 @@ TIMETABLE: Final = (
     Job("graduate", AtOpen(-72), _graduate, CatchUp.LATEST, after=("adjust", "rescore")),
     Job("index", AtOpen(-70), _index, CatchUp.LATEST, after=("adjust", "graduate")),
     Job("harvest", AtOpen(-68), _harvest, CatchUp.LATEST, after=("adjust", "index")),
+    # These do nothing but where the broker keeps an account for each customer. Events cost a pause
+    # of the stream to read, and only say what to look at sooner.
+    Job("hear-broker", Every(30), _hear_broker),
+    Job("open-at-broker", Every(4), _open_at_broker),
     Job("tell-bank", _MONEY, _tell_bank),
+    Job("move-money", _MONEY, _move_money),
     Job("collect-bank", _MONEY, _collect_bank),
     Job("collect-fills", _MONEY, _collect_fills),
     Job("plan-withdrawals", _MONEY, _plan_withdrawals, after=("adjust",)),

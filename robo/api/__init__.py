@@ -22,6 +22,8 @@ MODULES: Final[tuple[str, ...]] = (
     "robo.api.baskets",
     "robo.api.prices",
     "robo.api.events",
+    "robo.api.custody",
+    "robo.api.operations",
     "robo.api.admin",
 )
 """Modules whose `BLUEPRINT` the app registers."""

@@ -184,6 +184,17 @@ def owned_account(account_id: str) -> owners.Account:
     return found
 
 
+def owned_by_firm(firm_id: str) -> None:
+    """Return if something is the firm's of the key.
+
+    Raises:
+        NotFoundError: If it is another's, or nobody's (an empty id); the two look alike.
+    """
+    if firm_id != caller().firm_id:
+        message = "There is no such thing."
+        raise NotFoundError(message)
+
+
 def own_customer_id() -> str:
     """Return the customer of the session.
 

@@ -46,7 +46,7 @@ def link_bank(body: dict[str, Any], customer_id: str) -> Link:
     r = runtime()
     link = funding.link_bank(
         r.db,
-        r.bank,
+        funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock, customer_id),
         r.clock,
         r.policy,
         customer_id,

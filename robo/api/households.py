@@ -10,7 +10,7 @@ from robo.api.state import close_reading, now_micros, reading, runtime, state
 from robo.api.wire import Day, Id, Instant, Schema, Text, Whole, Word, blueprint
 from robo.core.clock import business_date, from_micros
 from robo.core.errors import InvalidInputError
-from robo.services import limiting, pairing
+from robo.services import keeping, limiting, pairing
 from robo.services.enrolling import sharing
 from robo.services.pairing import Invited
 from robo.store import households, owners
@@ -202,6 +202,8 @@ def propose_joint(body: dict[str, Any], customer_id: str) -> dict[str, Any]:
     close_reading()
     r = runtime()
     wanted = idempotency.request_id("jnt")
+    with r.db.read() as session:
+        keeping.require_offered(session, r.broker, customer.id, "joint", wanted)
     return _proposal(sharing.propose(r.db, r.clock, customer, wanted, body["basket_id"]), customer)
 
 

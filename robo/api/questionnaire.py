@@ -28,6 +28,7 @@ from robo.api.wire import (
 )
 from robo.core.errors import NotFoundError
 from robo.core.ids import AccountId
+from robo.services import keeping
 from robo.services.enrolling import answering, opening, restricting
 from robo.services.enrolling.answering import Outcome
 from robo.services.enrolling.opening import Wanted
@@ -139,6 +140,8 @@ def open_account(body: dict[str, Any]) -> dict[str, Any]:
     customer = owned_customer(body["customer_id"])
     r = runtime()
     wanted = Wanted(idempotency.request_id("acc"), customer.id, body["kind"], body["basket_id"])
+    with r.db.read() as session:
+        keeping.require_offered(session, r.broker, customer.id, wanted.kind, wanted.id)
     made = opening.open_account(r.db, r.keyring, r.clock, state().identity, wanted)
     with r.db.read() as session:
         sleeve = accounts.sleeves(session, [AccountId(made.id)])[AccountId(made.id)]

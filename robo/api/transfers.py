@@ -144,7 +144,8 @@ def create_deposit(body: dict[str, Any], account_id: str) -> Deposit:
         body["amount"],
         tax_year=body["tax_year"],
     )
-    return funding.request_and_tell(r.db, r.bank, r.clock, r.policy, order, _keep_reply)
+    rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
+    return funding.request_and_tell(r.db, rail, r.clock, r.policy, order, _keep_reply)
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/deposits")

@@ -38,6 +38,7 @@ SCOPES: Final = (
     "transfers:read",
     "transfers:write",
     "firm:read",
+    "firm:operate",
     "admin:*",
 )
 """What a key may be given; a test compares it with what routes ask for."""

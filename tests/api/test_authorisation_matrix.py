@@ -76,6 +76,11 @@ def operators(body: Body | None = None) -> Row:
     return Row(403, 403, 403, 403, 401, body)
 
 
+def firms_own(body: Body | None = None) -> Row:
+    """A firm's: its own key gets its own, another firm's key its own, people nothing."""
+    return Row(403, 403, OK, 403, 401, body, OK)
+
+
 def everybody(status: int = OK, body: Body | None = None, lesser: int | None = None) -> Row:
     return Row(status, status, status, lesser or status, status, body)
 
@@ -185,6 +190,7 @@ TABLE = {
     "GET /v1/accounts": listing(),
     "POST /v1/accounts": owned(MADE, _opening),
     "GET /v1/accounts/<id:account_id>": owned(OK),
+    "GET /v1/accounts/<id:account_id>/custody": owned(OK),
     "GET /v1/accounts/<id:account_id>/portfolio": owned(OK),
     "GET /v1/accounts/<id:account_id>/positions": owned(OK),
     "GET /v1/accounts/<id:account_id>/lots": owned(OK),
@@ -255,6 +261,25 @@ TABLE = {
     "GET /v1/prices": listing(),
     "POST /v1/screens/check": Row(OK, OK, OK, 403, 401, lambda *_: {"filter": "exclude coal > 5%"}),
     "GET /v1/audit": Row(403, 403, OK, 403, 401, None, OK),
+    # A firm's operators, by their key; another firm has a queue, a switch and breaks of its own
+    "GET /v1/operations/queue": firms_own(),
+    "GET /v1/operations/breaks": firms_own(),
+    "GET /v1/operations/dry-run": firms_own(),
+    "GET /v1/operations/kill-switch": firms_own(),
+    "PUT /v1/operations/kill-switch": firms_own(lambda *_: {"stopped": False, "reason": "a drill"}),
+    "PUT /v1/operations/kill-switch/everybody": operators(
+        lambda *_: {"stopped": False, "reason": "a drill"}
+    ),
+    "POST /v1/operations/reconciliations": firms_own(),
+    "POST /v1/operations/transfers/<id:transfer_id>/decision": Row(
+        403, 403, 404, 403, 401, lambda *_: {"decision": "release", "note": "looked"}, 404
+    ),
+    "POST /v1/operations/applications/<id:application_id>/retry": Row(
+        403, 403, 404, 403, 401, lambda *_: {"note": "looked"}, 404
+    ),
+    "POST /v1/operations/breaks/<id:break_id>/clearance": Row(
+        403, 403, 404, 403, 401, lambda *_: {"note": "looked"}, 404
+    ),
     "PUT /v1/customers/<id:customer_id>/identity": operators(lambda *_: {"decision": "accept"}),
     "DELETE /v1/customers/<id:customer_id>/personal-data": operators(),
 }
@@ -341,6 +366,9 @@ def _things(person: Person) -> Things:
         "invitation_id": sent["id"],
         "outside_id": noted["id"],
         "proposal_id": "jnt_" + "0" * 30,
+        "transfer_id": "dep_" + "0" * 30,
+        "application_id": person.account_id,
+        "break_id": "brk_" + "0" * 30,
     }
     asked = {"bank_link_id": person.link_id, "amount": "10.00"}
     made["withdrawal_id"] = person.must("POST", f"{account}/withdrawals", asked)["id"]
