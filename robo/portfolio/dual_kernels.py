@@ -132,7 +132,9 @@ GAP: Final = 8
 GAP_ABSOLUTE: Final = 9
 CASH_ASTRAY: Final = 10
 """Cash that a plan may be astray before it is mended, fraction of the account."""
-KNOBS: Final = 11
+VARIANCE_MAX: Final = 11
+"""More than any account's TE^2."""
+KNOBS: Final = 12
 
 
 class Book(NamedTuple):
@@ -1357,6 +1359,9 @@ def _ascend(
         promise = _direction(book, n, z, shape, kdim, lam, radius)
         if promise <= tolerance and worst <= strict:
             return soft, hard, sweeps
+        if not abs(promise) < INF:
+            # Numbers so far apart that nothing is left of the step: what is known stays true.
+            return soft, hard, -sweeps
         length = 1.0
         while True:
             _move(book, kdim, end, length)
@@ -1377,12 +1382,12 @@ def _ascend(
                             own_slope = book.right[k] - book.drop[k]
                     last += (book.slope[k] + book.base[k] + own_slope) * move
             first = length * promise
-            if new_soft >= soft + 1e-4 * first or last >= 0.0 or length < LENGTH_MIN:
+            if new_soft >= soft + 1e-4 * first or last >= 0.0 or not length >= LENGTH_MIN:
                 break
             if first - new_soft + soft <= NO_GAIN:
                 break
             length *= min(max(first / (first - last), 0.1), 0.7)
-        stalls += 1 if length < LENGTH_MIN else 0
+        stalls += 0 if length >= LENGTH_MIN else 1
         if stalls > STALLS:
             # On a ridge where two lots of a name change places; what is left is little.
             for k in range(end):
@@ -2211,28 +2216,37 @@ def _search(
 def _hope(
     account: FloatArray,
     n: int,
-    w: FloatArray,
+    lots: int,
+    names: int,
     book: Book,
     row_price: FloatArray,
     row_low: FloatArray,
     row_high: FloatArray,
     z: FloatArray,
     kdim: int,
+    variance_max: float,
 ) -> float:
-    """Return more than any allowed plan can cost: a bound above it proves that there is none."""
-    total = 10.0 + 2.0 * account[LAMBDA] * (1.0 + book.scalar[TE_REST])
+    """Return more than any allowed plan can cost: a bound above it proves that there is none.
+
+    What is held adds up to no more than the account, and so does what is sold, once and bought
+    back once; a dollar more for rounding.
+    """
+    total = 10.0 + 0.5 * account[LAMBDA] * variance_max
     total += n * (account[THETA] + account[PHI])
+    total += account[CASH_PRICE] * (1.0 + account[CASH_TARGET])
+    total += abs(book.scalar[FLAT]) + abs(book.scalar[REPORT])
     for i in range(n):
         total += abs(book.alpha[i])
+    for lot in range(lots):
+        total += max(book.tau_own[lot], 0.0) * book.q[lot]
     for r in range(row_price.size):
         if row_price[r] < INF:
             most = 0.0
-            for i in range(w.size):
+            for i in range(names):
                 most = max(most, abs(z[i, kdim + r]))
-            for b in range(row_low.shape[0]):
-                for edge in (row_low[b, r], row_high[b, r]):
-                    if abs(edge) < INF:
-                        most = max(most, abs(edge))
+            for edge in (row_low[r], row_high[r]):
+                if abs(edge) < INF:
+                    most = max(most, abs(edge))
             total += 2.0 * row_price[r] * most
     return float(total)
 
@@ -2366,17 +2380,9 @@ def solve_rows(
             stats[a, STAT_FAILED] = PROVED
             _hold_all(a, worth, unit, holding_indptr, holding_name, lot_indptr, lot_nanos, h)
             continue
-        _set_prices(
-            book,
-            account,
-            z,
-            benchmark,
-            shape,
-            kdim,
-            row_low[0 if row_low.shape[0] == 1 else a],
-            row_high[0 if row_high.shape[0] == 1 else a],
-            row_price,
-        )
+        lows = row_low[0 if row_low.shape[0] == 1 else a]
+        highs = row_high[0 if row_high.shape[0] == 1 else a]
+        _set_prices(book, account, z, benchmark, shape, kdim, lows, highs, row_price)
         book.scalar[TRUE_LAMBDA] = account[LAMBDA]
         book.scalar[FACTORS] = kdim
         book.scalar[CASH_WEIGHT] = 1.0
@@ -2390,7 +2396,17 @@ def solve_rows(
                 book.near[i, k] = ((share >> k) & 1) / max(pieces, 1)
         market = (z, whole, inverse_d)
         book.scalar[HOPE] = _hope(
-            account, n, benchmark, book, row_price, row_low, row_high, z, kdim
+            account,
+            n,
+            lots,
+            names,
+            book,
+            row_price,
+            lows,
+            highs,
+            z,
+            kdim,
+            knobs[VARIANCE_MAX],
         )
         best, proved = INF, INF
         nets = account[NETTING] > 0.0 and account[MODE] == HARVEST

@@ -19,9 +19,10 @@ was found are kept. A TE cap is met by raising lambda. Notation as in `problem`.
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robo.portfolio import conflicts, evaluator, plans
 from robo.portfolio import positions as positions_of
@@ -93,19 +94,23 @@ def write(problem: Problem, solution: Solution, accounts: IntArray) -> None:
         solution: What the kernel found; its status, plan, objective and bound are changed.
         accounts: Which accounts.
     """
-    indptr = problem.accounts.lot_indptr[problem.accounts.holding_indptr]
     for account in accounts.tolist():
         answer = decide(problem, account)
         solution.status[account] = answer.status
         if answer.plan is None:
             continue
-        lots = slice(int(indptr[account]), int(indptr[account + 1]))
         alone = positions_of.read(only(problem, account))
         sold = alone.per_name(answer.plan.lot_sold)
         solution.holding[account] = (alone.held + answer.plan.bought - sold)[0]
-        solution.lot_sold[lots] = answer.plan.lot_sold
+        solution.lot_sold[lots_of(problem, account)] = answer.plan.lot_sold
         solution.objective[account] = answer.objective
         solution.bound[account] = min(solution.bound[account], answer.objective)
+
+
+def lots_of(problem: Problem, account: int) -> slice:
+    """Return where the lots of an account stand."""
+    ends = problem.accounts.holding_indptr[[account, account + 1]]
+    return slice(*problem.accounts.lot_indptr[ends].tolist())
 
 
 def only(problem: Problem, account: int) -> Problem:
@@ -133,16 +138,21 @@ def only(problem: Problem, account: int) -> Problem:
     own = {}
     for name in wants.__dataclass_fields__:
         value = getattr(wants, name)
-        if name != "rows" and value is not None and (name not in shared or value.ndim > 1):
+        if name != "rows" and value is not None and (name not in shared or _is_own(value)):
             own[name] = value[mine]
     rows = wants.rows
-    if rows is not None and rows.low.ndim > 1:
+    if rows is not None and _is_own(rows.low):
         rows = replace(rows, low=rows.low[mine])
-    if rows is not None and rows.high.ndim > 1:
+    if rows is not None and _is_own(rows.high):
         rows = replace(rows, high=rows.high[mine])
     fields = problem.taxes.__dataclass_fields__
     taxes = replace(problem.taxes, **{name: getattr(problem.taxes, name)[mine] for name in fields})
     return Problem(problem.market, accounts, taxes, replace(wants, rows=rows, **own))
+
+
+def _is_own(values: NDArray[Any]) -> bool:
+    """Return whether values have a row for each account, not one for all."""
+    return values.ndim > 1 and values.shape[0] > 1
 
 
 def _one_way(where: Positions, point: Point) -> tuple[FloatArray, FloatArray]:

@@ -6,19 +6,21 @@ and caps; every name answers those prices by itself, exactly, also where its cos
 Any prices give a lower bound on every allowed plan; the best plan found is measured against it.
 """
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from robo.portfolio import dual_kernels as dual
-from robo.portfolio import fallback
+from robo.portfolio import fallback, lost_wishes
+from robo.portfolio.border import ProblemError, finite
 from robo.portfolio.landing import land
 from robo.portfolio.packing import Packed, pack
 from robo.portfolio.problem import Duals, FloatArray, Problem, Solution
 
 EXACT_NAMES: Final = 150
 """Up to so many names the search goes on until the plan is proved the best there is."""
+PRICE_FAR: Final = 1e12
+"""No price of an earlier day says anything beyond this."""
 KNOBS: Final = {
     dual.SOFTNESS: 0.1,
     dual.ROUNDS: 3,
@@ -56,7 +58,7 @@ def solve(problem: Problem, warm: Duals | None = None) -> Solution:
         warm: The duals of an earlier day of the same accounts, in the same order.
 
     Raises:
-        ValueError: If an argument is malformed; the message names it.
+        ProblemError: If an argument is malformed; a `ValueError`, its message names the argument.
     """
     packed = pack(problem)
     accounts = packed.accounts
@@ -94,7 +96,7 @@ def solve(problem: Problem, warm: Duals | None = None) -> Solution:
         packed.row_price,
         packed.columns,
         start,
-        _knobs(names),
+        _knobs(packed),
         h,
         lot_sold,
         objective,
@@ -119,30 +121,45 @@ def solve(problem: Problem, warm: Duals | None = None) -> Solution:
     )
     left = np.flatnonzero(stats[:, dual.STAT_FAILED] == dual.GAVE_UP)
     if left.size:
-        fallback.write(problem, planned, left)
-    most = int(stats[:, dual.STAT_TRADES].sum()) + left.size * names
-    indptr, name, buy, sell, sold = land(packed, h, lot_sold, status, most)
-    return replace(
-        planned,
-        trade_indptr=indptr,
-        trade_name=name,
-        buy_cents=buy,
-        sell_nanos=sell,
-        lot_sold_nanos=sold,
-    )
+        fallback.write(packed.problem, planned, left)
+    return _landed(packed, planned, int(stats[:, dual.STAT_TRADES].sum()) + left.size * names)
 
 
-def _knobs(names: int) -> FloatArray:
-    """Return the kernel's settings for a market of so many names."""
-    chosen = KNOBS | EXACT if names <= EXACT_NAMES else KNOBS
+def _landed(packed: Packed, planned: Solution, most: int) -> Solution:
+    """Return the solution with its trades; whoever missed a wish by landing is undecided."""
+    landing = land(packed, planned.holding, planned.lot_sold, planned.status, most)
+    solution = landing.written(planned)
+    missed = landing.lost
+    if missed.size:
+        missed = lost_wishes.find(packed.problem, solution, missed)
+    if not missed.size:
+        return solution
+    lost_wishes.undo(packed.problem, planned, missed)
+    return land(packed, planned.holding, planned.lot_sold, planned.status, most).written(planned)
+
+
+def _knobs(packed: Packed) -> FloatArray:
+    """Return the kernel's settings for a market."""
+    names = packed.d.size
+    chosen = (KNOBS | EXACT if names <= EXACT_NAMES else KNOBS) | {
+        dual.VARIANCE_MAX: packed.variance_max
+    }
     return np.array([chosen[at] for at in range(dual.KNOBS)], dtype=np.float64)
 
 
 def _checked_warm(packed: Packed, warm: Duals) -> FloatArray:
-    """Return the starting prices; duals of another shape of problem are refused."""
-    value = np.ascontiguousarray(warm.value, dtype=np.float64)
-    expected = (packed.accounts.cash_cents.size, packed.prices)
-    if value.shape != expected or not np.isfinite(value).all():
-        message = f"warm must be finite with shape {expected}, not {value.shape}"
-        raise ValueError(message)
-    return value
+    """Return the starting prices; duals of another shape of problem are refused.
+
+    Whether a batch has prices of what is done depends on what its accounts ask for today: where
+    yesterday had none they start at nothing, and where today has none they are left out.
+    """
+    value = finite("warm", warm.value)
+    count, width = packed.accounts.cash_cents.size, packed.z.shape[1]
+    fits = value.ndim == 2 and value.shape[0] == count  # noqa: PLR2004 - accounts, prices
+    if not fits or value.shape[1] not in {width, width + dual.DYNAMIC}:
+        message = f"warm must have shape {(count, packed.prices)}, not {value.shape}"
+        raise ProblemError(message, fields={"warm": [message]})
+    start = np.zeros((count, packed.prices))
+    kept = min(value.shape[1], packed.prices)
+    start[:, :kept] = np.clip(value[:, :kept], -PRICE_FAR, PRICE_FAR)
+    return start

@@ -3,7 +3,12 @@
 Phase 1 finds the least u by which every bound has to give; phase 2, where there is a TE cap, the
 least variance within the bounds. Variables b (bought), s (sold by lot), h (held), y = X'x and u,
 solved by PIQP. Every bound gives by the same u, so that the programme has an interior and its
-answer does not hang on a solver's verdict of infeasibility. Notation as in `problem`.
+answer does not hang on a solver's verdict of infeasibility.
+
+No verdict hangs on the solver's word. That there is no plan is said where a lower bound of the
+programme, reckoned from its multipliers within finite ranges of the variables and so true of any
+multipliers, is beyond what may give; that there is one, where the point found keeps every row.
+Between the two nothing is said. Notation as in `problem`.
 """
 
 from dataclasses import dataclass
@@ -15,8 +20,16 @@ import piqp
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray
 
 _ACCURACY: Final = 1e-11
-_SETTLE: Final = 1e-6
-"""Weight of turnover beside variance, so that a plan does nothing without need."""
+_TRIES: Final = ((1e-6, 0.0), (0.0, 0.0), (0.0, 0.5), (0.0, 1.0))
+"""Weight of turnover beside variance, so that a plan does nothing without need; where the cap then
+looks out of reach it is tried without, and with the variance ever larger (a power of what was
+found)."""
+_TURNOVER_MAX: Final = 4.0
+"""What is sold is no more than all, and what is bought no more than that and the cash."""
+_KEPT: Final = 1e-9
+"""By how much a point may miss a row and still count as within."""
+_FAR: Final = 4.0
+"""No plan buys, holds or gives more of an account."""
 
 
 @dataclass(slots=True)
@@ -94,6 +107,17 @@ class Entries:
         if np.isfinite(bounds[1]):
             self.add(wide, np.append(value, -1.0), -np.inf, bounds[1])
 
+    def times(self, x: FloatArray) -> FloatArray:
+        """Return the rows' values at a point."""
+        return np.array([v @ x[c] for c, v in zip(self.column, self.value, strict=True)])
+
+    def back(self, multiplier: FloatArray, columns: int) -> FloatArray:
+        """Return the rows added up by their multipliers, shape (columns,)."""
+        total = np.zeros(columns)
+        for column, value, times in zip(self.column, self.value, multiplier, strict=True):
+            np.add.at(total, column, times * value)
+        return total
+
     def matrix(self, columns: int) -> tuple[FloatArray, tuple[IntArray, IntArray]]:
         """Return what SciPy's sparse constructors take, with the size made plain."""
         corner = np.array([len(self.low) - 1]), np.array([columns - 1])
@@ -117,8 +141,10 @@ class Phases:
     specific: FloatArray
     row_weight: FloatArray
 
-    def solve(self, limits: Limits, tolerance: float, *, settle: bool) -> Point | None:
-        """Return a plan within the limits, or None where there is none.
+    def solve(
+        self, limits: Limits, tolerance: float, *, settle: bool
+    ) -> tuple[bool | None, Point | None]:
+        """Return whether there is a plan within the limits, and one; None where that is open.
 
         Args:
             limits: What may be done.
@@ -126,7 +152,7 @@ class Phases:
             settle: Ask for a plan that trades no more than it needs.
         """
         if not self._boxes_open(limits, tolerance):
-            return None
+            return False, None
         names, lots = self.held.size, self.lot_name.size
         capped = bool(np.isfinite(limits.tracking_error))
         size = 2 * names + lots + (self.exposure.shape[1] if capped else 0) + 1
@@ -134,23 +160,67 @@ class Phases:
         low, high = self.box(limits, size)
         linear = np.zeros(size)
         linear[-1] = 1.0
-        found = minimise(np.zeros(size), linear, equal, within, (low, high))
-        if found[-1] > tolerance:
-            return None
-        if capped or settle or np.isfinite(limits.gain):
-            low[-1], high[-1] = 0.0, max(found[-1], 0.0) + tolerance / 10
-            linear[-1] = 0.0
-            linear[: names + lots] = _SETTLE if capped else 1.0
-            curve = np.zeros(size)
-            if capped:
-                curve[names + lots : 2 * names + lots] = self.specific
-                curve[2 * names + lots : -1] = 1.0
-                at = slice(names + lots, 2 * names + lots)
-                linear[at] = -self.specific * self.benchmark
-            found = minimise(curve, linear, equal, within, (low, high))
-            if capped and self._tracking_error(found[at]) > limits.tracking_error + tolerance:
-                return None
-        return Point(found[:names], found[names : names + lots])
+        asked = Programme(np.zeros(size), linear, equal, within, low, high)
+        found = asked.solve()
+        if asked.bound(found, found.x[-1], linear, self._range(low, high, 1.0)) > tolerance:
+            return False, None
+        if found.x[-1] > tolerance or asked.missed(found.x) > _KEPT:
+            return None, None
+        high[-1] = max(found.x[-1], 0.0) + tolerance / 10
+        if capped:
+            return self._within_cap(asked, limits, tolerance)
+        if settle or np.isfinite(limits.gain):
+            asked.linear[-1] = 0.0
+            asked.linear[: names + lots] = 1.0
+            found = asked.solve()
+        return True, self._point(found.x)
+
+    def _within_cap(
+        self, asked: "Programme", limits: Limits, tolerance: float
+    ) -> tuple[bool | None, Point | None]:
+        """Return whether the least variance within the bounds keeps the TE cap, and the plan."""
+        names, lots = self.held.size, self.lot_name.size
+        at = slice(names + lots, 2 * names + lots)
+        most = limits.tracking_error + tolerance
+        span = self._range(asked.low, asked.high, 1.0)
+        about = 1.0
+        for price, share in _TRIES:
+            # The solver's accuracy is absolute: the variance looked for is brought to about 1.
+            scale = about**-share
+            asked.curve[at] = self.specific * scale
+            asked.curve[at.stop : -1] = scale
+            asked.linear[:] = 0.0
+            asked.linear[: names + lots] = price
+            asked.linear[at] = -self.specific * self.benchmark * scale
+            found = asked.solve()
+            error = self._tracking_error(found.x[at])
+            if error <= most and asked.missed(found.x) <= _KEPT:
+                return True, self._point(found.x)
+            about = max(error, limits.tracking_error, 1e-6) ** 2
+            slope = asked.curve * found.x + asked.linear
+            value = price * float(found.x[: names + lots].sum())
+            active = found.x[at] - self.benchmark
+            value += 0.5 * scale * float(self.specific @ active**2)
+            value += 0.5 * scale * float((found.x[at.stop : -1] ** 2).sum())
+            least = asked.bound(found, value, slope, span) - price * _TURNOVER_MAX
+            if least > 0.5 * scale * most**2:
+                return False, None
+        return None, None
+
+    def _point(self, x: FloatArray) -> Point:
+        names, lots = self.held.size, self.lot_name.size
+        return Point(x[:names], x[names : names + lots])
+
+    def _range(
+        self, low: FloatArray, high: FloatArray, most: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return finite ranges that hold every plan in which no bound gives by more than `most`."""
+        far = np.full(low.size, _FAR + most)
+        held_end = 2 * self.held.size + self.lot_name.size
+        if held_end < low.size - 1:
+            far[held_end:-1] = 2.0 * far[0] * np.abs(self.exposure).sum(axis=0)
+        far[-1] = most
+        return np.maximum(low, -far), np.minimum(high, far)
 
     def _boxes_open(self, limits: Limits, tolerance: float) -> bool:
         """Return whether each name by itself can be where it must; cheap, and often enough."""
@@ -208,6 +278,98 @@ class Phases:
         return float(np.sqrt(variance))
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the solver says: a point and multipliers, neither of them to be trusted."""
+
+    x: FloatArray
+    equal: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(slots=True)
+class Programme:
+    """min x'diag(curve)x/2 + linear'x within rows and a box."""
+
+    curve: FloatArray
+    linear: FloatArray
+    equal: Entries
+    within: Entries
+    low: FloatArray
+    high: FloatArray
+
+    def solve(self) -> Found:
+        """Return what PIQP finds."""
+        size = self.linear.size
+        diagonal = np.arange(size)
+        solver: Any = piqp.SparseSolver()
+        solver.settings.verbose = False
+        solver.settings.eps_abs = _ACCURACY
+        solver.settings.eps_rel = _ACCURACY
+        solver.settings.eps_duality_gap_abs = _ACCURACY
+        solver.settings.eps_duality_gap_rel = _ACCURACY
+        solver.setup(
+            (self.curve, (diagonal, diagonal)),
+            self.linear,
+            self.equal.matrix(size),
+            np.array(self.equal.low),
+            self.within.matrix(size),
+            np.array(self.within.low),
+            np.array(self.within.high),
+            self.low,
+            self.high,
+        )
+        solver.solve()
+        answer = solver.result
+        return Found(*(np.array(one) for one in (answer.x, answer.y, answer.z_l, answer.z_u)))
+
+    def missed(self, x: FloatArray) -> float:
+        """Return by how much a point is out of its rows and box at most; infinite for no point."""
+        equal, within = self.equal.times(x), self.within.times(x)
+        parts = (
+            np.abs(equal - np.array(self.equal.low)),
+            np.array(self.within.low) - within,
+            within - np.array(self.within.high),
+            self.low - x,
+            x - self.high,
+        )
+        worst = max(float(part.max(initial=0.0)) for part in parts)
+        return worst if np.isfinite(x).all() else np.inf
+
+    def bound(
+        self,
+        found: Found,
+        value: float,
+        slope: FloatArray,
+        span: tuple[FloatArray, FloatArray],
+    ) -> float:
+        """Return what the objective cannot be below within the rows and a finite box.
+
+        f(x') >= f(x) + slope'(x' - x) because f is convex, and the multipliers of rows that x'
+        keeps can only lower it; what they leave of the slope is taken at its worst in the box.
+
+        Args:
+            found: A point and multipliers; any give a bound, good ones a good one.
+            value: f at the point, reckoned however is most exact.
+            slope: Its gradient there.
+            span: Finite ranges of the variables.
+        """
+        if not all(np.isfinite(one).all() for one in (found.x, found.equal, found.low, found.high)):
+            return -np.inf
+        low, high = np.array(self.within.low), np.array(self.within.high)
+        down = np.where(np.isfinite(low), np.maximum(found.low, 0.0), 0.0)
+        up = np.where(np.isfinite(high), np.maximum(found.high, 0.0), 0.0)
+        level = self.within.times(found.x)
+        rest = slope + self.equal.back(found.equal, slope.size)
+        rest += self.within.back(up - down, slope.size)
+        worst = np.minimum(rest * (span[0] - found.x), rest * (span[1] - found.x))
+        gap = found.equal @ (self.equal.times(found.x) - np.array(self.equal.low))
+        gap += (up[up > 0] * (level - high)[up > 0]).sum()
+        gap += (down[down > 0] * (low - level)[down > 0]).sum()
+        return float(value + worst.sum() + gap)
+
+
 def minimise(
     curve: FloatArray,
     linear: FloatArray,
@@ -216,23 +378,4 @@ def minimise(
     box: tuple[FloatArray, FloatArray],
 ) -> FloatArray:
     """Return the x of least x'diag(curve)x/2 + linear'x within the rows and the box."""
-    size = linear.size
-    diagonal = np.arange(size)
-    solver: Any = piqp.SparseSolver()
-    solver.settings.verbose = False
-    solver.settings.eps_abs = _ACCURACY
-    solver.settings.eps_rel = _ACCURACY
-    solver.settings.eps_duality_gap_abs = _ACCURACY
-    solver.settings.eps_duality_gap_rel = _ACCURACY
-    solver.setup(
-        (curve, (diagonal, diagonal)),
-        linear,
-        equal.matrix(size),
-        np.array(equal.low),
-        within.matrix(size),
-        np.array(within.low),
-        np.array(within.high),
-        *box,
-    )
-    solver.solve()
-    return np.asarray(solver.result.x, dtype=np.float64)
+    return Programme(curve, linear, equal, within, *box).solve().x

@@ -9,7 +9,7 @@ import pytest
 from optimizer_problems import only, small
 
 from bench import exact
-from robo.portfolio import conflicts
+from robo.portfolio import conflicts, positions
 from robo.portfolio.conflicts import Wish, WishKind
 from robo.portfolio.problem import Problem, Rule
 
@@ -131,7 +131,7 @@ def narrowed(problem: Problem, wishes: tuple[Wish, ...]) -> Problem:
             trade_min_cents=whole(WishKind.TRADE_MIN, wants.trade_min_cents),
             turnover_max_ppm=whole(WishKind.TURNOVER, wants.turnover_max_ppm),
             tracking_error_max_ppm=whole(WishKind.TRACKING_ERROR, wants.tracking_error_max_ppm),
-            active_max_ppm=np.array([10**6]),
+            active_max_ppm=(wants.active_max_ppm if of[WishKind.ACTIVE_CAP] else np.array([10**9])),
             upper_ppm=bounds(
                 WishKind.UPPER, 0 if wants.upper_ppm is None else wants.upper_ppm, 10**6
             ),
@@ -140,13 +140,15 @@ def narrowed(problem: Problem, wishes: tuple[Wish, ...]) -> Problem:
     )
 
 
+@pytest.mark.parametrize("is_capped", [False, True], ids=["without a cap", "with the active cap"])
 def test_scip_cannot_meet_the_conflict_either_and_can_meet_all_but_any_one(
     found: dict[tuple[int, int], tuple[Wish, ...]],
+    is_capped: bool,  # noqa: FBT001 - the case
 ) -> None:
     checked = 0
     for (seed, account), wishes in found.items():
-        if not wishes or any(wish.kind == WishKind.ACTIVE_CAP for wish in wishes):
-            continue  # the cap's ease depends on the wishes that are taken away
+        if not wishes or is_capped != any(wish.kind == WishKind.ACTIVE_CAP for wish in wishes):
+            continue
         problem = only(small(seed), account)
         assert not exact.solve(narrowed(problem, wishes), 0, seconds=10).feasible
         for one in wishes:
@@ -186,10 +188,10 @@ def test_a_minimum_trade_conflicts_with_a_turnover_that_allows_no_trade_of_its_s
     problem = asked()
     name = int(problem.accounts.holding_name[0])
     names = problem.market.price_micros.size
-    held = conflicts.positions_of.read(problem).held[0, name]
+    held = positions.read(problem).held[0, name]
     upper = np.full((1, names), 10**6, dtype=np.int64)
     upper[0, name] = int((held - 0.01) * 1e6)
-    value = int(conflicts.positions_of.read(problem).value_cents[0])
+    value = int(positions.read(problem).value_cents[0])
 
     problem = replace(
         problem,

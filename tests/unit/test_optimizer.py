@@ -180,6 +180,57 @@ def test_warm_duals_lead_to_the_same_small_plan() -> None:
         solve(later, Duals(first.duals.value[:, :3]))
 
 
+@pytest.mark.parametrize("asks_today", [True, False])
+def test_yesterdays_prices_fit_whatever_one_account_of_the_batch_asks_for(
+    asks_today: bool,  # noqa: FBT001 - the case
+) -> None:
+    plain = drawn(names=80)
+    asking = replace(plain, taxes=replace(plain.taxes, netting=np.arange(6) == 5))
+    yesterday, today = (plain, asking) if asks_today else (asking, plain)
+    before = solve(yesterday)
+
+    warm, cold = solve(today, before.duals), solve(today)
+
+    assert before.duals.value.shape[1] != cold.duals.value.shape[1]
+    np.testing.assert_allclose(warm.objective, cold.objective, atol=3e-9)
+    unasked = solve(yesterday, before.duals)
+    assert np.array_equal(warm.holding[:5], unasked.holding[:5])
+
+
+def test_a_dear_cash_target_that_cannot_be_met_is_paid_for_and_no_conflict() -> None:
+    problem = drawn(accounts=3)
+    accounts = replace(
+        problem.accounts,
+        rule=np.full_like(problem.accounts.rule, Rule.NEVER_TRADE),
+    )
+    wants = replace(
+        problem.wants,
+        cash_ppm=np.full(3, 900_000),
+        cash_price_ppm=np.full(3, 80_000_000),
+    )
+
+    solution = solve(replace(problem, accounts=accounts, wants=wants))
+
+    assert (solution.status == Status.SOLVED).all()
+    assert (solution.objective > 50).all()  # 80 for each dollar of the 0.9 that are not there
+
+
+def test_the_price_of_a_row_counts_by_what_the_account_itself_asks() -> None:
+    problem = drawn(accounts=3, priced_rows=1)
+    rows = replace(
+        problem.wants.rows,
+        low=np.array([[-np.inf], [40.0], [-np.inf]]),
+        high=np.array([[np.inf], [np.inf], [np.inf]]),
+        price=np.array([100.0]),
+    )
+    problem = replace(problem, wants=replace(problem.wants, rows=rows))
+
+    solution = solve(problem)
+
+    assert (solution.status == Status.SOLVED).all()
+    assert solution.objective[1] > 3_000 > solution.objective[[0, 2]].max()
+
+
 def test_a_name_that_must_go_but_cannot_be_sold_makes_the_account_infeasible() -> None:
     problem = drawn()
     rule = problem.accounts.rule.copy()
