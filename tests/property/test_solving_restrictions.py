@@ -25,16 +25,17 @@ BATCH = 2_000
     "batches", [5, pytest.param(500, marks=pytest.mark.soak)], ids=["ten thousand", "a million"]
 )
 def test_no_random_rebalance_trades_a_restricted_name_or_breaks_a_mask(batches: int) -> None:
-    traded = 0
+    traded = together = 0
     for seed in range(batches):
         rng = np.random.default_rng(seed)
         model, board, ask = drawn(rng, BATCH)
 
         solved = solve(model, board, ask, Policy.default(), ON)
 
-        assert_allowed(model, board, ask, solved)
+        together += assert_allowed(model, board, ask, solved)
         traded += solved.account.size
     assert traded > batches * BATCH  # the draws are not so strict that nothing happens
+    assert together > batches * BATCH / 20  # lots that only went with all that was fresh
 
 
 def test_accounts_are_planned_alike_alone_and_in_company() -> None:
@@ -49,7 +50,8 @@ def test_accounts_are_planned_alike_alone_and_in_company() -> None:
     assert alone.sell_nanos.tolist() == together.sell_nanos[mine].tolist()
 
 
-def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> None:
+def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> int:
+    """Return how many lots were sold at a loss only because all that is fresh went with them."""
     a, c = solved.account, solved.column
     buys, sells = solved.buy_cents > 0, solved.sell_nanos > 0
     stopped = np.isin(model.security_ids, sorted(board.stopped))
@@ -82,6 +84,7 @@ def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> None
         assert not sold[tax.aim.has[lots.account]].any()
     limited = tax.taxes.gain_budget_cents >= 0
     assert (gain[limited] <= np.maximum(gain_room(tax.taxes)[limited], 0) + NAMES).all()
+    return int(washed.sum())
 
 
 def drawn(rng: np.random.Generator, count: int) -> tuple[Model, Board, Ask]:

@@ -16,6 +16,7 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import SENTENCES, Reason
 from robo.portfolio import ladder
 from robo.services import graduating, indexing, modelling
+from robo.services.washing.counting import counts
 from robo.store import accounts, direct, effects, tax_profiles
 from robo.store.tax_profiles import Choice
 
@@ -211,6 +212,40 @@ def test_a_loss_is_taken_from_the_lots_that_have_it_and_nobody_at_home_buys_it_b
     assert garden.scalar(lost) < 0
     named = "SELECT count(*) FROM orders o WHERE side = 'sell' AND NOT EXISTS"
     assert garden.scalar(f"{named} (SELECT 1 FROM order_lot l WHERE l.order_id = o.id)") == 0
+    assert garden.findings() == []
+
+
+@pytest.mark.soak
+def test_names_bought_of_late_are_harvested_with_all_that_is_fresh_and_never_washed(
+    garden: Garden,
+) -> None:
+    (account,) = garden.add_accounts(1)
+    choose(garden, account, Choice(mode="harvest", number=1))
+    garden.pay_in(account, 300_000_00)
+    garden.direct_trade()
+    for _ in range(31):
+        garden.next_session()
+    garden.pay_in(account, 60_000_00, "late money")
+    garden.direct_trade()
+
+    for _ in range(11):
+        garden.night()
+
+    together = garden.rows(
+        "SELECT o.id, count(*), sum(l.acquired_on >= '2026-04-01') FROM orders o"
+        " JOIN order_lot n ON n.order_id = o.id JOIN lot l ON l.id = n.lot_id"
+        " WHERE o.reason = 'sell_harvest' GROUP BY o.id"
+    )
+    assert any(0 < fresh < every for _, every, fresh in together)
+    first = garden.rows(
+        "SELECT l.acquired_on FROM order_lot n JOIN lot l ON l.id = n.lot_id WHERE n.place = 0"
+        f" AND n.order_id IN ({', '.join(repr(i) for i, every, f in together if f)})"
+    )
+    assert all(str(acquired_on) >= "2026-04-01" for (acquired_on,) in first)
+    with garden.db.read() as session:
+        customer = garden.sleeve(account).customer_id
+        found = counts(session, [customer], business_date(garden.clock.now()))
+    assert sum(found.by_kind.values()) == 0
     assert garden.findings() == []
 
 

@@ -46,8 +46,12 @@ def world(tmp_path: Path, seasons: MarketCalendar) -> Iterator[World]:
 @pytest.mark.parametrize(
     ("cents", "choice"),
     [
-        (400_000_00, Choice(target="loss_limit", number=1)),
-        (20_000_00, Choice(target="amount", target_cents=2_000_00, number=1)),
+        pytest.param(400_000_00, Choice(target="loss_limit", number=1), marks=pytest.mark.soak),
+        pytest.param(
+            20_000_00,
+            Choice(target="amount", target_cents=2_000_00, number=1),
+            marks=pytest.mark.soak,
+        ),
         (60_000_00, Choice(target="zero_bracket", number=1)),
     ],
     ids=["minus three thousand", "two thousand", "zero bracket"],

@@ -63,6 +63,7 @@ def test_a_withdrawal_leaves_alone_what_would_be_washed(world: World) -> None:
     assert sum(found.by_kind.values()) == 0
 
 
+@pytest.mark.soak
 def test_what_cannot_be_raised_like_this_is_sold_as_for_small_accounts(world: World) -> None:
     account = invested(world, 300_000_00)
     later(world, date(2026, 3, 20))
