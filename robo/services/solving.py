@@ -89,7 +89,9 @@ def solve(model: Model, board: Board, ask: Ask, policy: Policy, on: date) -> Sol
         status[rows] = solution.status
         buy[rows], sold[mine] = _affordable(part, solution, policy)
     assert not spared.disagreeing(sold, stern=True).size
-    return _told(problem, ask, inside, status, buy, sparing.within_aim(problem, ask, inside, sold))
+    least = policy.order_notional_cents_min
+    sold = sparing.within_aim(problem, ask, inside, sold, least)
+    return _told(problem, ask, inside, status, buy, sold)
 
 
 def _market(model: Model, board: Board, policy: Policy) -> tuple[Market, BoolArray]:

@@ -187,7 +187,9 @@ def _indptr(sizes: IntArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-def within_aim(problem: Problem, ask: Ask, inside: IntArray, sold: IntArray) -> IntArray:
+def within_aim(
+    problem: Problem, ask: Ask, inside: IntArray, sold: IntArray, least_cents: int
+) -> IntArray:
     """Return sales whose losses do not go beyond what a year's target wants: they stay taken.
 
     Args:
@@ -195,6 +197,7 @@ def within_aim(problem: Problem, ask: Ask, inside: IntArray, sold: IntArray) -> 
         ask: What was asked.
         inside: Places of the problem's lots among those asked about, (I,).
         sold: Nanoshares of each of the problem's lots, (I,).
+        least_cents: What is left of a lot's sale below this is not worth an order.
     """
     aim, owner = ask.tax.aim, ask.lots.account[inside]
     rows = aim.has & (aim.wanted_cents < 0) & (ask.need_cents is None)
@@ -224,5 +227,5 @@ def within_aim(problem: Problem, ask: Ask, inside: IntArray, sold: IntArray) -> 
         if sum(one.gain_cents for one in losing) < wanted:
             cut[[int(one.lot_id) for one in losing]] = 0
             for trim in land(losing, wanted).trims:
-                cut[int(trim.lot_id)] = trim.nanos
+                cut[int(trim.lot_id)] = trim.nanos if trim.worth_cents >= least_cents else 0
     return cut
