@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Engine, Select, create_engine, event, make_url
+from sqlalchemy import Column, Engine, Select, bindparam, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
@@ -32,6 +32,8 @@ _GIVE_WAY_SECONDS: Final = 0.25
 """A batch gets on however many come: a fifth of the time at the very least."""
 _ADVISORY_KEY: Final = 0x0B0
 _IN_CHUNK: Final = 5_000
+_CHUNK: Final = "chunk"
+_AMONG: Final[dict[Any, Any]] = {}
 _KNOWN: Final = "known"
 """What a reading session was told before; see `once`."""
 T = TypeVar("T")
@@ -313,7 +315,18 @@ def select_in(
 ) -> list[Any]:
     """Return the rows of a select restricted to the values, asked for in chunks."""
     rows: list[Any] = []
+    asked = statement.where(_among(column))
     for start in range(0, len(values), _IN_CHUNK):
-        chunk = values[start : start + _IN_CHUNK]
-        rows.extend(session.connection().execute(statement.where(column.in_(chunk))).all())
+        chunk = list(values[start : start + _IN_CHUNK])
+        rows.extend(session.connection().execute(asked, {_CHUNK: chunk}).all())
     return rows
+
+
+def _among(column: Any) -> Any:
+    """Return the condition that a column is one of a chunk; made once for each of our columns."""
+    if not isinstance(column, Column):
+        return column.in_(bindparam(_CHUNK, expanding=True))
+    found = _AMONG.get(column)
+    if found is None:
+        found = _AMONG[column] = column.in_(bindparam(_CHUNK, expanding=True, type_=column.type))
+    return found
