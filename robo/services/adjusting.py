@@ -24,7 +24,17 @@ from robo.ports.prices import ActionKind, CorporateAction, PriceSource
 from robo.services import charging, dividing, ordering, targeting
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
-from robo.store import accounts, activities, cursors, events, ledger, lots, prices, universe
+from robo.store import (
+    accounts,
+    activities,
+    controls,
+    cursors,
+    events,
+    ledger,
+    lots,
+    prices,
+    universe,
+)
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -138,16 +148,28 @@ def _noted(one: Activity) -> tuple[str, str, str, int, str, int, str]:
     return one.id, one.broker_account, one.kind.value, one.security_id, on, one.cents, state
 
 
+def _whose(session: Session, broker_account: str) -> tuple[FirmId, AccountId | None]:
+    """Return the firm of an account at the broker, and the customer's account it is kept for."""
+    kept = controls.owner_of_broker_account(session, broker_account)
+    if kept is not None:
+        return FirmId(kept[0]), kept[1]
+    return FirmId(broker_account.rpartition("/")[2]), None
+
+
 def _apply(
     db: Database, keyring: Keyring, clock: Clock, policy: Policy, activity: Activity
 ) -> None:
     at_micros = to_micros(clock.now())
-    firm_id = FirmId(activity.broker_account.rpartition("/")[2])
     with db.read() as session:
+        firm_id, only = _whose(session, activity.broker_account)
         entitled = lots.entitlements(session, activity.action_id)
         firms = accounts.sleeves(session, [account for account, _, _ in entitled])
         detail = prices.action_detail(session, activity.action_id)
-    mine = [row for row in entitled if row[0] in firms and firms[row[0]].firm_id == firm_id]
+    mine = [
+        row
+        for row in entitled
+        if row[0] in firms and firms[row[0]].firm_id == firm_id and only in {None, row[0]}
+    ]
     if charging.concerns(activity):
         had = [(account, nanos) for account, nanos, _ in mine]
         charging.charge(db, keyring, clock, policy, firm_id, activity, had)

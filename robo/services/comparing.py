@@ -16,8 +16,17 @@ from sqlmodel import Session
 from robo.core.clock import business_date
 from robo.core.ids import AccountId, child_id
 from robo.ports.broker import Activity, BrokerOrder, Execution, MassStatus, Side
-from robo.services import telling
-from robo.store import activities, blocks, holdings, inventory, prices, tellings
+from robo.services import charging, telling
+from robo.store import (
+    activities,
+    blocks,
+    custody,
+    holdings,
+    inventory,
+    prices,
+    remittances,
+    tellings,
+)
 from robo.store.breaks import Break
 
 _ACTION_DAYS: Final = 10
@@ -58,6 +67,7 @@ def compare(session: Session, place: Place, told: Told) -> list[Break]:
         *_executions(session, place, told),
         *_positions(session, place, told, mine),
         *_cash(session, place, told, mine),
+        *_from_outside(session, place, told),
         *_lots(session, place),
         *_activities(session, place),
     ]
@@ -257,6 +267,19 @@ def _cash(
     else:
         category, repair = "real", "ask_operator"
     yield _break(place, "cash", category, ours, theirs, repair)
+
+
+def _from_outside(session: Session, place: Place, told: Told) -> Iterator[Break]:
+    """Compare what came in and went out with what we asked for; only where we ask the broker."""
+    if place.account_id is None or custody.get(session, place.account_id) is None:
+        return
+    ours, under_way = remittances.sums(session, place.broker_account)
+    unread = sum(one.cents for one in told.activities if charging.state_of(one) == "outside")
+    theirs = activities.outside(session, place.broker_account) + unread
+    if ours == theirs:
+        return
+    category, repair = ("timing", "look_again") if under_way else ("real", "ask_operator")
+    yield _break(place, "cash", category, ours, theirs, repair, reference="transfers")
 
 
 def _cash_of(one: Execution) -> int:

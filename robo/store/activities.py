@@ -67,6 +67,17 @@ def unknown(session: Session) -> list[tuple[str, str, int, int]]:
     return [(row[0], row[1], row[2], row[3]) for row in session.connection().execute(statement)]
 
 
+def outside(session: Session, broker_account: str) -> int:
+    """Return the net cents that came into an account, or went, without being a result of trading.
+
+    Deposits, withdrawals and journals, as the broker told them and as far as we have read.
+    """
+    statement = select(func.coalesce(func.sum(_ACTIVITY.c.cents), 0)).where(
+        _ACTIVITY.c.broker_account == broker_account, _ACTIVITY.c.state == "outside"
+    )
+    return int(session.connection().execute(statement).scalar_one())
+
+
 def cash_told(session: Session, broker_account: str) -> int:
     """Return the net cash of trading in an account by everything that was told and accepted."""
     gross = case(

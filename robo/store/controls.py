@@ -122,7 +122,7 @@ def broker_accounts(session: Session, account_ids: Sequence[str]) -> dict[str, s
 
 
 def owners_of_broker_accounts(session: Session) -> list[tuple[str, str, AccountId]]:
-    """Return (the broker's account, firm, ours) of every account kept apart and not closed there."""
+    """Return (the broker's account, firm, ours) of accounts kept apart and not closed there."""
     statement = (
         select(_BROKER_ACCOUNT.c.reference, _ACCOUNT.c.firm_id, _ACCOUNT.c.id)
         .join(_ACCOUNT, _ACCOUNT.c.id == _BROKER_ACCOUNT.c.account_id)
@@ -135,6 +135,17 @@ def owners_of_broker_accounts(session: Session) -> list[tuple[str, str, AccountI
     )
     rows = session.connection().execute(statement)
     return [(row[0], row[1], AccountId(row[2])) for row in rows]
+
+
+def owner_of_broker_account(session: Session, broker_account: str) -> tuple[str, AccountId] | None:
+    """Return (firm, account) that an account at the broker is kept for; None for a shared one."""
+    statement = (
+        select(_ACCOUNT.c.firm_id, _ACCOUNT.c.id)
+        .join(_BROKER_ACCOUNT, _BROKER_ACCOUNT.c.account_id == _ACCOUNT.c.id)
+        .where(_BROKER_ACCOUNT.c.reference == broker_account)
+    )
+    row = session.connection().execute(statement).first()
+    return None if row is None else (row[0], AccountId(row[1]))
 
 
 @dataclass(frozen=True, slots=True)

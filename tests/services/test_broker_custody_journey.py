@@ -1,171 +1,35 @@
 """From sign-up to closing through the broker's own accounts and transfers, over sockets."""
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, time, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
-from alpaca_world import market, open_world
-from newcomer import Newcomer, cheap_app, investor_to_be, mails_to, token_in
-from world import FIRM, START, World, make_world
+from custody_stage import (
+    ACCOUNTS,
+    TRANSFERS,
+    Stage,
+    deposited,
+    linked,
+    opened,
+    staged,
+    state_of,
+)
 
-from broker_adapters import alpaca_broker
-from broker_adapters.alpaca_pace import Lane
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
-from broker_adapters.alpaca_server.server import AlpacaServer
-from robo.core.clock import NEW_YORK, FixedClock, business_date
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
-from robo.services import (
-    adjusting,
-    funding,
-    investing,
-    keeping,
-    licensing,
-    reconciling,
-    trading,
-    withdrawing,
-)
-from robo.store import custody, remittances
-
-ACCOUNTS, TRANSFERS = r"/v1/accounts", r"/v1/accounts/[^/]+/transfers"
-ROUTING, NUMBER = "021000021", "5550109876"
+from robo.store import controls
 
 
-@dataclass
-class Stage:
-    """A database, a server, and what runs between them."""
-
-    world: World
-    server: AlpacaServer
-    app: Any = field(init=False)
-    slots: int = 0
-
-    def __post_init__(self) -> None:
-        self.app = cheap_app(self.world)
-
-    def wait(self, **delta: float) -> None:
-        self.world.clock.advance(timedelta(**delta))
-
-    def jobs(self, times: int = 1) -> None:
-        """Do what the runner does every few seconds, with time passing in between."""
-        r = self.world.runtime
-        for _ in range(times):
-            self.wait(seconds=5)
-            keeping.hear_accounts(r.db, r.broker, r.clock)
-            funding.hear_transfers(r.db, r.broker, r.clock)
-            keeping.apply(r.db, r.keyring, r.broker, r.clock, r.policy)
-            keeping.end(r.db, r.broker, r.clock, r.policy)
-            keeping.watch(r.db, r.broker, r.clock, r.policy)
-            rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
-            funding.tell_bank(r.db, rail, r.clock)
-            withdrawing.pay(r.db, r.keyring, rail, r.clock, r.policy)
-            funding.carry(r.db, r.broker, r.clock, r.calendar, r.policy)
-            funding.collect(r.db, r.keyring, rail, r.clock, r.calendar, r.policy)
-
-    def trade(self) -> None:
-        r = self.world.runtime
-        self.slots += 1
-        slot = f"{business_date(r.clock.now()).isoformat()}/t{self.slots}"
-        withdrawing.plan(r.db, r.keyring, r.prices, r.clock, r.policy, slot)
-        investing.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
-        trading.send(r.db, r.broker, r.clock, r.policy, slot)
-        for _ in range(12):
-            trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
-            self.wait(minutes=5)
-
-    def next_session(self, count: int = 1) -> None:
-        r = self.world.runtime
-        for _ in range(count):
-            today = business_date(r.clock.now())
-            following = r.calendar.shift(today, 1)
-            r.clock.set(datetime.combine(following, time(10), tzinfo=NEW_YORK))
-            adjusting.apply_day(r.db, r.keyring, r.broker, r.prices, r.clock, r.policy, following)
-            self.world.settle(following)
-
-    def breaks(self) -> list[Any]:
-        r = self.world.runtime
-        found = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
-        assert found.unheard == ()
-        return list(found.found)
-
-    def at_broker(self, path: str) -> list[Mapping[str, Any]]:
-        return list(self.world.runtime.broker._http.get(path, {}, Lane.READS).body)
-
-    def custody(self, account_id: str) -> custody.Custody:
-        with self.world.db.read() as session:
-            found = custody.get(session, account_id)
-        assert found is not None
-        return found
-
-    def transfers(self, account_id: str) -> list[Mapping[str, Any]]:
-        place = self.custody(account_id).broker_account
-        return self.at_broker(f"/accounts/{place}/transfers")
-
-    def money(self, transfer_id: str) -> remittances.Remittance:
-        with self.world.db.read() as session:
-            found = remittances.get(session, transfer_id)
-        assert found is not None
-        return found
-
-    def local(self, path: str, body: Any) -> Any:
-        url = f"{self.server.url}/_local/{path}"
-        with urlopen(Request(url, json.dumps(body).encode(), method="POST")) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def operator(self) -> str:
-        r = self.world.runtime
-        return licensing.create_key(r.db, r.keyring, r.clock, FIRM, "desk", ["firm:operate"])
+class Died(BaseException):
+    """Our process ended here: nothing after it was written."""
 
 
 @pytest.fixture
 def stage(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[Stage]:
-    folder, clock = tmp_path / "state", FixedClock(START)
-    with make_world(folder, short_calendar):
-        pass
-    context = market(folder, short_calendar, clock, ROBO_PAPER_PARTIAL_PPM="500000")
-    server = AlpacaServer(replace(context, state_dir=tmp_path / "server"), per_minute=1_000_000)
-    made = open_world(folder, short_calendar, server.url, clock, make=alpaca_broker.create)
-    with made as world:
-        broker = world.runtime.broker
-        broker._http._client._session.adapters["http://"]._timeouts = (1.0, 1.0)
-        broker._events._silence = 0.3
-        yield Stage(world, server)
-    server.close()
-
-
-def opened(stage: Stage, **profile: Any) -> tuple[Newcomer, str]:
-    """Return a person with an account of ours, and the account's id."""
-    me, basket = investor_to_be(stage.app)
-    if profile:
-        assert me.put_profile(**profile).status_code == 200
-    made = me.open(basket)
-    assert made.status_code == 201, made.get_json()
-    mail = mails_to(stage.world, me.email)[0]
-    me.send("POST", "/v1/email-verifications/use", {"token": token_in(mail)}, token="-")
-    return me, str(made.get_json()["id"])
-
-
-def linked(me: Newcomer, status: int = 201) -> str:
-    body = {"routing_number": ROUTING, "account_number": NUMBER}
-    reply = me.send("POST", f"/v1/customers/{me.id}/bank-links", body)
-    assert reply.status_code == status, reply.get_json()
-    return str(reply.get_json().get("id") or reply.get_json()["code"])
-
-
-def deposited(me: Newcomer, account_id: str, link: str, amount: str = "500.00") -> str:
-    body = {"bank_link_id": link, "amount": amount}
-    reply = me.send("POST", f"/v1/accounts/{account_id}/deposits", body)
-    assert reply.status_code == 201, reply.get_json()
-    return str(reply.get_json()["id"])
-
-
-def state_of(me: Newcomer, account_id: str, what: str, one: str) -> str:
-    return str(me.get(f"/v1/accounts/{account_id}/{what}/{one}").get_json()["state"])
+    with staged(tmp_path, short_calendar, ROBO_PAPER_PARTIAL_PPM="500000") as made:
+        yield made
 
 
 def test_from_sign_up_to_a_closed_account_through_the_broker(stage: Stage) -> None:
@@ -182,11 +46,11 @@ def test_from_sign_up_to_a_closed_account_through_the_broker(stage: Stage) -> No
     assert me.get(f"/v1/accounts/{account}/custody").get_json()["state"] == "waiting"
     assert linked(me, 409) == "custody_not_active"
 
-    stage.jobs(4)
+    stage.jobs(4, hear=True)
     stood = me.get(f"/v1/accounts/{account}/custody").get_json()
     link = linked(me)
     deposit = deposited(me, account, link)
-    stage.jobs(4)
+    stage.jobs(4, hear=True)
 
     assert (stood["state"], stood["usable"], stood["asks"]) == ("active", True, [])
     assert state_of(me, account, "deposits", deposit) == "available"
@@ -205,10 +69,10 @@ def test_from_sign_up_to_a_closed_account_through_the_broker(stage: Stage) -> No
     body = {"bank_link_id": link}
     closing = me.send("POST", f"/v1/accounts/{account}/closure", body)
     assert closing.status_code == 201, closing.get_json()
-    for _ in range(3):
+    for _ in range(2):
         stage.trade()
-        stage.next_session(2)
-        stage.jobs(4)
+        stage.next_session()
+        stage.jobs(3)
 
     me.log_in()
     assert state_of(me, account, "withdrawals", closing.get_json()["id"]) == "paid"
@@ -217,3 +81,108 @@ def test_from_sign_up_to_a_closed_account_through_the_broker(stage: Stage) -> No
     assert stage.at_broker("/accounts")[0]["status"] == "ACCOUNT_CLOSED"
     assert stage.world.findings() == []
     assert stage.breaks() == []
+
+
+def test_a_process_that_dies_after_telling_opens_no_second_account(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, account = opened(stage)
+    broker = stage.world.runtime.broker
+    really = broker._custody.open_account
+
+    def die(application: Any) -> None:
+        really(application)
+        raise Died
+
+    with monkeypatch.context() as dying:
+        dying.setattr(broker._custody, "open_account", die)
+        with pytest.raises(Died):
+            stage.jobs()
+    stood = stage.custody(account)
+    stage.wait(seconds=20)
+    stage.jobs(2)
+
+    assert (stood.state, stood.broker_account) == ("telling", None)
+    assert stage.custody(account).state == "active"
+    assert len(stage.at_broker("/accounts")) == 1
+
+
+def test_an_application_that_never_arrived_is_made_again_only_when_that_is_sure(
+    stage: Stage,
+) -> None:
+    stage.server.faults.plan(Fault(FaultKind.DROP, path=ACCOUNTS))
+    _, account = opened(stage)
+    told = []
+
+    for _ in range(16):
+        stage.jobs(seconds=5)
+        told.append(stage.custody(account).state)
+
+    # Three times "there is none", over a minute: nobody applies a second time before.
+    assert told[:12] == ["telling"] * 12
+    assert told[-1] == "submitted"
+    assert len(stage.at_broker("/accounts")) == 1
+
+
+def test_what_the_broker_says_of_a_person_is_shown_and_decides_what_may_be_done(
+    stage: Stage,
+) -> None:
+    asked, waiting = opened(stage, name={"given": "FixtureActionRequired", "family": "Okafor"})
+    refused, gone = opened(stage, name={"given": "FixtureRejected", "family": "Okafor"})
+
+    def stood(me: Any, account: str) -> Any:
+        return me.get(f"/v1/accounts/{account}/custody").get_json()
+
+    stage.jobs(2)
+    needed, rejected = stood(asked, waiting), stood(refused, gone)
+    place = stage.custody(waiting).broker_account
+    stage.local(f"accounts/{place}/status", {"status": "ACTIVE"})
+    stage.wait(seconds=60)
+    stage.jobs()
+    link = linked(asked)
+    stage.local(f"accounts/{place}/status", {"status": "LIMITED"})
+    stage.jobs(hear=True)
+    body = {"bank_link_id": link, "amount": "10.00"}
+    turned_down = asked.send("POST", f"/v1/accounts/{waiting}/deposits", body)
+    with stage.world.db.read() as session:
+        tradable = controls.broker_accounts(session, [waiting, gone])
+
+    assert (needed["state"], needed["usable"]) == ("action_required", False)
+    assert needed["asks"] == [
+        {"code": "IDENTITY_VERIFICATION", "text": "a document that proves who you are"}
+    ]
+    assert rejected["state"] == "rejected"
+    assert stage.custody(waiting).state == "restricted"
+    assert turned_down.get_json()["code"] == "custody_not_active"
+    assert tradable == {}
+
+
+def test_one_person_has_one_account_there_and_nobody_shares_it(stage: Stage) -> None:
+    me, account = opened(stage)
+    stage.jobs(3)
+    again = me.open("theme-water")
+
+    assert again.get_json()["code"] == "broker_account_limit"
+    assert me.open("theme-water", "roth_ira").get_json()["code"] == "kind_not_offered"
+    assert stage.custody(account).state == "active"
+    assert len(stage.at_broker("/accounts")) == 1
+
+
+def test_what_goes_to_the_broker_of_a_person_stays_nowhere_else(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.server.faults.plan(
+        Fault(FaultKind.FAIL_AFTER, path=ACCOUNTS, status=422, body='{"message": "Okafor"}')
+    )
+    me, _ = opened(stage)
+    stage.jobs(2)
+    secrets = ("Okafor", me.email, "536-22-8726", "536228726", "742 Alder", "2001-03-14")
+
+    with stage.world.db.read() as session:
+        connection = session.connection()
+        kept = "".join(
+            repr(connection.exec_driver_sql(f"SELECT * FROM {table}").all())
+            for table in ("custody", "event", "job_failure")
+        )
+
+    assert not [one for one in secrets if one in kept + caplog.text]

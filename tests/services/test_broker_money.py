@@ -1,0 +1,242 @@
+"""Money in and out through the broker: asked for once, found again, or put before a person."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from custody_stage import TRANSFERS, Stage, deposited, settled_in, staged, state_of
+
+from broker_adapters.alpaca_server.faults import Fault, FaultKind
+from robo.core.ids import AccountId
+from robo.core.market_calendar import MarketCalendar
+from robo.ports.brokerage import JournalRequest
+from robo.services import funding
+from robo.store import remittances
+from robo.store.remittances import Remittance
+
+NO = {"code": 42210000, "message": "the bank does not know this account"}
+LOST = Fault(FaultKind.DROP, path=TRANSFERS)
+UNHEARD = Fault(FaultKind.DROP_AFTER, path=TRANSFERS)
+
+
+class Died(BaseException):
+    """Our process ended here: nothing after it was written."""
+
+
+@pytest.fixture
+def stage(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[Stage]:
+    with staged(tmp_path, short_calendar, ROBO_PAPER_PARTIAL_PPM="0") as made:
+        yield made
+
+
+def cash(stage: Stage, account: str) -> int:
+    return stage.world.balances(AccountId(account)).cash_cents
+
+
+def test_a_process_that_dies_after_asking_asks_for_no_second_transfer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, account, link = settled_in(stage)
+    deposit = deposited(me, account, link)
+    desk = stage.world.runtime.broker._transfers
+    really = desk.transfer
+
+    def die(request: Any) -> None:
+        really(request)
+        raise Died
+
+    with monkeypatch.context() as dying:
+        dying.setattr(desk, "transfer", die)
+        with pytest.raises(Died):
+            stage.jobs()
+    stood = stage.money(deposit).state
+    # The adapter's own notes are lost too: what we wrote before asking is enough.
+    with desk._file.write() as db:
+        db.execute("DELETE FROM transfers")
+    stage.jobs(2)
+
+    assert stood == "telling"
+    assert len(stage.transfers(account)) == 1
+    assert state_of(me, account, "deposits", deposit) == "available"
+    assert cash(stage, account) == 500_00
+
+
+def test_what_nobody_can_tell_apart_is_a_persons_to_decide(stage: Stage) -> None:
+    me, account, link = settled_in(stage)
+    desk = stage.operator()
+    stage.server.faults.plan(LOST, Fault(FaultKind.DROP_AFTER, path=TRANSFERS, nth=2))
+    first = deposited(me, account, link, "500.00")
+    stage.jobs()
+    second = deposited(me, account, link, "500.00")
+    stage.jobs(2)
+
+    waiting = {one["id"]: one for one in desk.must("GET", "operations/queue")["transfers"]}
+    only = stage.transfers(account)[0]["id"]
+    claim = {"decision": "claim", "broker_transfer_id": only, "note": "the bank's own line"}
+    where = "operations/transfers/{}/decision"
+    strange = {**claim, "broker_transfer_id": "trf_of_nobody"}
+    desk.must("POST", where.format(second), strange, 422)
+    desk.must("POST", where.format(second), claim)
+    desk.must("POST", where.format(first), claim, 422)
+    again = {"decision": "release", "note": "it never left"}
+    desk.must("POST", where.format(first), again)
+    desk.must("POST", where.format(first), again, 409)
+    stage.jobs(2)
+
+    assert set(waiting) == {first, second}
+    assert {one["code"] for one in waiting.values()} == {"several"}
+    assert waiting[first]["candidates"][0]["broker_transfer_id"] == only
+    assert len(stage.transfers(account)) == 2
+    assert cash(stage, account) == 1000_00
+    assert desk.must("GET", "operations/queue")["transfers"] == []
+    actions = [one["action"] for one in desk.must("GET", "audit?limit=100")["items"]]
+    assert [one for one in actions if one.startswith("transfer.")] == [
+        "transfer.claim",
+        "transfer.release",
+    ]
+    assert stage.breaks() == []
+
+
+def test_a_transfer_that_stays_lost_is_asked_for_again_by_nobody(stage: Stage) -> None:
+    me, account, link = settled_in(stage)
+    desk = stage.operator()
+    stage.server.faults.plan(LOST)
+    deposit = deposited(me, account, link)
+
+    stage.jobs(3)
+    early = stage.money(deposit).state
+    stage.wait(minutes=60)
+    stage.jobs()
+    late = stage.money(deposit)
+    body = {"decision": "abandon", "note": "the customer asked for another one"}
+    desk.must("POST", f"operations/transfers/{deposit}/decision", body)
+    stage.jobs()
+    me.log_in()
+
+    assert (early, late.state, late.code) == ("telling", "ambiguous", "not_found")
+    assert stage.transfers(account) == []
+    told = me.get(f"/v1/accounts/{account}/deposits/{deposit}").get_json()
+    assert (told["state"], told["return_code"]) == ("returned", "abandoned")
+    assert stage.world.findings() == []
+
+
+def test_what_comes_back_is_taken_back_and_what_is_refused_moves_nothing(stage: Stage) -> None:
+    me, account, link = settled_in(stage)
+    deposit = deposited(me, account, link)
+    stage.jobs(3)
+    before = cash(stage, account)
+    broker_id = stage.transfers(account)[0]["id"]
+    stage.local(f"transfers/{broker_id}/status", {"status": "RETURNED"})
+    stage.jobs(hear=True)
+    stage.server.faults.plan(
+        Fault(FaultKind.REFUSE, path=TRANSFERS, status=422, body=json.dumps(NO))
+    )
+    refused = deposited(me, account, link, "20.00")
+    stage.jobs(2)
+
+    assert (before, cash(stage, account)) == (500_00, 0)
+    assert state_of(me, account, "deposits", deposit) == "returned"
+    assert state_of(me, account, "deposits", refused) == "returned"
+    assert stage.money(refused).state == "refused"
+    assert stage.breaks() == []
+    assert stage.world.findings() == []
+
+
+def test_money_that_somebody_moved_by_hand_at_the_broker_is_a_break_of_that_account(
+    stage: Stage,
+) -> None:
+    me, account, link = settled_in(stage)
+    deposited(me, account, link)
+    stage.jobs(3)
+    desk, place = stage.operator(), stage.custody(account).broker_account
+    present = JournalRequest("jnl_1", stage.server._brokerage.firm_id, str(place), 7_00)
+    stage.world.runtime.broker.journal(present)
+    stage.wait(seconds=3)
+
+    report = desk.must("POST", "operations/reconciliations")
+    found = report["breaks"]
+    note = {"note": "a present of the broker's"}
+    cleared = desk.must("POST", f"operations/breaks/{found[0]['id']}/clearance", note)
+
+    assert [(one["unit"], one["ours"], one["theirs"]) for one in found] == [
+        ("dollars", "500.00", "507.00")
+    ]
+    assert (found[0]["category"], found[0]["blocks"], found[0]["account_id"]) == (
+        "real",
+        True,
+        account,
+    )
+    assert cleared["state"] == "cleared"
+    assert desk.must("POST", "operations/reconciliations")["breaks"] == []
+
+
+def test_a_removed_bank_link_ends_at_the_broker_and_another_bank_can_be_linked(
+    stage: Stage,
+) -> None:
+    me, account, link = settled_in(stage)
+    place = stage.custody(account).broker_account
+    body = {"routing_number": "021000021", "account_number": "777000111"}
+    too_many = me.send("POST", f"/v1/customers/{me.id}/bank-links", body)
+    assert me.send("DELETE", f"/v1/customers/{me.id}/bank-links/{link}").status_code == 200
+
+    stage.jobs()
+    other = me.send("POST", f"/v1/customers/{me.id}/bank-links", body)
+
+    assert too_many.get_json()["code"] == "bank_link_refused"
+    assert other.status_code == 201
+    states = [one["status"] for one in stage.at_broker(f"/accounts/{place}/ach_relationships")]
+    assert sorted(states) == ["CANCELED", "QUEUED"]
+
+
+def test_a_firms_operator_stops_its_orders_looks_at_what_would_go_and_lets_them_go(
+    stage: Stage,
+) -> None:
+    me, account, link = settled_in(stage)
+    deposited(me, account, link)
+    stage.jobs(3)
+    desk = stage.operator()
+    stop = {"stopped": True, "reason": "a drill"}
+    assert desk.must("PUT", "operations/kill-switch", {**stop, "reason": " "}, 422)
+    stopped = desk.must("PUT", "operations/kill-switch", stop)
+    stage.plan()
+    held = desk.must("GET", "operations/dry-run")
+    stage.send()
+    sent_while_stopped = stage.world.scalar("SELECT count(*) FROM block")
+    go = desk.must("PUT", "operations/kill-switch", {"stopped": False, "reason": "over"})
+    free = desk.must("GET", "operations/dry-run")
+
+    assert (stopped["stopped"], go["stopped"]) == (True, False)
+    assert held["sends"] == []
+    assert {one["code"] for one in held["waits"]} == {"wait_kill_switch"}
+    assert sent_while_stopped == 0
+    assert len(free["sends"]) == 10
+    assert sum(round(float(one["amount"]) * 100) for one in free["sends"]) <= 500_00
+    actions = [one["action"] for one in desk.must("GET", "audit?limit=100")["items"]]
+    assert [one for one in actions if one.startswith("kill")] == [
+        "kill_switch.on",
+        "kill_switch.off",
+    ]
+
+
+def test_a_transfer_is_written_once_and_told_once(stage: Stage) -> None:
+    me, account, link = settled_in(stage)
+    deposit = deposited(me, account, link, "30.00")
+    r = stage.world.runtime
+
+    stage.jobs(4)
+    rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
+    told = rail.events("17")  # of another bank, that was used before
+    with r.db.read() as session:
+        row = remittances.get(session, deposit)
+        sums = remittances.sums(session, str(stage.custody(account).broker_account))
+
+    assert isinstance(row, Remittance)
+    assert [(one.transfer_id, one.kind.value) for one in told] == [
+        (deposit, "pending"),
+        (deposit, "available"),
+    ]
+    assert rail.events(told[0].cursor)[0].id == told[1].id
+    assert sums == (30_00, 0)
+    assert stage.world.balances(AccountId(account)).cash_cents == 30_00
