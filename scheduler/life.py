@@ -84,11 +84,12 @@ class Outcome:
     told: tuple[Told, ...]
     acts: tuple[tuple[str, str], ...]
     findings: tuple[str, ...]
+    troubles: tuple[str, ...]
     seconds: float
 
 
 def main(seeds: Sequence[int], until_age: int, out: Path) -> int:
-    """Live, check, draw and print; return 0 if nothing was forced, washed, or over budget."""
+    """Live, check, draw, print; return 0 if nothing was forced, washed, over budget or broken."""
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
@@ -97,7 +98,7 @@ def main(seeds: Sequence[int], until_age: int, out: Path) -> int:
     _draw(outcomes, out)
     _print(outcomes, out, time.monotonic() - began)
     ours = [one.told[0].counts for one in outcomes]
-    findings = sum(len(one.findings) for one in outcomes)
+    findings = sum(len(one.findings) + len(one.troubles) for one in outcomes)
     forced, washed = sum(one.forced for one in ours), sum(one.washed for one in ours)
     over = sum(one.over_budget for one in ours)
     print(f"forced sales: {forced}")
@@ -139,6 +140,7 @@ def _outcome(
         told=tuple(told),
         acts=tuple(life.acts),
         findings=tuple(life.findings),
+        troubles=tuple(life.troubles),
         seconds=time.monotonic() - began,
     )
 
@@ -261,8 +263,9 @@ def _print(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
     for one in outcomes:
         for on, act in one.acts:
             print(f"seed {one.seed}  {on}  {act}")
-    print(f"\nrobo verify: {sum(len(one.findings) for one in outcomes)} findings")
-    for one in outcomes:
-        for finding in one.findings:
-            print(f"  seed {one.seed}: {finding}")
+    found = [(one.seed, line) for one in outcomes for line in one.findings]
+    broken = [(one.seed, line) for one in outcomes for line in one.troubles]
+    print(f"\nrobo verify: {len(found)} findings; failed jobs and open breaks: {len(broken)}")
+    for seed, line in (*found, *broken):
+        print(f"  seed {seed}: {line}")
     print(f"pictures, decisions and weeks in {out}; {seconds:.0f} s")

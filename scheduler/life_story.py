@@ -46,6 +46,12 @@ EMPLOYER_AGE, SCANDAL_AGE = 27, 35
 _LAST_EFFECT: Final = text(
     "SELECT after_ppm FROM plan_effect WHERE account_id = :account ORDER BY at DESC LIMIT 1"
 )
+_TROUBLES: Final = text(
+    "SELECT 'job', job, code, detail, 'since', min(slot), 'times', count(*) FROM job_failure "
+    "GROUP BY job, code, detail UNION ALL "
+    "SELECT 'break', subject, category, security_id, 'ours', ours, 'theirs', theirs "
+    "FROM recon_break WHERE state = 'open'"
+)
 _EXAMPLES: Final = Path(__file__).parent.parent / "docs" / "examples"
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - state that is thrown away needs no disk
 
@@ -77,6 +83,8 @@ class Life:
     acts: list[tuple[str, str]] = field(default_factory=list)
     """What the customer did: date, sentence."""
     findings: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    """Jobs that failed, and differences to the broker that nobody explained."""
     seconds: float = 0.0
 
 
@@ -91,6 +99,9 @@ def lived(seed: int, until_age: int) -> Iterator[tuple[Life, Runtime]]:
             _live(lapse, life, until_age)
             found = verify(lapse.runtime.db, lapse.runtime.keyring, settings.anchors_path)
             life.findings = [f"{one.code} {one.subject}: {one.detail}" for one in found]
+            with lapse.runtime.db.read() as session:
+                told = session.connection().execute(_TROUBLES)
+                life.troubles = [" ".join(map(str, row)) for row in told]
             yield life, lapse.runtime
 
 
