@@ -156,13 +156,18 @@ def _acted(
 ) -> set[tuple[str, int]]:
     """Return (person, name) where a corporate action stands near a loss or a purchase."""
     found = {(owner[one.account_id], one.security_id) for one in received}
-    names = {one.security_id for one in losses}
+    if not losses:
+        return found
+    # Shares that a merger made of others replace as those would have, which bear another name.
+    near = kin(session)
+    ties = {name: spread(near, (name,)) for name in {one.security_id for one in losses}}
     dates: dict[int, list[date]] = {}
-    for action in lot_history.actions_of(session, sorted(names)):
+    for action in lot_history.actions_of(session, sorted(set().union(*ties.values()))):
         dates.setdefault(action.security_id, []).append(date.fromisoformat(action.ex_on))
     month = WINDOW + timedelta(days=1)
     for loss in losses:
         sold_on = date.fromisoformat(loss.on_date)
-        if any(abs(ex_on - sold_on) <= month for ex_on in dates.get(loss.security_id, ())):
+        acted = (ex_on for name in ties[loss.security_id] for ex_on in dates.get(name, ()))
+        if any(abs(ex_on - sold_on) <= month for ex_on in acted):
             found.add((owner[loss.account_id], loss.security_id))
     return found
