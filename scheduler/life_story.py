@@ -24,6 +24,7 @@ from robo.cli import prepare
 from robo.config import Settings
 from robo.core.clock import business_date
 from robo.core.ids import SecurityId
+from robo.core.policy import Policy
 from robo.runtime import Runtime, open_database
 from robo.services import reporting
 from robo.services.taxing import choosing
@@ -43,6 +44,8 @@ SAVING: Final = ((19, 25_00), (23, 100_00), (27, 300_00), (32, 600_00))
 STEP_WEEKS: Final = 4
 """Weeks that pass at once; weekly plans make up for the dates between."""
 EMPLOYER_AGE, SCANDAL_AGE = 27, 35
+_POLICY: Final = replace(Policy.default(), model_sessions=60, idle_model_sessions=250)
+"""Risk is fitted once a quarter: at every look of thirty-six years it is half of the work."""
 _LAST_EFFECT: Final = text(
     "SELECT after_ppm FROM plan_effect WHERE account_id = :account ORDER BY at DESC LIMIT 1"
 )
@@ -94,7 +97,7 @@ def lived(seed: int, until_age: int) -> Iterator[tuple[Life, Runtime]]:
     place = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="robo-life-", dir=place) as folder:
         settings = _settings(Path(folder), seed)
-        with timelapse.opened(settings) as lapse:
+        with timelapse.opened(settings, _POLICY) as lapse:
             life = Life(seed)
             _live(lapse, life, until_age)
             found = verify(lapse.runtime.db, lapse.runtime.keyring, settings.anchors_path)

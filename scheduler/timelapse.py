@@ -18,6 +18,7 @@ from typing import Final
 from robo.config import Settings
 from robo.core.clock import FixedClock, business_date, from_micros, iso_instant, to_micros
 from robo.core.errors import ConfigError, ConflictError, InvalidInputError
+from robo.core.policy import Policy
 from robo.runtime import Runtime, SystemClock, boot, open_database
 from robo.store import blocks
 from robo.store import jobs as runs
@@ -186,8 +187,12 @@ class Timelapse:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Timelapse]:
+def opened(settings: Settings, policy: Policy | None = None) -> Iterator[Timelapse]:
     """Yield a time-lapse of an installation whose clock is simulated.
+
+    Args:
+        settings: The installation.
+        policy: Business numbers; None for the default ones.
 
     Raises:
         ConfigError: If its clock is real, or was never set.
@@ -201,7 +206,7 @@ def opened(settings: Settings) -> Iterator[Timelapse]:
             clock = FixedClock(from_micros(runs.sim_instant(session)))
     finally:
         db.close()
-    runtime = boot(settings, clock=clock)
+    runtime = boot(settings, policy=policy, clock=clock)
     try:
         yield Timelapse(runtime, clock)
     finally:
