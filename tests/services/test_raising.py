@@ -45,6 +45,7 @@ def test_a_withdrawal_sells_what_costs_least_and_no_more_than_it_needs(world: Wo
     assert world.findings() == []
 
 
+@pytest.mark.soak
 def test_a_withdrawal_leaves_alone_what_would_be_washed(world: World) -> None:
     account = invested(world, 300_000_00)
     choose(world, account, Choice(mode="harvest", number=1))
