@@ -125,19 +125,11 @@ def _accounts(accounts: Accounts, price: IntArray) -> Accounts:
     _require("lot_nanos", nanos.ndim == 1, "must have one dimension")
     _within("lot_nanos", nanos, 1, NANOS_MAX)
     lot = _pointers("lot_indptr", accounts.lot_indptr, name.size, nanos.size)
-    # In floats: a sum of int64 would wrap before it could be compared.
-    shares = np.bincount(np.repeat(np.arange(name.size), np.diff(lot)), nanos, name.size)
-    _require(
-        "lot_nanos", bool((shares <= NANOS_MAX).all()), f"of a name must be {NANOS_MAX} at most"
-    )
-    owner = np.repeat(np.arange(cash.size), np.diff(holding))
-    worth = cash + np.bincount(owner, shares * price[name] * _CENTS_A_NANO_MICRO, cash.size)
-    _require(
-        "accounts", bool((worth <= CENTS_MAX).all()), f"must be worth {CENTS_MAX} cents at most"
-    )
+    _check_sums(cash, holding, name, lot, nanos, price)
     basis = _ints("lot_basis_cents", accounts.lot_basis_cents, nanos.shape)
     _within("lot_basis_cents", basis, 0, CENTS_MAX)
-    rule = _rows_of("rule", _ints("rule", accounts.rule), cash.size, price.size)
+    rule = _rows_of("rule", _array("rule", accounts.rule, np.asarray), cash.size, price.size)
+    _require("rule", rule.dtype.kind in "iu", f"must be integers, not {rule.dtype}")
     most = int(Rule.NEVER_TRADE | Rule.NEVER_SELL_AT_LOSS | Rule.NEVER_OWN)
     _within("rule", rule, 0, most)
     return Accounts(
@@ -151,8 +143,35 @@ def _accounts(accounts: Accounts, price: IntArray) -> Accounts:
         lot_is_long=_flags("lot_is_long", accounts.lot_is_long, nanos.size),
         lot_is_blocked=_flags("lot_is_blocked", accounts.lot_is_blocked, nanos.size),
         lot_wait=_flags("lot_wait", accounts.lot_wait, nanos.size),
-        rule=np.asarray(rule, dtype=np.uint8),
+        rule=np.ascontiguousarray(rule, dtype=np.uint8),
     )
+
+
+def _check_sums(
+    cash: IntArray,
+    holding: IntArray,
+    name: IntArray,
+    lot: IntArray,
+    nanos: IntArray,
+    price: IntArray,
+) -> None:
+    """Refuse names of more shares and accounts of more cents than integers are safe for.
+
+    In floats, because a sum of int64 would wrap before it could be compared; and first by the
+    largest of everything, which is enough for any batch but a hostile one.
+    """
+    most_lots = int(np.diff(lot[holding]).max(initial=0))
+    most = float(nanos.max(initial=0)) * most_lots
+    worth = most * float(price.max()) * _CENTS_A_NANO_MICRO + float(cash.max(initial=0))
+    if most <= NANOS_MAX and worth <= CENTS_MAX:
+        return
+    shares = np.bincount(np.repeat(np.arange(name.size), np.diff(lot)), nanos, name.size)
+    is_few = bool((shares <= NANOS_MAX).all())
+    _require("lot_nanos", is_few, f"of a name must be {NANOS_MAX} at most")
+    owner = np.repeat(np.arange(cash.size), np.diff(holding))
+    cents = np.bincount(owner, shares * price[name] * _CENTS_A_NANO_MICRO, cash.size) + cash
+    is_safe = bool((cents <= CENTS_MAX).all())
+    _require("accounts", is_safe, f"must be worth {CENTS_MAX} cents at most")
 
 
 _SIGNED: Final = {"year_short_cents", "year_long_cents", "gain_budget_cents"}

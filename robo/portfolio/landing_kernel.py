@@ -47,6 +47,8 @@ def _nanos_worth(cents: int, price_micros: int) -> int:
     cents x 10^13 / price rounded up, by long division: no remainder exceeds 10^12, so that six
     further digits still fit an int64.
     """
+    if cents <= 0:
+        return 0
     whole, rest = cents // price_micros, cents % price_micros
     for shift in (1_000_000, 1_000_000, 10):
         if whole >= MORE_THAN_ANY // shift:

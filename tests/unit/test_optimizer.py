@@ -206,13 +206,13 @@ def test_a_dear_cash_target_that_cannot_be_met_is_paid_for_and_no_conflict() -> 
     wants = replace(
         problem.wants,
         cash_ppm=np.full(3, 900_000),
-        cash_price_ppm=np.full(3, 80_000_000),
+        cash_price_ppm=np.full(3, 900_000_000),
     )
 
     solution = solve(replace(problem, accounts=accounts, wants=wants))
 
     assert (solution.status == Status.SOLVED).all()
-    assert (solution.objective > 50).all()  # 80 for each dollar of the 0.9 that are not there
+    assert (solution.objective > 500).all()  # 900 for each dollar of the 0.9 that are not there
 
 
 def test_the_price_of_a_row_counts_by_what_the_account_itself_asks() -> None:
