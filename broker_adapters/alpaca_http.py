@@ -17,8 +17,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 import requests
-from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
+from broker_adapters.alpaca_deadline import ANSWER_SECONDS, TimelyAdapter, whole_within
 from broker_adapters.alpaca_pace import Lane, Pace
 from robo.core.errors import BrokerUnavailableError, ConfigError
 
@@ -41,6 +42,7 @@ _ONE_REQUEST: Final = ("self", "method", "url", "opts", "retry")
 """Parameters of the method that hardening replaces."""
 CONNECT_SECONDS: Final = 3.05
 READ_SECONDS: Final = 20.0
+_SCHEMES: Final = ("http://", "https://")
 _DOWNLOAD_BYTES_MAX: Final = 50_000_000
 _KEY: Final[ContextVar[str]] = ContextVar("idempotency_key", default="")
 
@@ -85,6 +87,7 @@ class AlpacaHttp:
         *,
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
         broker: bool = False,
     ) -> None:
         """Build the client, of the Broker API or of the others; nothing is sent.
@@ -92,7 +95,7 @@ class AlpacaHttp:
         Raises:
             ConfigError: If the installed alpaca-py is not built as hardening needs it.
         """
-        self._pace = pace
+        self._pace, self._answer_seconds = pace, answer_seconds
         kind = _HardenedBroker if broker else _HardenedClient
         self._client = kind(keys, url, (connect_seconds, read_seconds))
 
@@ -140,7 +143,8 @@ class AlpacaHttp:
         """
         self._pace.take(Lane.HEALING)
         try:
-            response = self._client.open_stream(path, dict(query), version, silence_seconds)
+            with whole_within(self._answer_seconds):
+                response = self._client.open_stream(path, dict(query), version, silence_seconds)
         except requests.RequestException as error:
             message = f"Alpaca did not answer ({type(error).__name__})"
             raise NoAnswerError(message) from None
@@ -157,11 +161,13 @@ class AlpacaHttp:
         message = "the document was not given"
         with requests.Session() as plain:
             plain.trust_env = False
+            for scheme in _SCHEMES:
+                plain.mount(scheme, TimelyAdapter((CONNECT_SECONDS, READ_SECONDS)))
             try:
-                with plain.get(reply.location, timeout=READ_SECONDS, stream=True) as found:
+                with plain.get(reply.location, stream=True) as found:
                     content = found.raw.read(_DOWNLOAD_BYTES_MAX + 1, decode_content=True)
                     status = found.status_code
-            except requests.RequestException:
+            except (requests.RequestException, HTTPError):  # what reads below requests is urllib3
                 raise NoAnswerError(message) from None
         if status != requests.codes.ok or len(content) > _DOWNLOAD_BYTES_MAX:
             raise NoAnswerError(message)
@@ -177,7 +183,8 @@ class AlpacaHttp:
         self._pace.take(lane)
         response: requests.Response
         try:
-            response = getattr(self._client, verb)(path, dict(data), **options)
+            with whole_within(self._answer_seconds):
+                response = getattr(self._client, verb)(path, dict(data), **options)
         except requests.RequestException as error:
             # Without its cause, which carries the request and so the keys.
             message = f"Alpaca did not answer ({type(error).__name__})"
@@ -199,8 +206,8 @@ class _Hardening:
         self._retry = 0
         self._retry_codes: list[int] = []  # a new list: the old one is shared by all clients
         self._session.trust_env = False
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _TimeoutAdapter(timeouts))
+        for scheme in _SCHEMES:
+            self._session.mount(scheme, TimelyAdapter(timeouts))
 
     def close(self) -> None:
         """Close the session."""
@@ -250,20 +257,6 @@ class _HardenedBroker(_Hardening, BrokerClient):
             api_key=keys.id, secret_key=keys.secret, raw_data=True, url_override=url.rstrip("/")
         )
         self._harden(timeouts)
-
-
-class _TimeoutAdapter(HTTPAdapter):
-    """Gives every request a timeout, and repeats none."""
-
-    def __init__(self, timeouts: tuple[float, float]) -> None:
-        """Remember (connect, read) in seconds."""
-        super().__init__(max_retries=0)
-        self._timeouts = timeouts
-
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override] # requests calls it by keywords
-        """Send with our timeouts, unless the request brings its own."""
-        timeout = options.get("timeout") or self._timeouts
-        return super().send(request, **{**options, "timeout": timeout})
 
 
 def refuse_floats(body: Any) -> None:

@@ -16,8 +16,9 @@ from broker_adapters.alpaca_server import bodies
 from broker_adapters.alpaca_server.bodies import Fill
 from broker_adapters.alpaca_server.exchange import BAD, Answer, Exchange, refused
 from broker_adapters.alpaca_server.rows import Row, Rows, told
+from broker_adapters.alpaca_server.shelf import Shelf
 from broker_adapters.paper_store import PaperOrder
-from robo.core.clock import business_date, iso_instant, to_micros
+from robo.core.clock import business_date, from_micros, iso_instant, to_micros
 from robo.core.money import NANOS_PER_SHARE, PPM, round_ratio
 from robo.ports.broker import Activity, BrokerOrderState, Execution, OrderTicket, Side
 
@@ -25,14 +26,19 @@ _CLIENT_ID_LENGTH_MAX: Final = 128
 _CENTS_SCALE: Final = NANOS_PER_SHARE * PPM // 100
 _ORDERS_USUAL, _ORDERS_MAX = 50, 500
 _FINE: Final = range(200, 300)
+_DOOMED, _CANCELS = "doomed", "cancel"
+"""Kinds of what is kept on the shelf."""
 
 
 class Book:
     """One account; every call is made under the exchange's lock."""
 
-    def __init__(self, exchange: Exchange, account: str, account_id: str, start_cents: int) -> None:
+    def __init__(
+        self, exchange: Exchange, shelf: Shelf, account: str, account_id: str, start_cents: int
+    ) -> None:
         """Begin with cash; the exchange tells it what its file holds."""
-        self._exchange, self.account, self.account_id = exchange, account, account_id
+        self._exchange, self._shelf = exchange, shelf
+        self.account, self.account_id = account, account_id
         self.rows = Rows()
         self._start_cents = start_cents
         self._moved_cents = 0
@@ -57,6 +63,19 @@ class Book:
             self._client_of[order_id] = client_id
             self._place[order_id] = len(self._order_ids)
             self._order_ids.append(order_id)
+
+    def reopen(self) -> None:
+        """Remember what was planned for orders before the server started again."""
+        for body in self._shelf.all(_DOOMED, self.account):
+            ticket = self._exchange.ticket(body["order"], self.account)
+            shadow = self._shadow(ticket, int(body["at"]))
+            self._doomed[ticket.client_id] = replace(shadow, state=BrokerOrderState.REJECTED)
+            self.take(ticket.client_id)
+        for body in self._shelf.all(_CANCELS, self.account):
+            client_id = str(body["client_id"])
+            one = self._order(client_id)
+            if one is not None and not one.state.final:
+                self._cancels[client_id] = from_micros(int(body["at"]))
 
     def fill(self, execution: Execution, now: datetime) -> Fill:
         """Count an execution in."""
@@ -140,7 +159,10 @@ class Book:
         if ticket.side is Side.BUY and (ticket.notional_cents or 0) > self.power_cents():
             return refused(403, 40310000, "insufficient buying power")
         if doomed:
-            self._doomed[ticket.client_id] = self._shadow(ticket)
+            at = to_micros(self._exchange.now())
+            self._doomed[ticket.client_id] = self._shadow(ticket, at)
+            kept = {"order": {**body, "client_order_id": ticket.client_id}, "at": at}
+            self._shelf.put(_DOOMED, [(ticket.client_id, self.account, kept)])
         else:
             code = self._exchange.send(ticket)
             if code:
@@ -188,7 +210,10 @@ class Book:
             return refused(404, 40410000, f"order not found for {order_id}")
         if one.state.final:
             return refused(422, BAD, f"order is not cancelable: it is {one.state.value}")
-        self._cancels[one.client_id] = self._exchange.now() + timedelta(seconds=after_seconds)
+        at = self._exchange.now() + timedelta(seconds=after_seconds)
+        self._cancels[one.client_id] = at
+        kept = {"client_id": one.client_id, "at": to_micros(at)}
+        self._shelf.put(_CANCELS, [(one.client_id, self.account, kept)])
         self._exchange.look()
         return 204, None
 
@@ -304,7 +329,7 @@ class Book:
         """Return whether an order ever existed here: one refused at once never did."""
         return one.state is not BrokerOrderState.REJECTED or one.client_id in self._doomed
 
-    def _shadow(self, ticket: OrderTicket) -> PaperOrder:
+    def _shadow(self, ticket: OrderTicket, submitted_at: int) -> PaperOrder:
         """Return an order that the market never sees."""
         return PaperOrder(
             seq=0,
@@ -322,7 +347,7 @@ class Book:
             fee_cents=0,
             slices=1,
             slice=0,
-            submitted_at=to_micros(self._exchange.now()),
+            submitted_at=submitted_at,
             due_at=None,
             expires_at=None,
             code="",

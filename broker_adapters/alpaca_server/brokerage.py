@@ -109,9 +109,10 @@ class Brokerage:
 
     def _book(self, account_id: str) -> Book:
         if account_id not in self.books:
-            book = Book(self.floor.exchange, f"v1/{account_id}", account_id, 0)
+            exchange, shelf = self.floor.exchange, self.floor.shelf
+            book = Book(exchange, shelf, f"v1/{account_id}", account_id, 0)
             self.books[account_id] = book
-            self.floor.exchange.open(book)
+            exchange.open(book)
         return self.books[account_id]
 
     def _now(self, kind: str, identity: str) -> dict[str, Any] | None:

@@ -76,6 +76,11 @@ class Exchange:
         for client_id in self._known.pop(book.account, []):
             book.take(client_id)
 
+    def reopen(self) -> None:
+        """Let every book remember what was planned; all symbols are known by now."""
+        for book in self._books.values():
+            book.reopen()
+
     def listen(self, listener: Callable[["Book", Execution, int], None]) -> None:
         """Call somebody at each execution, with what its order has filled by then."""
         self._listeners.append(listener)

@@ -1,6 +1,7 @@
 """What can go wrong on the way to a broker and back, on request."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -108,6 +109,8 @@ class Faults:
         """Plan none."""
         self._lock = Lock()
         self._planned: list[list[Any]] = []
+        self.dealt: Counter[str] = Counter()
+        """How many requests each kind of fault has met."""
 
     def plan(self, *faults: Fault) -> None:
         """Add faults; calls are counted for each from now on."""
@@ -130,4 +133,13 @@ class Faults:
                 planned[1] += 1
                 if hit is None and fault.nth <= planned[1] < fault.nth + fault.times:
                     hit = fault
+            # What can meet nothing any more costs no request any more.
+            self._planned = [planned for planned in self._planned if planned[1] < _last(planned[0])]
+            if hit is not None:
+                self.dealt[hit.kind.value] += 1
         return hit
+
+
+def _last(fault: Fault) -> int:
+    """Return the last matching call that a fault meets."""
+    return fault.nth + fault.times - 1

@@ -103,13 +103,14 @@ class AlpacaServer:
         start = settings.integer(
             context.settings, "ROBO_PAPER_START_CENTS", START_CENTS, lowest=0, highest=10**15
         )
-        book = Book(self._exchange, ACCOUNT, bodies.uuid_of("account", "paper"), start)
+        book = Book(self._exchange, self._shelf, ACCOUNT, bodies.uuid_of("account", "paper"), start)
         self._books[ACCOUNT] = book
         self._exchange.open(book)
         self._brokerage = Brokerage(self._floor, {}, book.account_id, book)
         self._brokerage.reopen()
         trading.tell_fills(self._floor)
         self._exchange.look()
+        self._exchange.reopen()
         for row in self._shelf.all("row", ACCOUNT):
             trading.replay_row(self._floor, book, row)
         for kept in self._shelf.all("amendment", ACCOUNT):

@@ -3,8 +3,10 @@
 import inspect
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +15,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+import requests
 from alpaca.common.rest import RESTClient
 
 from broker_adapters import alpaca_http
@@ -23,6 +26,14 @@ from robo.core.errors import ConfigError
 TradingClient = alpaca_http.TradingClient
 KEYS = Keys("key-id-7", "very-secret-9")
 type_of_answer = tuple[int, dict[str, str], bytes]
+
+
+@dataclass(frozen=True)
+class Drip:
+    """An answer that comes byte by byte, faster than any pause that a client would mind."""
+
+    content: bytes
+    pause_seconds: float = 0.05
 
 
 class Script(ThreadingHTTPServer):
@@ -49,6 +60,12 @@ class _Handler(BaseHTTPRequestHandler):
             answer.wait(5)
             return
         if answer is None:
+            return
+        if isinstance(answer, Drip):
+            with suppress(OSError):  # the client will not wait for all of it
+                for place in range(len(answer.content)):
+                    self.wfile.write(answer.content[place : place + 1])
+                    time.sleep(answer.pause_seconds)
             return
         status, headers, content = answer
         self.send_response(status)
@@ -126,6 +143,45 @@ def test_a_socket_that_stays_silent_is_no_answer_after_the_timeout(script: Scrip
 
     silent.set()
     assert len(script.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"HTTP/1.0 200 OK\r\nX-Long: " + b"a" * 900, id="headers"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n" + b" " * 900, id="body to the end"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 900\r\n\r\n" + b" " * 900, id="body"),
+    ],
+)
+def test_an_answer_that_drips_byte_by_byte_is_cut_off_at_its_deadline(
+    script: Script, content: bytes
+):
+    script.answers = [Drip(content, 0.003), (200, {}, b"{}")]
+    http = AlpacaHttp(KEYS, script.url, Pace(1_000), read_seconds=0.3, answer_seconds=0.4)
+    began = time.monotonic()
+
+    with pytest.raises(NoAnswerError):
+        http.get("/account", {}, Lane.READS)
+
+    assert 0.3 < time.monotonic() - began < 2.0
+    assert http.get("/account", {}, Lane.READS).body == {}
+    http.close()
+
+
+def test_a_stream_that_drips_comments_for_ever_ends_at_its_deadline(script: Script):
+    told = b"HTTP/1.0 200 OK\r\n\r\n" + b"data: {}\n\n" + b":\n" * 900
+    script.answers = [Drip(told, 0.003)]
+    http = AlpacaHttp(KEYS, script.url, Pace(1_000), answer_seconds=0.4)
+    began = time.monotonic()
+
+    with (
+        http.stream("/events", {}, "v2", 0.3) as response,
+        pytest.raises(requests.RequestException),
+    ):
+        list(response.iter_content(1))
+
+    assert 0.3 < time.monotonic() - began < 2.0
+    http.close()
 
 
 def test_a_connection_that_breaks_before_or_inside_the_answer_is_no_answer(script: Script):

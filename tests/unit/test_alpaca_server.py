@@ -86,6 +86,11 @@ class Stage:
         assert reply.fine, reply
         return reply.body
 
+    def restart(self) -> None:
+        self.close()
+        self.server = AlpacaServer(self.context, per_minute=10_000)
+        self.http = self.client(self.server.url)
+
     def close(self) -> None:
         self.http.close()
         self.server.close()
@@ -200,10 +205,7 @@ def test_fills_come_in_parts_in_pages_and_are_found_again_after_a_restart(slow_s
     assert 0 < partial.filled_cents < 5_000
     assert paged == rows
     assert len(rows) >= 10
-    slow_stage.server.close()
-    slow_stage.http.close()
-    slow_stage.server = AlpacaServer(slow_stage.context)
-    slow_stage.http = slow_stage.client(slow_stage.server.url)
+    slow_stage.restart()
     assert slow_stage.read("/account/activities", direction="asc") == rows
     assert parse_order(slow_stage.find("c4").body).filled_cents == 5_000
 
@@ -372,6 +374,36 @@ def test_fills_that_come_after_a_cancel_are_told_and_the_rest_is_canceled(slow_s
     assert after.filled_nanos >= during.filled_nanos
     again = slow_stage.http.delete(f"/orders/{order.id}", Lane.ORDERS)
     assert classify(*_pair(again)).code == "not_cancelable"
+
+
+def test_an_order_that_was_rejected_later_stays_so_when_the_server_starts_again(stage: Stage):
+    stage.server.faults.plan(Fault(FaultKind.REJECT_LATER))
+    told = parse_order(stage.post("c1").body)
+
+    stage.restart()
+
+    found = parse_order(stage.find("c1").body)
+    assert (found.id, found.status, found.filled_nanos) == (told.id, "rejected", 0)
+    assert [row["client_order_id"] for row in stage.read("/orders", status="all")] == ["c1"]
+    assert classify(*_pair(stage.post("c1"))).status is SubmitStatus.DUPLICATE
+
+
+def test_a_cancel_that_was_accepted_takes_effect_after_the_server_starts_again(slow_stage: Stage):
+    slow_stage.server.faults.plan(
+        Fault(FaultKind.CANCEL_LATER, method="DELETE", path=r"/v2/orders/.+", seconds=10)
+    )
+    order = parse_order(slow_stage.post("c1", 10_000).body)
+    slow_stage.http.delete(f"/orders/{order.id}", Lane.ORDERS)
+
+    slow_stage.restart()
+
+    waiting = parse_order(slow_stage.find("c1").body)
+    slow_stage.clock.advance(timedelta(seconds=11))
+    slow_stage.find("c1")
+    slow_stage.clock.advance(timedelta(minutes=5))
+    after = parse_order(slow_stage.find("c1").body)
+    assert (waiting.status, after.status) == ("pending_cancel", "canceled")
+    assert after.filled_cents < 10_000
 
 
 def test_a_cancel_stops_what_is_left(slow_stage: Stage):
