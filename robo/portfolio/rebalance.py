@@ -5,10 +5,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from robo.portfolio.border import ProblemError, finite
 from robo.portfolio.optimizer import solve
 from robo.portfolio.problem import (
     Accounts,
@@ -22,6 +24,9 @@ from robo.portfolio.problem import (
     TaxMode,
     Wants,
 )
+
+WHOLE_MAX: Final = 1e18
+"""More units than anything has, and few enough for an int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,11 @@ def rebalance(
         trade_min: Dollars that a trade must have, unless it closes a position.
 
     Raises:
+        ProblemError: If a number is none, or too large.
         ValueError: If lots are described by arrays of different sizes, or a name is not one of
             the N; and as `solve`.
     """
-    micros = np.round(np.asarray(prices, dtype=np.float64) * 1e6).astype(np.int64)
+    micros = _scaled("prices", prices, 1e6)
     names = micros.size
     _check_sizes(lot_name, lot_shares, lot_basis, lot_is_long)
     for what, given in (("lot_name", lot_name), ("never_buy", never_buy), ("never_own", never_own)):
@@ -98,18 +104,22 @@ def rebalance(
     rule[0, list(never_buy)] |= np.uint8(Rule.NEVER_BUY)
     rule[0, list(never_own)] |= np.uint8(Rule.NEVER_OWN)
     name = np.asarray(lot_name, dtype=np.int64)
+
+    def one(what: str, number: float, unit: float = 1.0) -> IntArray:
+        return _scaled(what, [number], unit)
+
     order = np.argsort(name, kind="stable")
     held, lots = np.unique(name, return_counts=True)
     is_long = np.zeros(name.size, dtype=np.bool_)
     is_long[:] = lot_is_long if np.size(lot_is_long) else False
     no = np.zeros(name.size, dtype=np.bool_)
     accounts = Accounts(
-        cash_cents=np.array([round(cash * 100)]),
+        cash_cents=one("cash", cash, 100),
         holding_indptr=np.array([0, held.size]),
         holding_name=held,
         lot_indptr=np.concatenate([[0], np.cumsum(lots)]).astype(np.int64),
-        lot_nanos=_scaled(lot_shares, 1e9)[order],
-        lot_basis_cents=_scaled(lot_basis, 1e2)[order],
+        lot_nanos=_scaled("lot_shares", lot_shares, 1e9)[order],
+        lot_basis_cents=_scaled("lot_basis", lot_basis, 1e2)[order],
         lot_acquired_day=np.arange(name.size)[order],
         lot_is_long=is_long[order],
         lot_is_blocked=no,
@@ -117,35 +127,32 @@ def rebalance(
         rule=rule,
     )
 
-    def one(number: float) -> IntArray:
-        return np.array([round(number)], dtype=np.int64)
-
     taxes = Taxes(
-        short_rate_ppm=one(short_rate * 1e6),
-        long_rate_ppm=one(long_rate * 1e6),
-        ordinary_rate_ppm=one(0),
-        mode=one(TaxMode.HARVEST),
-        year_short_cents=one(0),
-        year_long_cents=one(0),
-        ordinary_limit_cents=one(0),
-        carry_ppm=one(0),
-        gain_budget_cents=one(-1),
-        recapture_ppm=one(0),
+        short_rate_ppm=one("short_rate", short_rate, 1e6),
+        long_rate_ppm=one("long_rate", long_rate, 1e6),
+        ordinary_rate_ppm=one("ordinary_rate_ppm", 0),
+        mode=one("mode", TaxMode.HARVEST),
+        year_short_cents=one("year_short_cents", 0),
+        year_long_cents=one("year_long_cents", 0),
+        ordinary_limit_cents=one("ordinary_limit_cents", 0),
+        carry_ppm=one("carry_ppm", 0),
+        gain_budget_cents=one("gain_budget_cents", -1),
+        recapture_ppm=one("recapture_ppm", 0),
         netting=np.zeros(1, dtype=np.bool_),
     )
     wants = Wants(
         benchmark=np.asarray(benchmark, dtype=np.float64),
         risk_aversion=np.array([risk_aversion]),
-        cash_ppm=one(0),
-        cash_price_ppm=one(10_000),
-        active_max_ppm=one(active_max * 1e6),
-        trade_min_cents=one(trade_min * 100),
+        cash_ppm=one("cash_ppm", 0),
+        cash_price_ppm=one("cash_price_ppm", 10_000),
+        active_max_ppm=one("active_max", active_max, 1e6),
+        trade_min_cents=one("trade_min", trade_min, 100),
     )
     market = Market(
         exposure=np.asarray(exposure, dtype=np.float64),
         specific_variance=np.asarray(specific_variance, dtype=np.float64),
         price_micros=micros,
-        cost_ppm=np.full(names, round(cost * 1e6), dtype=np.int64),
+        cost_ppm=np.repeat(one("cost", cost, 1e6), names),
     )
     solution = solve(Problem(market, accounts, taxes, wants))
     buy, sell = np.zeros(names, dtype=np.int64), np.zeros(names)
@@ -164,8 +171,13 @@ def rebalance(
     )
 
 
-def _scaled(values: ArrayLike, unit: float) -> IntArray:
-    return np.round(np.asarray(values, dtype=np.float64) * unit).astype(np.int64)
+def _scaled(what: str, values: ArrayLike, unit: float) -> IntArray:
+    """Return dollars, shares or fractions as whole units; what is no such number is refused."""
+    given, most = finite(what, values), WHOLE_MAX / unit
+    if given.ndim != 1 or (np.abs(given) > most).any():
+        message = f"{what} must be a row of numbers up to {most:g}"
+        raise ProblemError(message, fields={what: [message]})
+    return np.round(given * unit).astype(np.int64)
 
 
 def _check_sizes(

@@ -12,6 +12,7 @@ from robo.core.errors import RoboError
 from robo.portfolio import border, conflicts, optimizer
 from robo.portfolio.border import ProblemError
 from robo.portfolio.problem import HARD, Duals, Problem, Rows, Status
+from robo.portfolio.rebalance import rebalance
 
 NAMES = 8
 
@@ -274,3 +275,20 @@ def test_hard_is_a_price_and_no_number() -> None:
     priced = put(drawn(), "rows", "price", np.array([HARD, 0.5]))
 
     assert (optimizer.solve(priced).status != Status.UNDECIDED).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300, -1.0])
+@pytest.mark.parametrize("what", ["cash", "prices", "lot_shares", "lot_basis", "cost", "trade_min"])
+def test_a_newcomers_number_that_is_none_is_refused_by_its_name(what: str, bad: float) -> None:
+    given: dict[str, Any] = {
+        "prices": [10.0, 20.0],
+        "cash": 100.0,
+        "lot_shares": [1.0],
+        "lot_basis": [9.0],
+        "cost": 0.001,
+        "trade_min": 0.0,
+    }
+    given[what] = [bad, *given[what][1:]] if isinstance(given[what], list) else bad
+
+    with pytest.raises(ProblemError):
+        rebalance([0.5, 0.5], [[0.2], [0.2]], [0.04, 0.04], lot_name=[0], **given)
