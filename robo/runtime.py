@@ -31,7 +31,7 @@ from robo.store.schema import require_current
 KERNEL_MODULES: Final = (
     "robo.portfolio.kernels",
     "robo.portfolio.dual_kernels",
-    "robo.portfolio.landing",
+    "robo.portfolio.landing_kernel",
     "robo.portfolio.sampling_kernels",
     "robo.portfolio.sampling_bounds",
     "robo.tax.arrays",
