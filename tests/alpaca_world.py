@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.plugins import load
 from robo.ports.broker import Broker, OrderTicket, SubmitResult
+from robo.ports.brokerage import Application, BankDetails, CashRequest
+from robo.ports.funding import TransferDirection
 from robo.ports.plugins import PluginContext
 from robo.runtime import Runtime, load_keyring
 from robo.store import universe
@@ -101,6 +104,41 @@ def open_world(
     finally:
         broker.close()
         runtime.close()
+
+
+def funded(world: World, name: str, cents: int) -> tuple[str, str]:
+    """Open an account at Alpaca, link a bank and pay in; return its id there and the link's."""
+    broker: Any = world.runtime.broker
+    application = Application(
+        reference=name,
+        email=f"{name}@example.com",
+        phone="555",
+        street=["1 Main"],
+        city="San Mateo",
+        state="CA",
+        postal_code="94401",
+        country="USA",
+        given_name=name,
+        family_name="Doe",
+        born_on=date(1990, 1, 1),
+        tax_id="666-55-4321",
+        tax_country="USA",
+        funding_sources=["employment_income"],
+        control_person=False,
+        finra_affiliated=False,
+        politically_exposed=False,
+        family_exposed=False,
+        agreed_at=world.clock.now(),
+        agreed_from="127.0.0.1",
+    )
+    place: str = broker.open_account(application).account.broker_account
+    world.clock.advance(timedelta(seconds=3))
+    details = BankDetails(name, name, "021000021", "123456789")
+    link: str = broker.link_bank(place, details).relationship.id
+    world.clock.advance(timedelta(seconds=2))
+    broker.transfer(CashRequest(f"dep_{name}", place, link, TransferDirection.PULL, cents))
+    world.clock.advance(timedelta(seconds=3))
+    return place, link
 
 
 def sessions() -> MarketCalendar:

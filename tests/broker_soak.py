@@ -1,203 +1,177 @@
 """Many orders through the Alpaca-shaped server, with faults of every kind and SIGKILLs of us.
 
-Run as a program it is one process of ours for one round: it plans, sends and collects, and kills
-itself at the order that it was told. `soak` is the harness: it starts the server, deals faults from
-a seed, starts processes, and in the end compares books and broker to the last digit.
-
-`python broker_soak.py FOLDER URL KILL INSTANT ROUND NAMES`
+`World` of a soak: a server, a database, an adapter. The harness deals faults from a seed, lets
+processes of ours live and die (`soak_life`), restarts the server now and then, and in the end
+compares books and broker to the last digit. `many` plays worlds of both adapters in turn.
 """
 
-import contextlib
+import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from time import perf_counter
 from typing import Final
 
-from alpaca_world import OPENING_CENTS, market, open_world, sessions
+import soak_faults
+import soak_life
+from alpaca_world import OPENING_CENTS, funded, market, open_world, sessions
+from soak_faults import Calls
+from soak_life import STEPS, Life
+from soak_money import reading
 from world import START, World, make_world
 
-from broker_adapters.alpaca_server.faults import Fault, FaultKind
+from broker_adapters.alpaca_broker import AlpacaBroker
 from broker_adapters.alpaca_server.server import AlpacaServer
-from robo.core.clock import FixedClock
-from robo.core.errors import BrokerUnavailableError
+from robo.core.clock import FixedClock, to_micros
 from robo.core.market_calendar import MarketCalendar
-from robo.core.reasons import Reason
-from robo.services import guarding, ordering, reconciling, trading
-from robo.store import accounts, ledger, universe
+from robo.services import reconciling
+from robo.store import controls
 
 PACE: Final = timedelta(seconds=45)
 """Between rounds; three of them prove that an order never arrived."""
-_CUSTOMERS: Final = 3
-_ORDERS: Final = "/v2/orders"
-_ACTIVITIES: Final = "/v2/account/activities"
-_BY_ID: Final = "/v2/orders:by_client_order_id"
-
-
-def faults(dice: random.Random, count: int, orders: int) -> list[Fault]:
-    """Return faults of every kind, spread over the calls of a round."""
-    lost = {"status": "brand_new_word", "submitted_at": None}
-    kinds = (
-        Fault(FaultKind.REFUSE, status=429, headers={"X-Ratelimit-Reset": "soon"}),
-        Fault(FaultKind.REFUSE, status=503),
-        Fault(FaultKind.REFUSE, status=422, body='{"code": 40010000, "message": "no"}'),
-        Fault(
-            FaultKind.REFUSE,
-            status=403,
-            body='{"code": 40310000, "message": "potential wash trade detected. use complex '
-            'orders", "reject_reason": "opposite side market/stop order exists"}',
-        ),
-        Fault(FaultKind.FAIL_AFTER, status=504, body="<html>gateway</html>"),
-        Fault(FaultKind.FAIL_AFTER, status=500),
-        Fault(FaultKind.FAIL_AFTER, status=200, body="not json"),
-        Fault(FaultKind.FAIL_AFTER, status=200, body="{}"),
-        Fault(FaultKind.DROP),
-        Fault(FaultKind.DROP_AFTER),
-        Fault(FaultKind.TRUNCATE),
-        Fault(FaultKind.EDIT, edit=lost),
-        Fault(FaultKind.DELAY, seconds=0.05),
-        Fault(FaultKind.DELAY_AFTER, seconds=0.05),
-        Fault(FaultKind.REJECT_LATER),
-        Fault(FaultKind.REFUSE, "GET", _BY_ID, status=404),
-        Fault(FaultKind.REFUSE, "GET", _BY_ID, status=500),
-        Fault(FaultKind.DROP, "GET", _BY_ID),
-        Fault(FaultKind.REFUSE, "GET", _ACTIVITIES, status=500),
-        Fault(FaultKind.TRUNCATE, "GET", _ACTIVITIES),
-        Fault(FaultKind.REPEAT, "GET", _ACTIVITIES),
-        Fault(FaultKind.DROP_AFTER, "GET", _ACTIVITIES),
-    )
-    return [
-        replace(
-            one,
-            nth=dice.randint(1, orders if one.method == "POST" else 4),
-            times=dice.choice((1, 1, 2)),
-        )
-        for one in (dice.choice(kinds) for _ in range(count))
-    ]
-
-
-def work(world: World, number: int, names: int) -> None:
-    """Do one round of our own: plan orders in many names, send, collect."""
-    r = world.runtime
-    _plan(world, number, names)
-    desk = guarding.Desk(r.keyring, r.prices, r.calendar)
-    # The runner tries a job again whose broker did not answer.
-    with contextlib.suppress(BrokerUnavailableError):
-        trading.send(r.db, r.broker, r.clock, r.policy, f"round-{number:05d}", desk)
-    for _ in range(2):
-        with contextlib.suppress(BrokerUnavailableError):
-            trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
-
-
-def _plan(world: World, number: int, names: int) -> None:
-    """Plan buys of as many names for every account, and every other round sells of some."""
-    if names == 0:
-        return
-    dice = random.Random(number)
-    with world.db.read() as session:
-        listed = [one.id for one in universe.listed(session)]
-        owners = world.accounts or _accounts(world)
-        sleeves = accounts.sleeves(session, owners)
-        balances = ledger.many_account_balances(session, owners)
-    plans = []
-    for account, sleeve in sleeves.items():
-        mine = balances[account]
-        cents = 1_00 + dice.randrange(50)
-        buys = [
-            ordering.Trade(i, Reason.BUY_UNDERWEIGHT, buy_cents=cents)
-            for i in dice.sample(listed, names)
-        ][: mine.cash_cents // cents]
-        sells = [
-            ordering.Trade(i, Reason.SELL_WITHDRAWAL, sell_nanos=1 + nanos // 3)
-            for i, nanos in mine.holdings_nanos.items()
-            if number % 2 and dice.random() < 0.2
-        ]
-        plans.append(ordering.Plan(sleeve, f"buys-{number}", tuple(buys), {}))
-        plans.append(ordering.Plan(sleeve, f"sells-{number}", tuple(sells), {}))
-    with world.db.write() as session:
-        fresh = ordering.unwritten(session, [one for one in plans if one.trades])
-        ordering.write(session, world.runtime.keyring, fresh, 1)
-
-
-def _accounts(world: World) -> list[accounts.AccountId]:
-    with world.db.read() as session:
-        rows = session.connection().exec_driver_sql("SELECT id FROM account ORDER BY id")
-        return [accounts.AccountId(row[0]) for row in rows]
+_PAID_IN_CENTS: Final = 500_000_00
+_HEALING_MAX: Final = 14
+_RESTART_EVERY: Final = 4
+_MEMORY: Final = Path("/dev/shm")
 
 
 @dataclass
 class Soak:
-    """One run of the harness; everything in it follows from the seed."""
+    """One world; everything in it follows from the seed."""
 
     folder: Path
     calendar: MarketCalendar
     seed: int
     rounds: int
     names: int
+    adapter: str = "alpaca_trading"
     faults_a_round: int = 12
+    customers: int = 3
+    patience_seconds: float = 1.0
+    """So long our processes wait for an answer; a busy machine needs more."""
     clock: FixedClock = field(default_factory=lambda: FixedClock(START))
-    killed: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
 
-    def run(self) -> dict[str, int]:
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def run(self) -> Counter[str]:
         """Play all rounds, heal, compare; return what was counted.
 
         Raises:
             AssertionError: If anything differs; the seed plays it again.
         """
         dice = random.Random(self.seed)
-        state = self.folder / "state"
-        with make_world(state, self.calendar) as world:
-            for account in world.add_accounts(_CUSTOMERS):
-                world.pay_in(account, 500_000_00)
+        with make_world(self.state, self.calendar) as world:
+            for account in world.add_accounts(self.customers):
+                world.pay_in(account, _PAID_IN_CENTS)
+        server = self._serve()
+        port = int(server.url.rpartition(":")[2])
+        try:
+            if self.adapter == "alpaca_broker":
+                self._open_places(server)
+            with _nursery(self.folder) as nursery:
+                for number in range(1, self.rounds + 1):
+                    self._deal(server, dice)
+                    self._live(nursery, server, number, dice)
+                    self.clock.advance(PACE)
+                    if number % _RESTART_EVERY == 0:
+                        self._count_faults(server)
+                        server.close()
+                        server = self._serve(port)
+            self._count_faults(server)
+            server.faults.clear()
+            with self._open(server) as world:
+                self._heal_and_compare(world)
+        finally:
+            server.close()
+        return self.counted
+
+    def _serve(self, port: int = 0) -> AlpacaServer:
         given = {
             "ROBO_PAPER_START_CENTS": str(OPENING_CENTS),
             "ROBO_PAPER_PARTIAL_PPM": "300000",
             "ROBO_PAPER_SEED": str(self.seed),
         }
-        context = replace(
-            market(state, self.calendar, self.clock, **given), state_dir=self.folder / "server"
-        )
-        server = AlpacaServer(context, per_minute=10_000_000)
-        try:
-            for number in range(1, self.rounds + 1):
-                server.faults.plan(*faults(dice, self.faults_a_round, self.names))
-                # Early: a throttle may end the run before a later order is told.
-                kill = 1 + dice.randrange(1 + self.names // 5) if dice.random() < 0.7 else 10**9
-                self._child(server, kill, number, self.names)
-                self.clock.advance(PACE)
-            server.faults.clear()
-            with open_world(state, self.calendar, server.url, self.clock) as world:
-                return self._heal_and_compare(world)
-        finally:
-            server.close()
+        context = market(self.state, self.calendar, self.clock, **given)
+        context = replace(context, state_dir=self.folder / "server")
+        assert context.prices is not None
+        # The first prices of a market take longer than a process of ours waits for an answer.
+        context.prices.quotes([one.id for one in context.securities], self.clock.now())
+        return AlpacaServer(context, port, per_minute=10_000_000)
 
-    def _child(self, server: AlpacaServer, kill: int, number: int, names: int) -> None:
-        args = (
-            str(self.folder / "state"),
+    @contextmanager
+    def _open(self, server: AlpacaServer) -> Iterator[World]:
+        create = soak_life.make(self.adapter, self.patience_seconds)
+        with open_world(self.state, self.calendar, server.url, self.clock, make=create) as world:
+            yield world
+
+    def _open_places(self, server: AlpacaServer) -> None:
+        """Open an account at the broker for each customer, and pay in."""
+        places = []
+        with self._open(server) as world:
+            now = to_micros(self.clock.now())
+            for place, account in enumerate(soak_life.everybody(world)):
+                there, link = funded(world, f"soak-{place}", _PAID_IN_CENTS)
+                places.append((there, link))
+                with world.db.write() as session:
+                    controls.link_account(session, account, "alpaca_broker", there, now)
+        (self.state / "places.json").write_text(json.dumps(places))
+
+    def _deal(self, server: AlpacaServer, dice: random.Random) -> None:
+        orders = self.names * (self.customers if self.adapter == "alpaca_broker" else 2)
+        calls = Calls(orders, self.patience_seconds)
+        server.faults.plan(*soak_faults.of_orders(dice, self.faults_a_round, calls))
+        if self.adapter == "alpaca_broker":
+            server.faults.plan(*soak_faults.of_money(dice, 2 + self.faults_a_round // 3, calls))
+
+    def _live(
+        self, nursery: subprocess.Popen[str], server: AlpacaServer, number: int, dice: random.Random
+    ) -> None:
+        """Let a process of ours live a round; it may be killed at any of its steps."""
+        step = dice.choice(STEPS)
+        requests = step in {"asking", "answered"}
+        nth = 1 + dice.randrange(2 * self.names + 20 if requests else 12 + self.names // 10)
+        life = Life(
+            str(self.state),
             server.url,
-            str(kill),
+            self.adapter,
+            self.patience_seconds,
             self.clock.now().isoformat(),
-            str(number),
-            str(names),
+            number,
+            self.names,
+            step,
+            nth if dice.random() < 0.8 else 0,
         )
-        made = subprocess.run(
-            [sys.executable, __file__, *args],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},  # noqa: TID251 - a child's
-            capture_output=True,
-            check=False,
-            timeout=900,
-        )
-        assert made.returncode in {0, -signal.SIGKILL}, (self.seed, number, made.stderr[-3000:])
-        self.killed += made.returncode == -signal.SIGKILL
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        nursery.stdin.write(soak_life.told(life) + "\n")
+        nursery.stdin.flush()
+        code = int(nursery.stdout.readline() or "1")
+        log = (self.folder / "lives.log").read_text()
+        assert code in {0, -signal.SIGKILL}, (self.seed, self.adapter, life, log[-3000:])
+        if code:
+            self.counted[f"killed {step}"] += 1
+            self.counted["killed"] += 1
 
-    def _heal_and_compare(self, world: World) -> dict[str, int]:
-        for number in range(12):
-            work(world, self.rounds + 1 + number, 0)
+    def _count_faults(self, server: AlpacaServer) -> None:
+        for kind, count in server.faults.dealt.items():
+            self.counted[f"fault {kind}"] += count
+            self.counted["faults"] += count
+
+    def _heal_and_compare(self, world: World) -> None:
+        for number in range(_HEALING_MAX):
+            soak_life.work(world, self.rounds + 1 + number, 0)
             waiting = world.scalar("SELECT count(*) FROM block WHERE closed_at IS NULL")
             planned = world.scalar(
                 "SELECT count(*) FROM orders WHERE state IN ('planned', 'sending')"
@@ -207,16 +181,21 @@ class Soak:
             world.clock.advance(PACE)
         r = world.runtime
         report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
-        assert report.found == (), (self.seed, report.found[:3])
-        assert world.findings() == [], self.seed
-        counted = self._equal(world)
-        assert waiting == 0, (self.seed, waiting)
-        return {**counted, "killed": self.killed, "rounds": self.rounds}
+        assert report.found == (), (self.seed, self.adapter, report.found[:3])
+        assert world.findings() == [], (self.seed, self.adapter)
+        self._compare_orders(world)
+        assert waiting == 0, (self.seed, self.adapter, waiting)
+        self.counted["rounds"] += self.rounds
+        with soak_life.till_of(self.state) as till:
+            if till is not None:
+                assert isinstance(r.broker, AlpacaBroker)
+                till.heal(r.broker, world)
+                shelf = self.folder / "server" / "paper" / "alpaca.db"
+                self.counted.update(till.compare(shelf))
 
-    def _equal(self, world: World) -> dict[str, int]:
+    def _compare_orders(self, world: World) -> None:
         """Compare orders, executions, positions and cash with the broker's own file."""
-        file = self.folder / "server" / "paper" / "paper.db"
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as theirs:
+        with reading(self.folder / "server" / "paper" / "paper.db") as theirs:
             orders = [row[0] for row in theirs.execute("SELECT client_id FROM orders")]
             # Cents follow from an order's fills together; cash is compared as a whole.
             columns = "client_id, security_id, side, nanos, price_micros"
@@ -226,18 +205,57 @@ class Soak:
             blocks = {row[0] for row in run("SELECT id FROM block")}
             mine = "block_id, security_id, side, nanos, price_micros"
             ours = sorted(tuple(row) for row in run(f"SELECT {mine} FROM execution"))
-        assert len(orders) == len(set(orders)), self.seed
-        assert set(orders) <= blocks, self.seed
+        assert len(orders) == len(set(orders)), (self.seed, self.adapter)
+        assert set(orders) <= blocks, (self.seed, self.adapter)
         odd = sorted(set(ours) ^ set(told))
-        assert ours == told, (self.seed, len(ours), len(told), odd[:6])
-        return {"orders": len(orders), "blocks": len(blocks), "executions": len(ours)}
+        assert ours == told, (self.seed, self.adapter, len(ours), len(told), odd[:6])
+        self.counted.update(orders=len(orders), blocks=len(blocks), executions=len(ours))
+
+
+@contextmanager
+def _nursery(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Yield the process that our processes are forked from."""
+    here = Path(__file__).parent
+    with (folder / "lives.log").open("w") as log:
+        nursery = subprocess.Popen(
+            [sys.executable, soak_life.__file__],
+            env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"},  # noqa: TID251 - a child's
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        with nursery:
+            yield nursery
+
+
+def many(calendar: MarketCalendar, seed: int, orders_min: int, **size: int) -> Counter[str]:
+    """Play worlds of both adapters in turn until so many orders were at the broker.
+
+    Raises:
+        AssertionError: If a world differs; the last seed that was printed plays it again.
+    """
+    total: Counter[str] = Counter()
+    began = perf_counter()
+    while total["orders"] < orders_min:
+        adapter = ("alpaca_trading", "alpaca_broker")[total["worlds"] % 2]
+        mine = seed + total["worlds"]
+        print(f"world {total['worlds']}: {adapter}, seed {mine}", flush=True)
+        place = _MEMORY if _MEMORY.is_dir() else None
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            total += Soak(Path(folder), calendar, mine, adapter=adapter, **size).run()
+        total["worlds"] += 1
+        spent = perf_counter() - began
+        print(
+            f"  {total['orders']} orders, {spent:.0f} s: {dict(sorted(total.items()))}", flush=True
+        )
+    return total
 
 
 def main() -> None:
-    folder, url, kill, instant, number, names = sys.argv[1:]
-    clock = FixedClock(datetime.fromisoformat(instant))
-    with open_world(Path(folder), sessions(), url, clock, int(kill)) as world:
-        work(world, int(number), int(names))
+    """Play as the command line says: seed, orders, rounds, names, faults a round."""
+    seed, orders_min, rounds, names, faults = map(int, sys.argv[1:])
+    many(sessions(), seed, orders_min, rounds=rounds, names=names, faults_a_round=faults)
 
 
 if __name__ == "__main__":

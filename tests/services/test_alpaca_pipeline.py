@@ -8,11 +8,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alpaca_world import OPENING_CENTS, market, open_world
+from alpaca_world import OPENING_CENTS, funded, market, open_world
 from world import START, World, make_world
 
 from broker_adapters import alpaca_broker
@@ -23,8 +23,6 @@ from robo.core.clock import FixedClock, to_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
-from robo.ports.brokerage import Application, BankDetails, CashRequest
-from robo.ports.funding import TransferDirection
 from robo.services import withdrawing
 from robo.store import controls
 from robo.store.withdrawals import Withdrawal
@@ -182,7 +180,7 @@ def test_each_customer_trades_in_an_account_of_his_own(stage: Stage) -> None:
     )
     with opened as world:
         broker = world.runtime.broker
-        places = [funded(world, name) for name in ("ann", "bob")]
+        places = [funded(world, name, 500_00)[0] for name in ("ann", "bob")]
         mine = stage.accounts[:2]
         now = to_micros(world.clock.now())
         with world.db.write() as session:
@@ -202,38 +200,3 @@ def test_each_customer_trades_in_an_account_of_his_own(stage: Stage) -> None:
             assert status.cash.total_cents == -spent
         assert world.balances(stage.accounts[2]).holdings_nanos == {}
         assert world.findings() == []
-
-
-def funded(world: World, name: str) -> str:
-    """Open an account at Alpaca, link a bank and pay in; return the account's id there."""
-    broker = world.runtime.broker
-    application = Application(
-        reference=name,
-        email=f"{name}@example.com",
-        phone="555",
-        street=["1 Main"],
-        city="San Mateo",
-        state="CA",
-        postal_code="94401",
-        country="USA",
-        given_name=name,
-        family_name="Doe",
-        born_on=date(1990, 1, 1),
-        tax_id="666-55-4321",
-        tax_country="USA",
-        funding_sources=["employment_income"],
-        control_person=False,
-        finra_affiliated=False,
-        politically_exposed=False,
-        family_exposed=False,
-        agreed_at=world.clock.now(),
-        agreed_from="127.0.0.1",
-    )
-    place = broker.open_account(application).account.broker_account
-    world.clock.advance(timedelta(seconds=3))
-    details = BankDetails(name, name, "021000021", "123456789")
-    link = broker.link_bank(place, details).relationship.id
-    world.clock.advance(timedelta(seconds=2))
-    broker.transfer(CashRequest(f"dep_{name}", place, link, TransferDirection.PULL, 500_00))
-    world.clock.advance(timedelta(seconds=3))
-    return place

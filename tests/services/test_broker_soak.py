@@ -4,29 +4,36 @@ import secrets
 from pathlib import Path
 
 import pytest
-from broker_soak import Soak
+from broker_soak import Soak, many
 
+from broker_adapters.alpaca_server.faults import FaultKind
 from robo.core.market_calendar import MarketCalendar
 
 
-def test_a_few_rounds_of_faults_and_kills_leave_books_and_broker_equal(
-    tmp_path: Path, short_calendar: MarketCalendar
+@pytest.mark.parametrize(("adapter", "seed"), [("alpaca_trading", 5), ("alpaca_broker", 41)])
+def test_two_rounds_of_faults_and_kills_leave_books_and_broker_equal(
+    tmp_path: Path, short_calendar: MarketCalendar, adapter: str, seed: int
 ) -> None:
-    found = Soak(tmp_path, short_calendar, seed=5, rounds=1, names=30, faults_a_round=8).run()
+    soak = Soak(tmp_path, short_calendar, seed, 2, 16, adapter, faults_a_round=10, customers=2)
+    soak.patience_seconds = 4.0  # a late answer would spare the process that was to be killed
+
+    found = soak.run()
 
     assert found["orders"] > 25
     assert found["killed"] >= 1
+    assert found["faults"] >= 3
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7_200)
-def test_a_hundred_thousand_orders_with_faults_and_kills(
-    tmp_path: Path, short_calendar: MarketCalendar
-) -> None:
+def test_a_hundred_thousand_orders_with_faults_and_kills(short_calendar: MarketCalendar) -> None:
     seed = secrets.randbelow(2**31)
     print(f"\nbroker soak: seed {seed}")
 
-    found = Soak(tmp_path, short_calendar, seed, rounds=90, names=1_300, faults_a_round=40).run()
+    found = many(short_calendar, seed, 100_000, rounds=10, names=400, faults_a_round=40)
 
-    print(found)
+    print(dict(found))
     assert found["orders"] >= 100_000
+    assert found["killed"] >= 40
+    dealt = {kind for kind in FaultKind if found[f"fault {kind}"]}
+    assert dealt == set(FaultKind) - {FaultKind.CANCEL_LATER}  # nothing of ours cancels orders
