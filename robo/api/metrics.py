@@ -51,6 +51,8 @@ _WAITING: Final = {
     "deposit": ("requested", "pending", "available"),
     "withdrawal": ("requested", "selling", "settling", "sent"),
     "mail": ("waiting",),
+    "custody": ("telling", "incomplete", "refused"),
+    "remittance": ("telling", "ambiguous"),
 }
 """Table -> states in which something still has to happen; each is an indexed question."""
 

@@ -70,7 +70,7 @@ class RemittanceRow(SQLModel, table=True):
     token: str = text()
     direction: str = text()
     cents: int = integer()
-    state: str = text()
+    state: str = text(index=True)
     broker_account: str = text(default="")
     relationship_id: str = text(default="")
     broker_id: str | None = text(null=True, unique=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from sqlmodel import Session
+
 from robo.core.clock import Clock, from_micros, to_micros
 from robo.core.errors import (
     BrokerUnavailableError,
@@ -108,13 +110,12 @@ class BrokerRail:
             NotFoundError: If there is no such deposit or withdrawal, or no such link.
             IdempotencyMismatchError: If the id was used for another transfer.
         """
+        asked = (transfer.direction.value, transfer.bank_token, transfer.cents)
+        with self.db.read() as session:  # told every few seconds: a read keeps nobody waiting
+            if _is_known(session, transfer.id, asked):
+                return
         with self.db.write() as session:
-            known = remittances.get(session, transfer.id)
-            asked = (transfer.direction.value, transfer.bank_token, transfer.cents)
-            if known is not None:
-                if (known.direction, known.token, known.cents) != asked:
-                    message = "this transfer id belongs to another transfer"
-                    raise IdempotencyMismatchError(message)
+            if _is_known(session, transfer.id, asked):
                 return
             cause = transfers.deposit(session, transfer.id) or withdrawals.get(session, transfer.id)
             if cause is None:
@@ -169,6 +170,21 @@ class BrokerRail:
     def _token(self, routing_number: str, account_number: str) -> str:
         text = f"{routing_number}:{account_number}".encode()
         return "ach_" + hmac.new(self.keyring.index, text, sha256).hexdigest()[:32]
+
+
+def _is_known(session: Session, transfer_id: str, asked: tuple[str, str, int]) -> bool:
+    """Return whether a transfer was written down before.
+
+    Raises:
+        IdempotencyMismatchError: If its id was used for another one.
+    """
+    known = remittances.get(session, transfer_id)
+    if known is None:
+        return False
+    if (known.direction, known.token, known.cents) != asked:
+        message = "this transfer id belongs to another transfer"
+        raise IdempotencyMismatchError(message)
+    return True
 
 
 def check_numbers(routing_number: str, account_number: str) -> None:

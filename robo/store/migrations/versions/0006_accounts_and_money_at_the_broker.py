@@ -88,6 +88,7 @@ def upgrade() -> None:
     with op.batch_alter_table('remittance', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_remittance_account_id'), ['account_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_remittance_look_at'), ['look_at'], unique=False)
+        batch_op.create_index(batch_op.f('ix_remittance_state'), ['state'], unique=False)
 
     op.create_table('remittance_news',
     sa.Column('seq', INTEGER, autoincrement=False, nullable=False),
