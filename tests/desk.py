@@ -57,6 +57,23 @@ KEYRING = Keyring(chain=b"c" * 32, wrap=b"w" * 32, index=b"i" * 32)
 Answer = SubmitStatus | SubmitResult | BrokerUnavailableError
 
 
+USUAL = Capabilities(
+    name="scripted",
+    simulated=True,
+    account_model=AccountModel.OMNIBUS,
+    fractional=True,
+    notional=True,
+    share_decimals=9,
+    buy_notional_cents_min=1,
+    client_id_length_max=128,
+    settlement_days=1,
+    orders_per_second_max=1_000,
+    always_open=True,
+    find_lag_seconds=0,
+)
+"""What a broker of the tests can do, unless a test says otherwise: everything, at once."""
+
+
 @dataclass
 class ScriptedBroker:
     """A broker that keeps orders, fills them when told, and misbehaves when told.
@@ -86,21 +103,7 @@ class ScriptedBroker:
 
     @property
     def capabilities(self) -> Capabilities:
-        usual = Capabilities(
-            name="scripted",
-            simulated=True,
-            account_model=AccountModel.OMNIBUS,
-            fractional=True,
-            notional=True,
-            share_decimals=9,
-            buy_notional_cents_min=1,
-            client_id_length_max=128,
-            settlement_days=1,
-            orders_per_second_max=1_000,
-            always_open=True,
-            find_lag_seconds=0,
-        )
-        return replace(usual, **self.can)  # type: ignore[arg-type]
+        return replace(USUAL, **self.can)  # type: ignore[arg-type]
 
     def submit(self, ticket: OrderTicket) -> SubmitResult:
         self.told.append(ticket)

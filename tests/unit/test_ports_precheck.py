@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from desk import USUAL
 
 from robo.core.ids import SecurityId
 from robo.ports import precheck
 from robo.ports.broker import (
-    AccountModel,
-    Capabilities,
     OrderTicket,
     Refusal,
     Side,
@@ -18,19 +17,11 @@ from robo.ports.precheck import check, refused
 from robo.ports.terms import OrderType, TimeInForce
 
 SHARE = 10**9
-BROKER = Capabilities(
-    name="strict",
-    simulated=True,
-    account_model=AccountModel.OMNIBUS,
-    fractional=True,
-    notional=True,
+BROKER = replace(
+    USUAL,
     share_decimals=4,
     buy_notional_cents_min=100,
     client_id_length_max=10,
-    settlement_days=1,
-    orders_per_second_max=1,
-    always_open=False,
-    sell_notional_cents_min=1,
     in_force_whole=frozenset({TimeInForce.DAY, TimeInForce.GTC}),
 )
 BUY = OrderTicket("c1", "omnibus", SecurityId(1), "AAA", Side.BUY, 1_000, None)
