@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from custody_stage import TRANSFERS, Stage, deposited, settled_in, staged, state_of
 
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
-from robo.core.ids import AccountId
+from robo.core.clock import business_date
+from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
+from robo.ports.broker import Activity, ActivityPage, CashKind
 from robo.ports.brokerage import JournalRequest
-from robo.services import funding
-from robo.store import remittances
+from robo.ports.prices import ActionKind, CorporateAction
+from robo.services import adjusting, funding
+from robo.store import lots, prices, remittances
 from robo.store.remittances import Remittance
 
 NO = {"code": 42210000, "message": "the bank does not know this account"}
@@ -252,3 +256,35 @@ def test_a_transfer_is_written_once_and_told_once(stage: Stage) -> None:
     assert every[0].cursor == "broker/1"
     assert sums == (30_00, 0)
     assert stage.world.balances(AccountId(account)).cash_cents == 30_00
+
+
+def test_what_happens_in_a_customers_own_account_is_booked_to_him_and_his_firm(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, ann, _), (_, bob, _) = settled_in(stage), settled_in(stage)
+    r, now = stage.world.runtime, stage.world.clock.now()
+    today = business_date(now)
+    held = [("div_1", AccountId(one), 1, 10**9) for one in (ann, bob)]
+    paid = CorporateAction(
+        "div_1", ActionKind.CASH_DIVIDEND, SecurityId(1), today, today, 1_000_000
+    )
+    detail = json.dumps(asdict(paid), default=str)
+    with r.db.write() as session:
+        prices.publish(session, [("div_1", "cash_dividend", 1, str(today), str(today), detail)])
+        lots.entitle(session, held)
+    at_ann, at_bob = (str(stage.custody(one).broker_account) for one in (ann, bob))
+    told = [
+        Activity(
+            "a1", "div_1", paid.kind, SecurityId(1), today, 1_00, 10**9, 0, broker_account=at_ann
+        ),
+        Activity("a2", "", CashKind.FEE, SecurityId(0), today, -7, 0, 0, broker_account=at_bob),
+    ]
+    pages = [ActivityPage(told, "2"), ActivityPage([], "2")]
+    monkeypatch.setattr(type(r.broker), "activities", lambda *_: pages.pop(0))
+
+    adjusting.apply_day(r.db, r.keyring, r.broker, r.prices, r.clock, r.policy, today)
+
+    assert (cash(stage, ann), cash(stage, bob)) == (1_00, 0)
+    firms = "SELECT amount FROM balance WHERE book = 'firm/firm_house/rounding'"
+    assert stage.world.scalar(firms) == -7
+    assert stage.world.findings() == []
