@@ -74,7 +74,7 @@ def create(context: PluginContext) -> Broker:
 
 
 class AlpacaBroker:
-    """A Broker with an account for each customer, and all optional groups; safe for threads."""
+    """A Broker with an account for each customer, all groups but `in_kind`; safe for threads."""
 
     def __init__(self, context: PluginContext, given: AlpacaSettings) -> None:
         """Build the client; nothing is sent before the first call."""
@@ -101,8 +101,8 @@ class AlpacaBroker:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what this broker can do; it offers every optional group."""
-        groups = frozenset(Group)
+        """Return what this broker can do; it offers every group but `in_kind`."""
+        groups = frozenset(Group) - {Group.IN_KIND}
         known = capabilities("alpaca_broker", self._settings, AccountModel.SEGREGATED, groups)
         return replace(known, accounts_per_customer_max=1)  # an e-mail address opens one
 

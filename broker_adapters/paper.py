@@ -11,6 +11,7 @@ from typing import Final
 
 from broker_adapters.durable_file import DurableFile
 from broker_adapters.paper_engine import BUY_CENTS_MIN, PaperEngine
+from broker_adapters.paper_move_ins import move_in, moved_in
 from broker_adapters.paper_schema import SCHEMA
 from broker_adapters.paper_store import PaperOrder, PaperTables
 from robo.core.clock import business_date
@@ -34,6 +35,7 @@ from robo.ports.broker import (
     SubmitStatus,
 )
 from robo.ports.brokerage import Asset
+from robo.ports.in_kind import MoveIn, MoveInRequest
 from robo.ports.plugins import PluginContext
 from robo.ports.terms import ClientIdRule, Group
 
@@ -78,7 +80,7 @@ class PaperBroker:
             always_open=self._engine.config.always_open,
             find_lag_seconds=0,
             client_id_rule=ClientIdRule.REPLAYED,
-            groups=frozenset({Group.ASSETS}),
+            groups=frozenset({Group.ASSETS, Group.IN_KIND}),
         )
 
     def submit(self, ticket: OrderTicket) -> SubmitResult:
@@ -185,6 +187,24 @@ class PaperBroker:
     def assets(self, security_ids: Sequence[SecurityId]) -> Sequence[Asset]:
         """Return whether each security has a price, and whether it trades in fractions."""
         return self._engine.assets(security_ids, self._clock.now())
+
+    @property
+    def in_kind_decimals(self) -> int:
+        """Return how many decimals of a share can be brought from another firm: all of them."""
+        return self.capabilities.share_decimals
+
+    def move_in(self, request: MoveInRequest) -> MoveIn:
+        """Ask for positions from another firm; what is due arrives now, after the day's actions."""
+        now = self._clock.now()
+        with self._file.write() as connection:
+            tables = PaperTables(connection)
+            self._engine.advance(tables, now)
+            return move_in(connection, self._engine, request, now)
+
+    def moved_in(self, request_id: str) -> MoveIn | None:
+        """Return how far a transfer is, None if it was never asked for."""
+        with self._file.read() as connection:
+            return moved_in(connection, request_id)
 
     def close(self) -> None:
         """Give the file back."""

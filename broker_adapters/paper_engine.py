@@ -43,6 +43,8 @@ class PaperConfig:
     """None = the quote's own spread."""
     whole_only: frozenset[str]
     """Symbols that trade in whole shares only."""
+    move_in_seconds: int
+    """How long another firm takes to deliver positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ def read_config(context: PluginContext) -> PaperConfig:
         reject_ppm=settings.integer(given, "ROBO_PAPER_REJECT_PPM", 0, lowest=0, highest=PPM),
         spread_bps=None if spread < 0 else spread,
         whole_only=settings.words(given, "ROBO_PAPER_WHOLE_ONLY"),
+        move_in_seconds=settings.integer(
+            given, "ROBO_PAPER_MOVE_IN_SECONDS", 0, lowest=0, highest=30 * 86_400
+        ),
     )
 
 

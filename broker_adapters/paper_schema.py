@@ -80,6 +80,15 @@ CREATE TABLE IF NOT EXISTS activities (
     new_security_id INTEGER,
     new_nanos INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS move_ins (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    positions TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'received', 'refused')),
+    due_at INTEGER NOT NULL,
+    on_day INTEGER CHECK ((state = 'received') = (on_day IS NOT NULL)),
+    code TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS progress (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     day INTEGER NOT NULL

@@ -23,8 +23,10 @@ from robo.services import (
     indexing,
     investing,
     keeping,
+    landing,
     mailing,
     marking,
+    receiving,
     reconciling,
     rescoring,
     trading,
@@ -89,6 +91,14 @@ def _collect_fills(rt: Runtime, _slot: Slot) -> int:
     return trading.collect(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
 
 
+def _receive_positions(rt: Runtime, _slot: Slot) -> int:
+    return receiving.ask(rt.db, rt.keyring, rt.broker, rt.clock)
+
+
+def _book_positions(rt: Runtime, _slot: Slot) -> int:
+    return receiving.book(rt.db, rt.keyring, rt.broker, rt.clock)
+
+
 def _plan_withdrawals(rt: Runtime, slot: Slot) -> int:
     return withdrawing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy, slot.text)
 
@@ -117,7 +127,13 @@ def _index(rt: Runtime, slot: Slot) -> int:
 
 
 def _harvest(rt: Runtime, slot: Slot) -> int:
-    return harvesting.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy, slot.text)
+    return harvesting.plan(
+        rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
+    )
+
+
+def _land(rt: Runtime, slot: Slot) -> int:
+    return landing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text)
 
 
 def _invest_direct(rt: Runtime, slot: Slot) -> int:
@@ -165,7 +181,7 @@ def _housekeeping(rt: Runtime, _slot: Slot) -> int:
 
 
 TIMETABLE: Final = (
-    Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH, after=("collect-fills",)),
+    Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH, after=("collect-fills", "book-positions")),
     Job("reconcile", AtOpen(-85), _reconcile, CatchUp.LATEST, after=("adjust",)),
     Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
     # Once for all sessions missed, so that it sees all dates at once and leaves the old ones out.
@@ -173,7 +189,9 @@ TIMETABLE: Final = (
     # Yesterday's closes are marked by then, and settled money is there; before the day trades.
     Job("rescore", AtOpen(-74), _rescore, CatchUp.LATEST, after=("adjust",)),
     Job("graduate", AtOpen(-72), _graduate, CatchUp.LATEST, after=("adjust", "rescore")),
-    Job("index", AtOpen(-70), _index, CatchUp.LATEST, after=("adjust", "graduate")),
+    # Before the planners that trade for other ends: they leave its accounts alone.
+    Job("land", AtOpen(-71), _land, CatchUp.LATEST, after=("adjust", "rescore")),
+    Job("index", AtOpen(-70), _index, CatchUp.LATEST, after=("adjust", "graduate", "land")),
     Job("harvest", AtOpen(-68), _harvest, CatchUp.LATEST, after=("adjust", "index")),
     # These do nothing but where the broker keeps an account for each customer. Events cost a pause
     # of the stream to read, and only say what to look at sooner.
@@ -183,6 +201,10 @@ TIMETABLE: Final = (
     Job("move-money", _MONEY, _move_money),
     Job("collect-bank", _MONEY, _collect_bank),
     Job("collect-fills", _MONEY, _collect_fills),
+    # Shares from other firms come after a day's corporate actions; what a crash left between the
+    # broker and the books is booked before the next day's.
+    Job("book-positions", _MONEY, _book_positions),
+    Job("receive-positions", _MONEY, _receive_positions, after=("adjust",)),
     Job("plan-withdrawals", _MONEY, _plan_withdrawals, after=("adjust",)),
     Job("sell-restricted", _MONEY, _sell_restricted, after=("adjust",)),
     Job("admit", _MONEY, _admit, after=("adjust",)),

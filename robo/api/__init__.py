@@ -11,6 +11,7 @@ MODULES: Final[tuple[str, ...]] = (
     "robo.api.agreements",
     "robo.api.banks",
     "robo.api.transfers",
+    "robo.api.moves_in",
     "robo.api.plans",
     "robo.api.portfolio",
     "robo.api.choices",

@@ -2,15 +2,12 @@
 
 from typing import Any, Final
 
-from flask import request
 from marshmallow import fields
-from werkzeug.exceptions import UnsupportedMediaType
 
 from robo.api import idempotency
 from robo.api.auth import caller, owned_customer, requires
 from robo.api.state import close_reading, reading, runtime
-from robo.api.wire import Id, Instant, Schema, Text, Whole, Word, blueprint, upload
-from robo.core.errors import InvalidInputError
+from robo.api.wire import Id, Instant, Schema, Text, Whole, Word, blueprint, csv_text, upload
 from robo.services import declaring
 from robo.services.declaring import Elsewhere, Imported
 
@@ -109,24 +106,8 @@ def import_outside(customer_id: str, outside_id: str) -> Imported:
     """
     customer = owned_customer(customer_id)
     close_reading()
-    text = _csv_text()
+    text = csv_text()
     r, made = runtime(), idempotency.request_id("imp")
     return declaring.import_trades(
         r.db, r.keyring, r.clock, customer, outside_id, made, text, actor=caller().actor
     )
-
-
-def _csv_text() -> str:
-    """Return the body as text.
-
-    Raises:
-        UnsupportedMediaType: If it is not sent as CSV.
-        InvalidInputError: If it is not UTF-8.
-    """
-    if request.mimetype != "text/csv":
-        raise UnsupportedMediaType
-    try:
-        return request.get_data(cache=True).decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = "The file is not UTF-8."
-        raise InvalidInputError(message, code="csv_rows", fields={"csv": [message]}) from error

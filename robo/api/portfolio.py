@@ -70,6 +70,11 @@ class FlowsReply(Schema):
     """Money in and out so far, and what is on its way."""
 
     paid_in = Cents(zero=True, required=True)
+    moved_in = Cents(
+        zero=True,
+        required=True,
+        metadata={"description": "What was paid elsewhere for shares that came in kind."},
+    )
     paid_out = Cents(zero=True, required=True)
     unsettled_deposits = Cents(zero=True, required=True)
     pending_deposits = Cents(zero=True, required=True)
@@ -254,6 +259,7 @@ def portfolio_json(view: PortfolioView) -> dict[str, Any]:
         },
         "flows": {
             "paid_in": format_cents(flows.deposited_cents),
+            "moved_in": format_cents(flows.moved_in_cents),
             "paid_out": format_cents(flows.withdrawn_cents),
             "unsettled_deposits": format_cents(flows.unsettled_cents),
             "pending_deposits": format_cents(flows.pending_cents),

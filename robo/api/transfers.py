@@ -27,7 +27,7 @@ from robo.api.wire import (
 )
 from robo.core.ids import AccountId
 from robo.core.money import format_cents
-from robo.services import funding, mailing, reporting, withdrawing
+from robo.services import funding, mailing, moving, reporting, withdrawing
 from robo.store.transfers import Deposit
 from robo.store.withdrawals import Withdrawal
 
@@ -233,6 +233,8 @@ def _withdraw(account_id: str, bank_link_id: str, cents: int | None, confirmed: 
     account = owned_account(account_id)
     with reading() as session:
         funding.require_payout(session, account_id)
+        if cents is None:
+            moving.require_none_coming(session, account_id)
     close_reading()
     stepped_up()
     r = runtime()

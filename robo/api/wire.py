@@ -55,6 +55,7 @@ __all__ = [
     "Whole",
     "Word",
     "blueprint",
+    "csv_text",
     "decode_cursor",
     "encode_cursor",
     "json_body",
@@ -236,6 +237,22 @@ def json_body(req: Request | None = None) -> Any:
     if cached is ma.missing:
         cached = req.environ["robo.json"] = strict_json.parse(req.get_data(cache=True))
     return cached
+
+
+def csv_text() -> str:
+    """Return the body of a request that sends CSV, as text.
+
+    Raises:
+        UnsupportedMediaType: If it is not sent as CSV.
+        InvalidInputError: If it is not UTF-8.
+    """
+    if request.mimetype != "text/csv":
+        raise UnsupportedMediaType
+    try:
+        return request.get_data(cache=True).decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = "The file is not UTF-8."
+        raise InvalidInputError(message, code="csv_rows", fields={"csv": [message]}) from error
 
 
 def upload(view: View) -> View:

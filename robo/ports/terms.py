@@ -66,3 +66,5 @@ class Group(StrEnum):
     JOURNALS = "journals"
     DOCUMENTS = "documents"
     EVENTS = "events"
+    IN_KIND = "in_kind"
+    """Positions from accounts at other firms."""

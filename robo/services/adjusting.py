@@ -27,6 +27,7 @@ from robo.services.turns import Turns
 from robo.store import (
     accounts,
     activities,
+    arrivals,
     controls,
     cursors,
     events,
@@ -188,18 +189,10 @@ def _apply(
     todo = [part for part in parts if part.account_id in waiting]
 
     def write(session: Session, some: Sequence[dividing.Part]) -> None:
-        # A dividend changes no lot, and a year pays four for every holding.
-        pays = activity.kind is ActionKind.CASH_DIVIDEND
-        whose = [part.account_id for part in some]
-        open_lots = {} if pays else lots.open_lots(session, whose, activity.security_id)
+        held = _lots_of(session, activity, [part.account_id for part in some])
         made = dividing.Booked()
         for part in some:
-            mine_now = [
-                lot
-                for lot in open_lots.get(part.account_id, [])
-                if lot.security_id == activity.security_id
-            ]
-            made.add(dividing.book(activity, action, part, mine_now))
+            made.add(dividing.book(activity, action, part, held.get(part.account_id, [])))
         also = [event.link() for event in made.lot_events]
         ledger.post(session, keyring.chain, made.transfers, firm_id, at_micros, also=also)
         lots.apply_events(session, made.lot_events, made.hold_until, made.acquired_on)
@@ -218,6 +211,18 @@ def _apply(
         }
         with db.write() as session:
             _report_left(session, firm_id, activity, left, why, at_micros)
+
+
+def _lots_of(
+    session: Session, activity: Activity, account_ids: Sequence[AccountId]
+) -> dict[AccountId, list[lots.OpenLot]]:
+    """Return accounts' open lots that an activity changes."""
+    if activity.kind is ActionKind.CASH_DIVIDEND:
+        return {}  # a dividend changes no lot, and a year pays four for every holding
+    held = lots.open_lots(session, account_ids, activity.security_id)
+    # What came from another firm on the ex-date or later came in the day's terms already.
+    late = arrivals.arrived_since(session, account_ids, activity.on.isoformat())
+    return {account: [lot for lot in mine if lot.id not in late] for account, mine in held.items()}
 
 
 def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.NewEvent:

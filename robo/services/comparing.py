@@ -19,6 +19,7 @@ from robo.ports.broker import Activity, BrokerOrder, Execution, MassStatus, Side
 from robo.services import charging, telling
 from robo.store import (
     activities,
+    arrivals,
     blocks,
     custody,
     holdings,
@@ -183,7 +184,8 @@ def _positions(
         theirs[one.security_id] = theirs.get(one.security_id, 0) + one.nanos
     waiting = _on_the_way(told, mine)
     moving = _moving(session, told)
-    trading = {block.security_id for block in mine}
+    # An order, or a transfer from another firm: either may be there, and not on our books yet.
+    trading = {block.security_id for block in mine} | arrivals.moving(session, place.firm_id)
     for security_id in sorted({*ours, *theirs}):
         held, there = ours.get(security_id, 0), theirs.get(security_id, 0)
         if held == there:

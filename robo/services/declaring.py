@@ -4,12 +4,9 @@ A file is taken whole or not at all, and every wrong row is named. It is data fr
 in every direction, and nothing in it is repeated but row numbers and column names.
 """
 
-import csv
-import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from hashlib import sha256
 from typing import Final
 
@@ -18,17 +15,14 @@ from sqlmodel import Session
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import (
     ConflictError,
-    InvalidInputError,
     NotFoundError,
     RefusedError,
-    RoboError,
 )
 from robo.core.ids import child_id
-from robo.core.money import parse_cents
-from robo.core.shares import parse_nanos
-from robo.services import licensing
+from robo.services import licensing, tabulating
 from robo.services.mailing import payload
 from robo.services.sealing import Vault
+from robo.services.tabulating import FIRST_DAY, SYMBOL, Sheet
 from robo.services.taxing import choosing
 from robo.store import outside_trades, owners, universe
 from robo.store.database import Database
@@ -41,13 +35,7 @@ OPTIONAL: Final = ("acquired",)
 ACCOUNTS_MAX: Final = 20
 ROWS_MAX: Final = 10_000
 TRADES_MAX: Final = 50_000
-_ERRORS_MAX: Final = 50
 _KINDS: Final = {"lot": "lot", "buy": "buy", "reinvest": "buy", "sell": "sell"}
-_FIRST: Final = date(1970, 1, 1)
-_US: Final = "%m/%d/%Y"
-_SHARES: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-_AMOUNT: Final = re.compile(r"\$?([0-9]{1,3}(,[0-9]{3}){0,4}|[0-9]{1,13})(\.[0-9]{1,2})?")
-_SYMBOL: Final = re.compile(r"[A-Z][A-Z0-9.\-]{0,11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,60 +196,24 @@ def parse(text: str, today: date) -> dict[int, _Row]:
     Raises:
         InvalidInputError: Naming every wrong row, up to a bound; no cell is repeated.
     """
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-    wrong: dict[str, list[str]] = {}
-    rows: dict[int, _Row] = {}
-    try:
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        _require_header(header)
-        for place, cells in enumerate(reader, start=2):
-            if place > ROWS_MAX + 1:
-                wrong["csv"] = [f"A file has at most {ROWS_MAX} rows."]
-                break
-            if not any(cell.strip() for cell in cells):
-                continue
-            found, errors = _row(dict(zip(header, cells, strict=False)), len(cells), header, today)
-            if found is not None:
-                rows[place] = found
-            elif len(wrong) < _ERRORS_MAX:
-                wrong[f"row_{place}"] = errors
-    except csv.Error:
-        wrong[f"row_{reader.line_num}"] = ["This line is not CSV."]
-    if not rows and not wrong:
-        wrong["csv"] = ["There are no rows."]
-    if wrong:
-        message = "The file was not taken: some rows are not acceptable."
-        raise InvalidInputError(message, code="csv_rows", fields=wrong)
-    return rows
+    sheet = Sheet(COLUMNS, OPTIONAL, ROWS_MAX, lambda cell: _row(cell, today))
+    return tabulating.rows(text, sheet)
 
 
-def _require_header(header: list[str]) -> None:
-    missing = [name for name in COLUMNS if name not in header]
-    unknown = len([name for name in header if name not in (*COLUMNS, *OPTIONAL)])
-    if missing or unknown or len(set(header)) != len(header):
-        message = f"The header must name {', '.join(COLUMNS)}, and may name {OPTIONAL[0]}."
-        raise InvalidInputError(message, code="csv_header", fields={"row_1": [message]})
-
-
-def _row(
-    cells: Mapping[str, str], count: int, header: list[str], today: date
-) -> tuple[_Row | None, list[str]]:
+def _row(cell: Mapping[str, str], today: date) -> tuple[_Row | None, list[str]]:
     """Return a row, or what is wrong with it."""
-    if count != len(header):
-        return None, [f"It has {count} cells, the header {len(header)}."]
-    cell = {name: value.strip() for name, value in cells.items()}
     errors: list[str] = []
     kind = _KINDS.get(cell["kind"].lower())
-    on = _day(cell["date"])
+    on = tabulating.day(cell["date"])
     symbol = cell["symbol"].upper()
-    nanos = _nanos(cell["shares"])
-    cents = _cents(cell["amount"])
-    acquired = _day(cell["acquired"]) if cell.get("acquired") else None
+    nanos = tabulating.nanos(cell["shares"])
+    cents = tabulating.cents(cell["amount"])
+    acquired = tabulating.day(cell["acquired"]) if cell.get("acquired") else None
     if kind is None:
         errors.append(f"kind: one of {', '.join(_KINDS)}.")
-    if on is None or not _FIRST <= on <= today:
+    if on is None or not FIRST_DAY <= on <= today:
         errors.append("date: YYYY-MM-DD or MM/DD/YYYY, not in the future.")
-    if not _SYMBOL.fullmatch(symbol):
+    if not SYMBOL.fullmatch(symbol):
         errors.append("symbol: letters, digits, dots and dashes.")
     if nanos <= 0:
         errors.append("shares: a positive number of at most nine decimals.")
@@ -275,34 +227,6 @@ def _row(
     assert on is not None
     assert cents is not None
     return _Row(kind, on, symbol, nanos, cents, acquired), []
-
-
-def _day(text: str) -> date | None:
-    try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return date.fromisoformat(text)
-        if re.fullmatch(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}", text):
-            return datetime.strptime(text, _US).date()  # noqa: DTZ007 - a date has no zone
-    except ValueError:
-        return None
-    return None
-
-
-def _nanos(text: str) -> int:
-    """Return the nanoshares of a positive number, zero for anything else."""
-    try:
-        return parse_nanos(text) if _SHARES.fullmatch(text) else 0
-    except RoboError:
-        return 0
-
-
-def _cents(text: str) -> int | None:
-    if not _AMOUNT.fullmatch(text):
-        return None
-    try:
-        return parse_cents(text.removeprefix("$").replace(",", ""))
-    except RoboError:
-        return None
 
 
 def _mine(session: Session, customer_id: str, account_id: str) -> OutsideAccount:

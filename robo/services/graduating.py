@@ -26,7 +26,7 @@ from robo.services.isolating import Blame
 from robo.services.modelling import Model, last_closed
 from robo.services.quoting import board
 from robo.services.turns import Turns
-from robo.store import accounts, chunks, direct, universe, worths
+from robo.store import accounts, arrivals, chunks, direct, universe, worths
 from robo.store.accounts import Sleeve, TargetWeight
 from robo.store.database import Database
 from robo.store.direct import DirectSleeve
@@ -88,8 +88,11 @@ def admit(
 ) -> int:
     """Give new accounts with much cash and no shares what their balance carries, at once.
 
-    Otherwise their first purchase would be the ten names of a small account.
+    Otherwise their first purchase would be the ten names of a small account. So with accounts that
+    received a portfolio from another firm: they become direct sleeves of the size they have now,
+    and nothing of what came is sold for it.
     """
+    moved = _admit_moved(db, prices, clock, policy, calendar)
     first = ladder.book().ladders["standard"].steps[0][0]
     with db.read() as session:
         rich = worths.cash_at_least(session, first)
@@ -99,12 +102,32 @@ def admit(
             if sleeve.kind == "basket"
         ]
     if not fresh:
+        return moved
+    model = modelling.ensure(db, prices, clock, calendar, policy)
+    if model is None:
+        return moved
+    on = business_date(clock.now())
+    return moved + _review(db, prices, clock, policy, model, fresh, on, empty_only=True)
+
+
+def _admit_moved(
+    db: Database, prices: PriceSource, clock: Clock, policy: Policy, calendar: MarketCalendar
+) -> int:
+    """Start the ladder of accounts that received positions where they stand with them."""
+    with db.read() as session:
+        moved = arrivals.not_admitted(session)
+    if not moved:
         return 0
     model = modelling.ensure(db, prices, clock, calendar, policy)
     if model is None:
         return 0
     on = business_date(clock.now())
-    return _review(db, prices, clock, policy, model, fresh, on, empty_only=True)
+    changed = _review(db, prices, clock, policy, model, moved, on, moved=True)
+    with db.write() as session:
+        kinds = accounts.sleeves(session, moved)
+        done = [one for one in moved if one in kinds and kinds[one].kind == DIRECT]
+        arrivals.admit(session, done, to_micros(clock.now()))
+    return changed
 
 
 def _all_direct(session: Session) -> list[AccountId]:
@@ -124,6 +147,7 @@ def _review(
     on: date,
     *,
     empty_only: bool = False,
+    moved: bool = False,
 ) -> int:
     turns, changed = Turns(db, policy), 0
     blame = Blame[AccountId](db, clock, _JOB, str)
@@ -132,7 +156,7 @@ def _review(
     def look(part: Sequence[AccountId]) -> None:
         page = _read(db, prices, clock, part, empty_only=empty_only)
         if page.raw.sleeves:
-            grown.extend(_grown(db, model, page, on))
+            grown.extend(_grown(db, model, page, on, moved=moved))
 
     def write(session: Session, part: Sequence[Grown]) -> None:
         nonlocal changed
@@ -193,13 +217,15 @@ def _navs(raw: chunks.RawChunk, price_micros: dict[int, int]) -> IntArray:
     return np.minimum(nav + np.array(cash, dtype=np.int64), ladder.BALANCE_MAX)
 
 
-def _grown(db: Database, model: Model, page: _Page, on: date) -> list[Grown]:
-    """Return what changes for the accounts of a page."""
-    count, rested = _carried(page)
+def _grown(
+    db: Database, model: Model, page: _Page, on: date, *, moved: bool = False
+) -> list[Grown]:
+    """Return what changes for the accounts of a page; `moved` starts them where they stand."""
+    count, rested = _carried(page, moved=moved)
     asked = [
         place
         for place, (row, sleeve) in enumerate(zip(page.rows, page.raw.sleeves, strict=True))
-        if _asks(page, row, sleeve, int(count[place]), on)
+        if moved or _asks(page, row, sleeve, int(count[place]), on)
     ]
     new = _targets(db, model, page, asked, count) if asked else {}
     today = on.isoformat()
@@ -217,7 +243,7 @@ def _grown(db: Database, model: Model, page: _Page, on: date) -> list[Grown]:
     return grown
 
 
-def _carried(page: _Page) -> tuple[IntArray, IntArray]:
+def _carried(page: _Page, *, moved: bool = False) -> tuple[IntArray, IntArray]:
     """Return how many names accounts carry now, and the balance that rests on, (A,) each."""
     rows, size = page.rows, len(page.rows)
     count = np.zeros(size, dtype=np.int64)
@@ -225,7 +251,8 @@ def _carried(page: _Page) -> tuple[IntArray, IntArray]:
     names = np.array([row.names for row in rows], dtype=np.int64)
     before = np.array([row.carried_cents for row in rows], dtype=np.int64)
     limit = np.array([row.names_max or NO_LIMIT for row in rows], dtype=np.int64)
-    empty = np.array([not page.raw.balances[one].holdings_nanos for one in page.raw.account_ids])
+    ids = page.raw.account_ids
+    empty = np.array([moved or not page.raw.balances[one].holdings_nanos for one in ids])
     for name, stairs in ladder.book().ladders.items():
         mine = np.array([row.ladder == name for row in rows], dtype=np.bool_)
         after = ladder.review(

@@ -99,6 +99,16 @@ def _of_lots(column: str, delta: str) -> _Rule:
     return _equal(f"lot_{column}_differ", kept, proved)
 
 
+def _arrivals(column: str, delta: str) -> _Rule:
+    """Return the rule that what arrived from another firm is the first event of its lot."""
+    return _equal(
+        f"arrival_{column}_differ",
+        f"SELECT id AS subject, {column} AS amount FROM arrival",  # noqa: S608 - our own words
+        f"SELECT e.cause AS subject, sum(e.{delta}) AS amount FROM lot_event AS e "  # noqa: S608 - our own words
+        "WHERE substr(e.cause, 1, 4) = 'arr_' GROUP BY e.cause",
+    )
+
+
 def _of_orders(kept: str, filled: str) -> _Rule:
     return _equal(
         f"order_{kept}_differ",
@@ -206,6 +216,25 @@ RULES: Final = (
         "SELECT l.id, 1, 0 FROM lot AS l JOIN lot_event AS e ON e.lot_id = l.id "
         "WHERE e.kind = 'open' AND (l.acquired_on > e.on_date "
         "OR (l.acquired_on <> e.on_date AND substr(e.cause, 1, 4) = 'fil_'))",
+    ),
+    _arrivals("nanos", "nanos_delta"),
+    _arrivals("basis_cents", "basis_delta_cents"),
+    _equal(
+        "transfers_are_not_arrivals",
+        "SELECT asset AS subject, -amount AS amount FROM balance WHERE book = 'street/transfers'",
+        "SELECT 'S' || CAST(security_id AS TEXT) || '/9' AS subject, sum(nanos) AS amount "
+        "FROM arrival GROUP BY security_id",
+    ),
+    _equal(
+        "move_in_is_not_its_arrivals",
+        "SELECT m.id AS subject, sum(l.nanos) AS amount FROM move_in AS m "
+        "JOIN move_in_lot AS l ON l.move_in_id = m.id WHERE m.state = 'received' GROUP BY m.id",
+        "SELECT move_in_id AS subject, sum(nanos) AS amount FROM arrival GROUP BY move_in_id",
+    ),
+    _Rule(
+        "arrival_was_not_bought_then",
+        "SELECT a.id, 1, 0 FROM arrival AS a JOIN lot AS l ON l.id = a.lot_id "
+        "WHERE l.acquired_on <> a.acquired_on OR l.account_id <> a.account_id",
     ),
     _Rule(
         "closed_account_is_not_empty",

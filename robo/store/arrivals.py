@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
@@ -256,15 +256,15 @@ def bought_on(session: Session, account_ids: Sequence[str]) -> dict[str, str]:
     return {lot: on for lot, on in rows}  # noqa: C416 - rows are not pairs
 
 
+def arrived_on(session: Session, account_ids: Sequence[str]) -> dict[str, str]:
+    """Return lot -> when it arrived, for lots that arrived in accounts."""
+    statement = select(_ARRIVAL.c.lot_id, _ARRIVAL.c.on_date)
+    rows = select_in(session, statement, _ARRIVAL.c.chain, list(account_ids))
+    return {lot: on for lot, on in rows}  # noqa: C416 - rows are not pairs
+
+
 def arrived_since(session: Session, account_ids: Sequence[str], on_date: str) -> set[str]:
     """Return the lots that arrived in accounts on or after a day."""
     statement = select(_ARRIVAL.c.lot_id).where(_ARRIVAL.c.on_date >= on_date)
     rows = select_in(session, statement, _ARRIVAL.c.chain, list(account_ids))
     return {row[0] for row in rows}
-
-
-def basis_of(session: Session, account_id: str) -> int:
-    """Return the basis in cents of everything that ever arrived in an account."""
-    statement = select(func.coalesce(func.sum(_ARRIVAL.c.basis_cents), 0))
-    statement = statement.where(_ARRIVAL.c.chain == account_id)
-    return int(session.connection().execute(statement).scalar_one())

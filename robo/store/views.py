@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from robo.ledger import chart
 from robo.store.accounts import AccountRow, SleeveRow, TargetRow, TargetWeightRow
+from robo.store.arrivals import ArrivalRow
 from robo.store.households import JointOwnerRow
 from robo.store.ledger import BalanceRow
 from robo.store.lots import LotRow
@@ -31,6 +32,7 @@ _LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it l
 _PRICE: Any = PriceRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ARRIVAL: Any = ArrivalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _SECURITY: Any = SecurityRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 _ARRIVED: Final = ("available", "settled")
@@ -67,6 +69,8 @@ class Flows:
     """Deposits asked for that are not in the account yet."""
     owed_cents: int
     """Returned deposits still to be brought back."""
+    moved_in_cents: int = 0
+    """What was paid elsewhere for shares that came in kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,18 @@ _PAID: Final[Any] = (
     .where(_WITHDRAWAL.c.account_id == bindparam("account_id"), _WITHDRAWAL.c.state == "paid")
     .group_by(_WITHDRAWAL.c.state)
 )
-_FLOWS: Final[Any] = _DEPOSITS.union_all(_PAID)
+_BROUGHT: Final[Any] = (
+    select(
+        literal("arrival"),
+        literal("received"),
+        func.sum(_ARRIVAL.c.basis_cents),
+        literal(0),
+        literal(0),
+    )
+    .where(_ARRIVAL.c.chain == bindparam("account_id"))
+    .having(func.count() > 0)
+)
+_FLOWS: Final[Any] = _DEPOSITS.union_all(_PAID, _BROUGHT)
 
 
 def following(session: Session, account_id: str) -> Following | None:
@@ -205,10 +220,12 @@ def _symbols(count: int) -> Any:
 def flows(session: Session, account_id: str) -> Flows:
     """Return what went in and out of an account, and what is on its way."""
     rows = session.connection().execute(_FLOWS, {"account_id": account_id}).all()
-    deposited = withdrawn = unsettled = pending = owed = 0
+    deposited = withdrawn = unsettled = pending = owed = brought = 0
     for what, state, cents, advanced, owing in rows:
         if what == "withdrawal":
             withdrawn += int(cents)
+        elif what == "arrival":
+            brought += int(cents)
         elif state in _ARRIVED:
             deposited += int(cents)
             unsettled += int(cents) if state == "available" else 0
@@ -218,7 +235,7 @@ def flows(session: Session, account_id: str) -> Flows:
             unsettled += lent
             pending += int(cents) - lent
         owed += int(owing)
-    return Flows(deposited, withdrawn, unsettled, pending, owed)
+    return Flows(deposited, withdrawn, unsettled, pending, owed, brought)
 
 
 def last_closes(session: Session, security_ids: Sequence[int]) -> dict[int, tuple[int, str]]:

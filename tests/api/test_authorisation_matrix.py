@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from robo.core.ids import child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.services import licensing
 
+_FILES = count(1)
 OK, MADE, TAKEN, NOTHING = 200, 201, 202, 204
 _UNWATCHED = {"idempotency", "throttle", "security", "api_key", "access_token", "token_family"}
 
@@ -235,6 +237,12 @@ TABLE = {
     "DELETE /v1/customers/<id:customer_id>/joint-proposals/<id:proposal_id>": owned(404),
     "POST /v1/customers/<id:customer_id>/joint-proposals/<id:proposal_id>/acceptance": owned(404),
     "GET /v1/customers/<id:customer_id>/trading-limits": owned(OK),
+    # Positions from other firms; the body of a file is CSV, which this table does not send.
+    "POST /v1/accounts/<id:account_id>/transfers-in": owned(415, lambda *_: {}),
+    "GET /v1/accounts/<id:account_id>/transfers-in": owned(OK),
+    "GET /v1/accounts/<id:account_id>/transfers-in/<id:transfer_in_id>": owned(OK),
+    "POST /v1/accounts/<id:account_id>/transfers-in/<id:transfer_in_id>/confirmation": owned(OK),
+    "DELETE /v1/accounts/<id:account_id>/transfers-in/<id:transfer_in_id>": owned(NOTHING),
     # Taxes
     "GET /v1/customers/<id:customer_id>/tax-profile": owned(OK),
     "PUT /v1/customers/<id:customer_id>/tax-profile": owned(OK, _tax_profile),
@@ -370,9 +378,19 @@ def _things(person: Person) -> Things:
         "application_id": person.account_id,
         "break_id": "brk_" + "0" * 30,
     }
+    made["transfer_in_id"] = _draft(person)
     asked = {"bank_link_id": person.link_id, "amount": "10.00"}
     made["withdrawal_id"] = person.must("POST", f"{account}/withdrawals", asked)["id"]
     return Things(person, made)
+
+
+def _draft(person: Person) -> str:
+    """Send a file of positions that was not sent before."""
+    path = f"/v1/accounts/{person.account_id}/transfers-in"
+    text = f"symbol,shares,basis,acquired\nAAPL,{next(_FILES)},100.00,2020-01-02\n"
+    reply = person.send("POST", path, data=text.encode(), content_type="text/csv")
+    assert reply.status_code == MADE, reply.data
+    return str(reply.get_json()["id"])
 
 
 def _plan(person: Person) -> dict[str, Any]:
@@ -671,6 +689,8 @@ def _fresh(things: Things, route: str) -> Things:
     if path.endswith(("/<id:withdrawal_id>", "/closure")):
         body = {"bank_link_id": person.link_id, "amount": "1.00"}
         made["withdrawal_id"] = person.must("POST", f"{account}/withdrawals", body)["id"]
+    if "transfer_in_id" in path:
+        made["transfer_in_id"] = _draft(person)
     if "security_id" in path:
         person.must("POST", f"{mine}/restrictions", {"symbol": "AAPL", "verb": "never_buy"})
     return things

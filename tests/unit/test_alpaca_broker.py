@@ -136,7 +136,7 @@ def test_an_account_is_applied_for_approved_and_active(ground: Ground, broker: A
     ]
     assert broker.account("nobody") is None
     assert broker.capabilities.account_model is AccountModel.SEGREGATED
-    assert broker.capabilities.groups == frozenset(Group)
+    assert broker.capabilities.groups == frozenset(Group) - {Group.IN_KIND}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "settle": "${amount} from sales settled and is free cash now.",
     "dividend": "A dividend, or another payment on a holding, brought ${amount}.",
     "action": "A corporate action changed your shares of {symbol} by {shares}.",
+    "move_in": "{shares} of {symbol} came from your account at another firm.",
     "withdraw": "${amount} was set aside for your withdrawal.",
     "withdraw_undone": "${amount} set aside for a withdrawal is free cash again.",
     "withdraw_returned": "${amount} came back: your bank did not take the withdrawal.",

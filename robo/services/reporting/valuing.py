@@ -132,7 +132,8 @@ def _view(
 ) -> PortfolioView:
     invested = sum(holding.value_cents for holding in holdings)
     nav = invested + cash.total_cents
-    gain = nav - flows.owed_cents - flows.deposited_cents + flows.withdrawn_cents
+    brought = flows.deposited_cents + flows.moved_in_cents
+    gain = nav - flows.owed_cents - brought + flows.withdrawn_cents
     changes = [h.day_change_cents for h in holdings if h.day_change_cents is not None]
     basis = sum(holding.basis_cents for holding in holdings)
     return PortfolioView(
@@ -148,9 +149,7 @@ def _view(
         day_change_cents=sum(changes) if changes or not holdings else None,
         flows=flows,
         total_gain_cents=gain,
-        total_gain_ppm=(
-            round_ratio(gain * PPM, flows.deposited_cents) if flows.deposited_cents else None
-        ),
+        total_gain_ppm=round_ratio(gain * PPM, brought) if brought else None,
         withdrawable_cents=settled_cents,
         score_note=account.score_note,
     )

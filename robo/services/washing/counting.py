@@ -18,7 +18,7 @@ from robo.core.clock import business_date, from_micros
 from robo.core.ids import AccountId, SecurityId
 from robo.core.reasons import Reason
 from robo.services.washing.folding import fold, people
-from robo.store import lot_history, tax_profiles
+from robo.store import arrivals, lot_history, tax_profiles
 from robo.store.tax_profiles import Choice
 from robo.tax.wash_events import Disposal, Match
 from robo.tax.wash_sales import Books
@@ -78,6 +78,8 @@ class _Context:
     """What tells wash sales apart."""
 
     elsewhere: frozenset[AccountId]
+    arrived: Mapping[str, str]
+    """Lot -> when it came in kind from another firm, for those that did."""
     reasons: Mapping[str, str]
     choices: Mapping[str, Sequence[Choice]] = field(default_factory=dict)
 
@@ -117,6 +119,7 @@ def wash_sales(
         return []
     context = _Context(
         frozenset(elsewhere),
+        arrivals.arrived_on(session, sorted({match.account_id for match, _ in rows})),
         lot_history.reasons(session, [sold.sale_id for _, sold in rows]),
         tax_profiles.history(session, [customer_id]),
     )
@@ -160,7 +163,9 @@ def _told(match: Match, sold: Disposal, customer_id: str, context: _Context) -> 
 
 
 def _kind(match: Match, sold: Disposal, customer_id: str, context: _Context) -> WashKind:
-    if {sold.account_id, match.account_id} & context.elsewhere:
+    # What came in kind after the sale was bought at another firm.
+    brought = sold.sold_on.isoformat() < context.arrived.get(match.lot_id, "")
+    if brought or {sold.account_id, match.account_id} & context.elsewhere:
         return WashKind.OUTSIDE_TRADE
     if not match.bought_first:
         return WashKind.UNINTENDED  # buying after a loss is never allowed

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from robo.core.ids import AccountId
 from robo.services.washing import streams
 from robo.services.washing.streams import Dated
-from robo.store import households, lot_history, outside_trades
+from robo.store import arrivals, households, lot_history, outside_trades
 from robo.store.households import Membership
 from robo.tax.wash_events import AccountKind, Event
 from robo.tax.wash_sales import Books
@@ -162,6 +162,7 @@ def _read(
     seen |= {trade.security_id for mine in trades.values() for trade in mine}
     seen = tied(session, seen)
     actions = [one for one in lot_history.actions_of(session, list(seen)) if one.ex_on <= day]
+    brought = arrivals.bought_on(session, ours)
     made = _Histories(actions=actions)
     for customer in persons:
         mine: list[Dated] = []
@@ -172,7 +173,7 @@ def _read(
             if only is not None:
                 booked = [row for row in booked if row.security_id in only]
                 traded = [trade for trade in traded if trade.security_id in only]
-            mine += streams.booked(account, booked)
+            mine += streams.booked(account, booked, brought, actions)
             mine += streams.outside(traded, actions)
         mine.sort(key=lambda one: one[0])  # stable: each account keeps its order
         made.events[customer] = mine

@@ -29,15 +29,23 @@ class _Parent:
     leaving: bool
 
 
-def booked(account_id: AccountId, rows: Iterable[LotEvent]) -> list[Dated]:
+def booked(
+    account_id: AccountId,
+    rows: Iterable[LotEvent],
+    elsewhere: Mapping[str, str] | None = None,
+    actions: Sequence[Action] = (),
+) -> list[Dated]:
     """Return the events of one of our accounts, days rising.
 
     The books' order is kept: what was booked late counts as of the last day before it, because
-    that is when our lots changed.
+    that is when our lots changed. Shares that came from another firm count from the day on which
+    they were bought there.
 
     Args:
         account_id: Whose.
         rows: In the order in which they were booked.
+        elsewhere: Lot -> when its shares were bought at another firm.
+        actions: Of all names; splits since then are told of what was bought there.
     """
     made: list[Dated] = []
     nanos: dict[str, int] = {}
@@ -53,6 +61,9 @@ def booked(account_id: AccountId, rows: Iterable[LotEvent]) -> list[Dated]:
                 leaving, basis = parent.leaving, row.basis_delta_cents
                 move = Move(parent.lot_id, lot, security, row.nanos_delta, basis, leaving)
                 made.append((day, move))
+            case "open" if elsewhere and row.lot_id in elsewhere:
+                since = date.fromisoformat(elsewhere[row.lot_id])
+                made += _brought(account_id, row, since, actions)
             case "open":
                 bought = Purchase(account_id, security, lot, row.nanos_delta, row.basis_delta_cents)
                 made.append((day, bought))
@@ -65,6 +76,30 @@ def booked(account_id: AccountId, rows: Iterable[LotEvent]) -> list[Dated]:
             case _:
                 heir = child_id("lot", row.cause, row.lot_id)
                 parents[heir] = _Parent(lot, -row.basis_delta_cents, row.kind == "merge")
+    if elsewhere:
+        made.sort(key=lambda one: one[0])  # stable: a day keeps the books' order
+    return made
+
+
+def _brought(
+    account_id: AccountId, row: LotEvent, since: date, actions: Sequence[Action]
+) -> list[Dated]:
+    """Return a lot that arrived as it was bought elsewhere, and the splits it has been through."""
+    lot, security = LotId(row.lot_id), SecurityId(row.security_id)
+    ratios: list[tuple[date, int, int]] = []
+    for action in actions:
+        ex_on = date.fromisoformat(action.ex_on)
+        named = action.kind == ActionKind.SPLIT and action.security_id == row.security_id
+        if named and since < ex_on and action.ex_on <= row.on_date:
+            detail = json.loads(action.detail)
+            ratios.append((ex_on, int(detail["ratio_num"]), int(detail["ratio_den"])))
+    counts = [row.nanos_delta]
+    for _, num, den in reversed(ratios):
+        counts.append(max(1, counts[-1] * den // num))
+    bought = Purchase(account_id, security, lot, counts.pop(), row.basis_delta_cents)
+    made: list[Dated] = [(since, bought)]
+    for ex_on, _, _ in ratios:
+        made.append((ex_on, Rescale(lot, counts.pop())))
     return made
 
 
