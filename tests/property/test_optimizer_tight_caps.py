@@ -1,4 +1,4 @@
-"""Caps on tracking error at the edge of what is possible: no conflict is named that is none."""
+"""At the edge: caps that are barely possible, and numbers so far apart that little is left."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optimizer_problems import small
 
-from robo.portfolio import conflicts, evaluator, optimizer, positions
+from robo.portfolio import border, conflicts, evaluator, optimizer, positions
 from robo.portfolio.conflicts import WishKind
 from robo.portfolio.problem import Problem, Status
 
@@ -51,3 +51,41 @@ def test_a_cap_below_every_plan_is_a_conflict(seed: int) -> None:
     assert (solution.status[some] == Status.INFEASIBLE).all()
     for account, wishes in conflicts.find(problem, some).items():
         assert WishKind.TRACKING_ERROR in {wish.kind for wish in wishes}, account
+
+
+def stretched(problem: Problem, seed: int) -> Problem:
+    """Return the problem in a market and with prices of any size that the border lets in."""
+    rng = np.random.default_rng(seed)
+    market, wants = problem.market, problem.wants
+    scale = 10 ** rng.uniform(-7, 5.5) * 10 ** rng.uniform(-6, 6, market.price_micros.size)
+    return replace(
+        problem,
+        market=replace(
+            market,
+            exposure=np.clip(market.exposure * 10 ** rng.uniform(-9, 2.5), -100, 100),
+            specific_variance=np.clip(market.specific_variance * scale, *border.SPECIFIC_VARIANCE),
+        ),
+        wants=replace(
+            wants,
+            risk_aversion=10 ** rng.uniform(-6, 9, 3),
+            cash_price_ppm=(10 ** rng.uniform(0, 9, 3)).astype(np.int64),
+            tracking_error_max_ppm=None,
+        ),
+    )
+
+
+@pytest.mark.parametrize("first", range(0, 100, 20))
+def test_who_can_be_served_does_not_hang_on_the_size_of_risks_and_prices(first: int) -> None:
+    for seed in range(first, first + 20):
+        plain = small(seed)
+        plain = replace(plain, wants=replace(plain.wants, tracking_error_max_ppm=None))
+        problem = stretched(plain, seed)
+
+        solution = optimizer.solve(problem)
+
+        assert solution.status.tolist() == optimizer.solve(plain).status.tolist(), seed
+        judged = evaluator.evaluate(problem, evaluator.continuous(problem, solution))
+        served = solution.status == Status.SOLVED
+        assert [one for one in judged.violations if served[one.account]] == [], seed
+        slack = 1e-9 * (1 + np.abs(judged.objective))
+        assert (solution.bound <= judged.objective + slack)[served].all(), seed
