@@ -14,12 +14,13 @@ from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import Reason
 from robo.ledger import chart
-from robo.ports.broker import Refusal, SubmitResult, SubmitStatus
+from robo.ports.broker import AccountModel, Refusal, SubmitResult, SubmitStatus
 from robo.ports.brokerage import Asset
 from robo.ports.terms import Group
 from robo.services import guarding, rehearsing, trading
+from robo.services.funding import settling
 from robo.services.ordering import Trade
-from robo.store import firms, inventory, ledger, prices
+from robo.store import controls, firms, inventory, ledger, prices
 from robo.store.database import insert_many
 
 SHARE = 10**9
@@ -268,8 +269,14 @@ def test_a_firms_day_and_a_block_have_limits_and_the_rest_waits(desk: Desk) -> N
     assert codes(desk) == ["wait_turnover"] * 2
 
 
-def test_what_is_bought_waits_until_what_its_plan_sells_is_sold(desk: Desk) -> None:
+@pytest.mark.parametrize("model", list(AccountModel))
+def test_what_is_bought_waits_until_what_its_plan_sells_is_sold(
+    desk: Desk, model: AccountModel
+) -> None:
     account = holding(desk)
+    desk.broker.can = {"account_model": model}
+    with desk.db.write() as session:
+        controls.link_account(session, account, "scripted", f"broker-{account}", 1)
     desk.plan(
         {
             account: [
@@ -289,6 +296,29 @@ def test_what_is_bought_waits_until_what_its_plan_sells_is_sold(desk: Desk) -> N
 
     assert (first, while_open) == (["sell"], 2)
     assert desk.broker.told[-1].side.value == "buy"
+    assert {one.broker_account for one in desk.broker.told[1:]} == {
+        f"broker-{account}" if model is AccountModel.SEGREGATED else "omnibus/firm_a"
+    }
+
+
+@pytest.mark.parametrize("model", list(AccountModel))
+def test_what_a_sale_brought_is_not_spent_on_its_day_and_is_there_once_it_has_settled(
+    desk: Desk, model: AccountModel
+) -> None:
+    account = holding(desk)
+    desk.broker.can = {"account_model": model}
+    with desk.db.write() as session:
+        controls.link_account(session, account, "scripted", f"broker-{account}", 1)
+    before = desk.held(account).cash_cents
+    desk.broker.fill_at(desk.sell({account: 10 * SHARE}), 9_990_000)
+    desk.collect()
+    on_its_day = desk.held(account)
+
+    desk.next_day()
+    settling.settle_proceeds(desk.db, desk.keyring, desk.clock, desk.policy, desk.today())
+
+    assert (on_its_day.cash_cents, on_its_day.unsettled_cents) == (before, 99_90)
+    assert desk.held(account).cash_cents == before + 99_90
 
 
 def test_a_name_that_the_broker_keeps_refusing_rests_until_tomorrow(desk: Desk) -> None:
