@@ -5,35 +5,24 @@ links, transfers, journals, documents and events are the optional groups of `rob
 See docs/alpaca.md.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import RLock
-from typing import Any, Final
+from typing import Final
 
-from broker_adapters.alpaca_activities import ActivityReader, Reading
+from broker_adapters.alpaca_activities import Reading
 from broker_adapters.alpaca_custody import Custody
 from broker_adapters.alpaca_events import EventReader
-from broker_adapters.alpaca_http import AlpacaHttp
-from broker_adapters.alpaca_journal import AlpacaJournal
-from broker_adapters.alpaca_orders import OrderDesk, answered, assets, capabilities
-from broker_adapters.alpaca_pace import Lane, Pace
-from broker_adapters.alpaca_pull import Puller
+from broker_adapters.alpaca_hearing import AlpacaHearing
+from broker_adapters.alpaca_orders import OrderDesk, capabilities
 from broker_adapters.alpaca_settings import AlpacaSettings, read_broker
-from broker_adapters.alpaca_symbols import Symbols
 from broker_adapters.alpaca_transfers import TransferDesk
-from broker_adapters.alpaca_wire import parse_account, parse_position, rows_of
-from robo.core.errors import BrokerUnavailableError
-from robo.core.ids import SecurityId
 from robo.ports import precheck
 from robo.ports.broker import (
     AccountModel,
-    ActivityPage,
     Broker,
     BrokerCash,
     BrokerOrder,
     Capabilities,
-    ExecutionPage,
     MassStatus,
     OrderTicket,
     Position,
@@ -43,7 +32,6 @@ from robo.ports.broker import (
 )
 from robo.ports.brokerage import (
     Application,
-    Asset,
     BankDetails,
     CashRequest,
     CashResult,
@@ -73,35 +61,25 @@ def create(context: PluginContext) -> Broker:
     return AlpacaBroker(context, read_broker(context.settings))
 
 
-class AlpacaBroker:
+class AlpacaBroker(AlpacaHearing):
     """A Broker with an account for each customer, all groups but `in_kind`; safe for threads."""
 
     def __init__(self, context: PluginContext, given: AlpacaSettings) -> None:
         """Build the client; nothing is sent before the first call."""
-        self._settings, self._clock = given, context.clock
-        self._lock = RLock()
-        self._http = AlpacaHttp(given.keys, given.url, Pace(given.per_minute), broker=True)
-        name = hashlib.sha256(f"{given.url} {given.keys.id}".encode()).hexdigest()[:16]
-        folder = context.state_dir / "alpaca"
-        self._journal = AlpacaJournal(folder / f"broker-{name}.db")
-        self._transfers = TransferDesk(self._http, context.clock, folder / f"transfers-{name}.db")
-        self._custody, self._events = Custody(self._http), EventReader(self._http)
-        actions = context.prices.actions if context.prices is not None else lambda _: ()
-        self._symbols = Symbols(context.securities, self._journal, context.clock, actions)
-        self._puller = Puller(
-            self._http,
-            self._journal,
-            context.clock,
-            context.calendar,
-            self._symbols.security,
+        super().__init__(
+            context,
+            given,
+            "broker",
             "/accounts/activities",
             lambda account: f"{_prefix(account)}/orders",
         )
-        self._reader = ActivityReader(self._symbols.security, actions)
+        transfers = self._folder / f"transfers-{self._name}.db"
+        self._transfers = TransferDesk(self._http, context.clock, transfers)
+        self._custody, self._events = Custody(self._http), EventReader(self._http)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what this broker can do; it offers every group but `in_kind`."""
+        """Return what this broker can do; it offers every optional group."""
         groups = frozenset(Group) - {Group.IN_KIND}
         known = capabilities("alpaca_broker", self._settings, AccountModel.SEGREGATED, groups)
         return replace(known, accounts_per_customer_max=1)  # an e-mail address opens one
@@ -145,50 +123,13 @@ class AlpacaBroker:
             )
         return self._desk(account).cancel(client_id)
 
-    def executions(self, after: str, limit: int = 1000) -> ExecutionPage:
-        """Return executions of all accounts after a cursor, in the order of hearing.
-
-        Raises:
-            InvalidInputError: If the cursor is not one of ours.
-            BrokerUnavailableError: If Alpaca did not answer and nothing waits in our journal.
-        """
-        with self._lock:
-            unheard = self._pulled()
-            told, cursor = self._journal.executions(after, limit)
-        if unheard is not None and not told:
-            raise unheard
-        return ExecutionPage(told, cursor)
-
-    def activities(self, after: str, limit: int = 1000) -> ActivityPage:
-        """Return everything else that moved cash or shares, of all accounts, after a cursor.
-
-        Raises:
-            InvalidInputError: If the cursor is not one of ours.
-            BrokerUnavailableError: If Alpaca did not answer and nothing waits in our journal.
-        """
-        with self._lock:
-            unheard = self._pulled()
-            start = self._journal.others_start(after)
-            reading = self._reader.read(self._journal.others(), "")
-        page = [one for one in reading.activities if one[0] > start][:limit]
-        if unheard is not None and not page:
-            raise unheard
-        cursor = self._journal.cursor(page[-1][0], page[-1][1]) if page else after
-        return ActivityPage([one for _, _, one in page], cursor)
-
     def positions(self, broker_account: str) -> Sequence[Position]:
         """Return a customer's positions; one in no security of ours has the id 0.
 
         Raises:
             BrokerUnavailableError: If Alpaca did not answer.
         """
-        rows = rows_of(self._get(f"{_prefix(broker_account)}/positions"))
-        found = [parse_position(row) for row in rows]
-        return [
-            Position(self._symbols.security(one.symbol), one.nanos, one.symbol)
-            for one in found
-            if one.nanos
-        ]
+        return self._positions_at(_prefix(broker_account))
 
     def cash(self, broker_account: str) -> BrokerCash:
         """Return the net cash of a customer's trading: the account's, less what was paid in.
@@ -196,14 +137,8 @@ class AlpacaBroker:
         Raises:
             BrokerUnavailableError: If Alpaca did not answer.
         """
-        with self._lock:
-            self._puller.pull()
-            outside = self._reading(broker_account).outside_cents
-        account = parse_account(self._get(f"{_prefix(broker_account)}/account"))
-        return BrokerCash(
-            total_cents=account.cash_cents - outside,
-            settled_cents=account.withdrawable_cents - outside,
-            spendable_cents=0 if account.blocked else account.spendable_cents,
+        return self._cash_at(
+            _prefix(broker_account), lambda: self._reading(broker_account), base_cents=0
         )
 
     def mass_status(self, broker_account: str) -> MassStatus:
@@ -213,7 +148,8 @@ class AlpacaBroker:
             BrokerUnavailableError: If any part was not answered.
         """
         with self._lock:
-            self._puller.pull(thoroughly=True)
+            self._puller.pull()
+            self._puller.sweep(broker_account)
             moving = self._reading(broker_account).moving
         return MassStatus(
             broker_account=broker_account,
@@ -223,10 +159,6 @@ class AlpacaBroker:
             cash=self.cash(broker_account),
             moving=moving,
         )
-
-    def assets(self, security_ids: Sequence[SecurityId]) -> Sequence[Asset]:
-        """Return whether each security can be traded now, and in fractions."""
-        return assets(self._http, [(one, self._symbols.symbol(one)) for one in security_ids])
 
     def open_account(self, application: Application) -> OpenResult:
         """Apply for an account unless there is one with this e-mail address."""
@@ -291,28 +223,19 @@ class AlpacaBroker:
 
     def close(self) -> None:
         """Give connections and files back."""
-        self._http.close()
-        self._journal.close()
+        super().close()
         self._transfers.close()
 
     def _desk(self, broker_account: str) -> OrderDesk:
         security, prefix = self._symbols.security, _prefix(broker_account)
         return OrderDesk(self._http, self._journal, security, prefix)
 
-    def _pulled(self) -> BrokerUnavailableError | None:
-        """Read what is new; return why not, if it was not answered."""
-        try:
-            self._puller.pull()
-        except BrokerUnavailableError as error:
-            return error
-        return None
+    def _everything(self) -> Reading:
+        return self._reader.read(self._journal.others(), "")
 
     def _reading(self, broker_account: str) -> Reading:
         rows = [row for row in self._journal.others() if row[2].get("account_id") == broker_account]
         return self._reader.read(rows, broker_account)
-
-    def _get(self, path: str) -> Any:
-        return answered(self._http.get(path, {}, Lane.READS))
 
 
 def _prefix(account: str) -> str:

@@ -65,16 +65,26 @@ class Puller:
         now = self._clock.now()
         token = self._journal.mark(_TOKEN)
         due = self._swept_at is None or not timedelta() <= now - self._swept_at < _SWEEP_EVERY
-        since = {"after": iso_instant(to_micros(now - _SWEEP_BACK))}
         if token and thoroughly:
-            self._read(since, Lane.READS, keep=False)
+            self._read(self._lately(), Lane.READS, keep=False)
         elif token and due:
             try:
-                self._read(since, Lane.HEALING, keep=False)
+                self._read(self._lately(), Lane.HEALING, keep=False)
             except ThrottledError:
                 now = self._swept_at or now - _SWEEP_EVERY  # it has time until the next round
         self._swept_at = now
         self._read({"page_token": token} if token else {}, Lane.READS, keep=True)
+
+    def sweep(self, account_id: str) -> None:
+        """Read the last days of one account again, where the list is of many: a page or two.
+
+        Raises:
+            BrokerUnavailableError: If a page, or an order that a row belongs to, was not answered.
+        """
+        self._read({"account_id": account_id, **self._lately()}, Lane.READS, keep=False)
+
+    def _lately(self) -> dict[str, str]:
+        return {"after": iso_instant(to_micros(self._clock.now() - _SWEEP_BACK))}
 
     def order_of(self, order_id: str, account_id: str = "") -> KnownOrder:
         """Return what we called an order, asking Alpaca if we have forgotten.

@@ -455,6 +455,29 @@ def test_documents_are_listed_and_fetched_from_where_the_broker_points(
         broker.document(account, "none")
 
 
+def test_a_mass_status_reads_the_last_days_of_its_own_account_and_of_no_other(
+    ground: Ground, broker: AlpacaBroker, monkeypatch: pytest.MonkeyPatch
+):
+    ann = funded(ground, broker)
+    bob = funded(ground, broker, email="bob@example.com")
+    for account in (ann, bob):
+        broker.submit(replace(by_value(f"c-{account}", APPLE, 1_000), broker_account=account))
+    broker.executions("")
+    asked: list[str] = []
+    get = broker._http.get
+
+    def noted(path: str, query: Any, lane: Any, version: str = "") -> Any:
+        if path == "/accounts/activities" and "after" in query:
+            asked.append(query.get("account_id", "everybody"))
+        return get(path, query, lane, version)
+
+    monkeypatch.setattr(broker._http, "get", noted)
+    for account in (ann, bob):
+        broker.mass_status(account)
+
+    assert asked == [ann, bob]
+
+
 def test_events_are_told_once_from_any_cursor(ground: Ground, broker: AlpacaBroker):
     account = opened(ground, broker)
 
