@@ -6,24 +6,30 @@ that a window becomes one order a name, or one account for each customer, so tha
 order for each name of each of them.
 """
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
 from bench import seeding
 from bench.report import Figure
+from broker_adapters import alpaca_trading
+from broker_adapters.alpaca_server.server import AlpacaServer
 from robo.core.clock import FixedClock
 from robo.core.errors import BrokerUnavailableError
 from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Capabilities, OrderTicket, SubmitResult
+from robo.ports.plugins import PluginContext
 from robo.runtime import Runtime
 from robo.services import guarding, investing, trading
-from robo.store import controls
+from robo.store import controls, universe
 
 _AT: Final = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 _POLICY: Final = Policy.default()
@@ -32,9 +38,9 @@ _POLICY: Final = Policy.default()
 class Apart:
     """A broker with an account for each customer; answers may get lost on the way back."""
 
-    def __init__(self, broker: Any, *, lose: bool = False) -> None:
-        """Wrap a broker."""
-        self._broker, self.lose = broker, lose
+    def __init__(self, broker: Any, *, lose: bool = False, place: str = "") -> None:
+        """Wrap a broker; `place` is the one account that all orders go to, if it has only one."""
+        self._broker, self.lose, self._place = broker, lose, place
 
     def __getattr__(self, name: str) -> Any:
         """Return what the broker has."""
@@ -48,7 +54,8 @@ class Apart:
 
     def submit(self, ticket: OrderTicket) -> SubmitResult:
         """Tell the broker, and perhaps lose what it answers."""
-        answer: SubmitResult = self._broker.submit(ticket)
+        placed = replace(ticket, broker_account=self._place or ticket.broker_account)
+        answer: SubmitResult = self._broker.submit(placed)
         if self.lose:
             message = "the line is down"
             raise BrokerUnavailableError(message)
@@ -60,6 +67,7 @@ def run(*, quick: bool = False) -> list[Figure]:
     many, some = (500, 50) if quick else (10_000, 1_000)
     blocks = _blocks(many)
     single = _single(some)
+    wire = _over_http(some)
     rate, peer = blocks["orders"] / blocks["seconds"], single["orders"] / single["seconds"]
     apart = f"one order each, {some} customers"
     return [
@@ -69,6 +77,8 @@ def run(*, quick: bool = False) -> list[Figure]:
         Figure(f"guards alone, {many} customers", blocks["orders"] / blocks["guards"], "orders/s"),
         Figure(f"heal {int(single['orders'])} orders of unknown outcome", single["heal"], "s"),
         Figure(f"book what {int(single['orders'])} of them filled", single["book"], "s"),
+        Figure("told over HTTP, one at a time", wire["orders"] / wire["tell"], "orders/s"),
+        Figure(f"heal {int(wire['orders'])} of unknown outcome over HTTP", wire["heal"], "s"),
     ]
 
 
@@ -131,6 +141,61 @@ def _single(count: int) -> dict[str, float]:
         _collect(r, broker)
         book = perf_counter() - began
     return {"orders": orders, "seconds": seconds, "heal": heal, "book": book}
+
+
+def _over_http(count: int) -> dict[str, float]:
+    """Tell orders of which no answer comes back, then ask for each by its id, over a socket."""
+    with _firm(count) as r, _alpaca(r) as alpaca:
+        orders = _orders(r)
+        desk = guarding.Desk(r.keyring, r.prices, r.calendar)
+        broker = Apart(alpaca, lose=True, place="omnibus")
+        began = perf_counter()
+        trading.send(r.db, broker, r.clock, _POLICY, "window", desk)
+        tell = perf_counter() - began
+        began = perf_counter()
+        healed = trading.heal(r.db, broker, r.clock, _POLICY)
+        heal = perf_counter() - began
+        assert healed == orders
+    return {"orders": orders, "tell": tell, "heal": heal}
+
+
+@contextmanager
+def _alpaca(runtime: Runtime) -> Iterator[Any]:
+    """Yield the Trading API's adapter, and a server of the same market in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        with runtime.db.read() as session:
+            listed = universe.listed(session)
+        context = PluginContext(
+            {"ROBO_PAPER_START_CENTS": str(10**12)},
+            runtime.clock,
+            Path(folder),
+            runtime.calendar,
+            listed,
+            runtime.prices,
+        )
+        receiving, sending = Pipe(duplex=False)
+        serving = get_context("fork").Process(target=_serve, args=(context, sending), daemon=True)
+        serving.start()
+        url: str = receiving.recv()
+        settings = {
+            "ROBO_ALPACA_KEY": "key",
+            "ROBO_ALPACA_SECRET": "secret",
+            "ROBO_ALPACA_URL": url,
+            "ROBO_ALPACA_PER_MINUTE": str(10**6),
+        }
+        broker: Any = alpaca_trading.create(replace(context, settings=settings))
+        try:
+            yield broker
+        finally:
+            broker.close()
+            serving.terminate()
+            serving.join()
+
+
+def _serve(context: PluginContext, sending: Connection) -> None:
+    server = AlpacaServer(context, per_minute=10**7)
+    sending.send(server.url)
+    signal.pause()
 
 
 def _collect(runtime: Runtime, broker: Any) -> None:
