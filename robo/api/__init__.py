@@ -15,6 +15,7 @@ MODULES: Final[tuple[str, ...]] = (
     "robo.api.plans",
     "robo.api.portfolio",
     "robo.api.choices",
+    "robo.api.frontiers",
     "robo.api.households",
     "robo.api.taxes",
     "robo.api.outside",

@@ -243,6 +243,8 @@ TABLE = {
     "GET /v1/accounts/<id:account_id>/transfers-in/<id:transfer_in_id>": owned(OK),
     "POST /v1/accounts/<id:account_id>/transfers-in/<id:transfer_in_id>/confirmation": owned(OK),
     "DELETE /v1/accounts/<id:account_id>/transfers-in/<id:transfer_in_id>": owned(NOTHING),
+    # There is too little history in this world for a risk model.
+    "POST /v1/accounts/<id:account_id>/tax-budget-frontier": owned(422, lambda *_: {}),
     # Taxes
     "GET /v1/customers/<id:customer_id>/tax-profile": owned(OK),
     "PUT /v1/customers/<id:customer_id>/tax-profile": owned(OK, _tax_profile),

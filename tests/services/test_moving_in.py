@@ -218,7 +218,7 @@ def test_what_the_broker_refuses_is_refused_with_its_code(
 ) -> None:
     made = mover.upload()
     mover.confirm(made)
-    engine = mover.world.runtime.broker._engine
+    engine = mover.world.runtime.broker._engine  # type: ignore[attr-defined] # the paper broker's
     monkeypatch.setattr(engine._prices, "quotes", lambda *_: {})
 
     mover.receive()
@@ -407,7 +407,7 @@ def test_tampering_with_what_arrived_is_found(mover: Mover) -> None:
         run = session.connection().exec_driver_sql
         run("UPDATE lot SET acquired_on = '2025-05-06' WHERE acquired_on = '2019-05-06'")
 
-    found = {one.code for one in mover.world.findings()}
+    found = {one.code for one in mover.world.findings()}  # type: ignore[attr-defined] # findings
 
     assert found == {"arrival_was_not_bought_then"}
 
