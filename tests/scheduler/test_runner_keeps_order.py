@@ -20,7 +20,13 @@ from scheduler.runner import Job, Runner
 from scheduler.when import Every, Slot
 
 TUESDAY_BEGINS = datetime(2026, 3, 3, 5, 0, 0, 500_000, tzinfo=UTC)
-WAITING = {"plan-withdrawals", "sell-restricted", "invest-cash", "trade-window"}
+WAITING = {
+    "plan-withdrawals",
+    "receive-positions",
+    "sell-restricted",
+    "invest-cash",
+    "trade-window",
+}
 DAILY = [job.name for job in TIMETABLE if not isinstance(job.when, Every)]
 
 
@@ -61,10 +67,11 @@ def test_what_a_session_is_due_runs_before_what_runs_every_few_seconds(world: Wo
     runner.tick()
 
     often = [job.name for job in TIMETABLE if isinstance(job.when, Every)]
-    often.remove("collect-fills")
-    assert diary.seen[0] == "collect-fills", "yesterday's executions belong to yesterday's shares"
-    assert diary.seen[1] == "adjust"
-    assert list(dict.fromkeys(diary.seen[1:])) == [*DAILY, *often]
+    first = ["collect-fills", "book-positions"]
+    often = [name for name in often if name not in first]
+    assert diary.seen[:2] == first, "yesterday's executions and arrivals are of yesterday's shares"
+    assert diary.seen[2] == "adjust"
+    assert list(dict.fromkeys(diary.seen[2:])) == [*DAILY, *often]
 
 
 def test_nothing_is_planned_or_sent_while_a_due_adjust_is_not_done(world: World) -> None:
@@ -78,7 +85,7 @@ def test_nothing_is_planned_or_sent_while_a_due_adjust_is_not_done(world: World)
     for _ in range(40):
         runner.tick()
         world.clock.advance(timedelta(seconds=2))
-    assert {"collect-bank", "collect-fills", "book-fills"} <= set(diary.seen)
+    assert {"collect-bank", "collect-fills", "book-fills", "book-positions"} <= set(diary.seen)
     assert not WAITING & set(diary.seen)
 
     diary.failing.clear()
