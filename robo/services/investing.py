@@ -95,7 +95,9 @@ def _read(
     with db.read() as session:
         ready = accounts.eligible(session, account_ids)
         kept = [account for account in account_ids if account in ready]
-        return chunks.read(session, kept), purchase_bans(session, kept, on)
+        raw = chunks.read(session, kept)
+        selling = {one.account_id for one in raw.open_orders if one.side == "sell"}
+        return raw, purchase_bans(session, kept, on, selling)
 
 
 def _guess(calendar: MarketCalendar, policy: Policy, today: date) -> str:

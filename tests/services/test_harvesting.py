@@ -130,6 +130,31 @@ def test_what_was_bought_of_late_goes_with_all_of_its_name_once_it_has_lost_too(
     assert world.findings() == []
 
 
+def test_money_that_comes_between_the_first_harvest_and_its_sales_buys_none_of_its_names(
+    world: World,
+) -> None:
+    account = investor(world)
+    choose(world, account, Choice(mode="harvest", number=1))
+    with world.db.read() as session:
+        wanted = accounts.sleeves(session, [account])[account].target_id
+    harvest(world)
+    gone = sold(world)
+    # Whose older shares stay has the name in the target still, not an understudy.
+    with world.db.write() as session:
+        session.connection().exec_driver_sql(f"UPDATE sleeve SET target_id = '{wanted}'")
+    world.pay_in(account, 4_000_00, "meanwhile")
+    day = world.clock.now().date().isoformat()
+
+    world.trade()
+
+    fresh = bought_since(world, account, day)
+    assert gone
+    assert gone < TEN
+    assert fresh
+    assert not gone & fresh
+    assert washed(world, account) == 0
+
+
 def test_the_same_night_twice_sells_once(world: World) -> None:
     account = investor(world)
     choose(world, account, Choice(mode="harvest", number=1))

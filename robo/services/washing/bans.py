@@ -4,7 +4,7 @@ Almost nobody has sold anything at a loss: who has not, trades nowhere else and 
 with somebody who has or is selling, has no ban, and nothing of theirs is read but that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from sqlmodel import Session
@@ -17,26 +17,32 @@ from robo.tax.wash_events import AccountKind
 
 
 def purchase_bans(
-    session: Session, account_ids: Sequence[AccountId], on: date
+    session: Session, account_ids: Sequence[AccountId], on: date, selling: Collection[AccountId]
 ) -> dict[AccountId, dict[SecurityId, date]]:
     """Return account -> names that may not be bought, and the first day on which they may.
 
-    The same as `window(...).no_purchase`, except that an account's own open sales do not count
-    where nobody else counts with it; accounts without a ban are left out.
+    The same as `window(...).no_purchase`; accounts without a ban are left out.
+
+    Args:
+        session: Of one snapshot.
+        account_ids: Any accounts of ours.
+        on: The day of the purchase.
+        selling: Those of them that have open sales.
     """
     owned = households.owners_of(session, list(account_ids))
     known = people(session, {one.customer_id for one in owned.values()})
     owner = {account: who for who, mine in known.accounts.items() for account in mine}
     taxable = [a for a in known.ours if known.accounts[owner[a]][a] is AccountKind.TAXABLE]
     exposed = set(lot_history.loss_takers(session, taxable)) | set(known.elsewhere)
+    exposed |= set(taxable) & set(selling)
     shared = {
         account
         for who, mine in known.accounts.items()
         if len(mine) > 1 or len(known.ever_with(who)) > 1
         for account in mine
     }
-    selling = [a for a in taxable if a in shared]
-    exposed |= {o.account_id for o in orders.open_orders(session, selling) if o.side == "sell"}
+    others = [a for a in taxable if a in shared]
+    exposed |= {o.account_id for o in orders.open_orders(session, others) if o.side == "sell"}
     if not exposed:
         return {}
     touched = {other for account in exposed for other in known.ever_with(owner[account])}
