@@ -146,6 +146,7 @@ REFUSED = {
 }
 APPEND_ONLY = (
     "acceptance",
+    "arrival",
     "audit",
     "bust",
     "execution",

@@ -32,6 +32,7 @@ EVENTS: dict[str, Callable[[], list[Transfer]]] = {
     "settle": lambda: recipes.settle(A, 5, "c"),
     "dividend": lambda: recipes.dividend(A, 5, "c"),
     "shares_in": lambda: recipes.shares_in(A, S, 70, "c"),
+    "arrive": lambda: recipes.arrive(A, S, 70, "c"),
     "shares_out": lambda: recipes.shares_out(A, S, 70, "c"),
     "promise_withdrawal": lambda: recipes.promise_withdrawal(A, 5, "c"),
     "pay_withdrawal": lambda: recipes.pay_withdrawal(A, 5, "c"),
@@ -75,6 +76,10 @@ EXPECTED = {
         ("street/market", "USD/2"): -5,
         ("customer/acc_1/unsettled", "USD/2"): 3,
         ("street/fees", "USD/2"): 2,
+    },
+    "arrive": {
+        ("customer/acc_1/holdings", "S7/9"): 70,
+        (chart.STREET_TRANSFERS, "S7/9"): -70,
     },
     "return_deposit": {
         (CASH, "USD/2"): -2,
