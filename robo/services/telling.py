@@ -28,7 +28,9 @@ STOPPED: Final = "stopped"
 """The kill switch was thrown before it was told."""
 DUPLICATE: Final = "duplicate"
 OPPOSITE: Final = "opposite_order"
-NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE})
+HELD: Final = "account_stopped"
+"""The broker takes nothing for this one account now."""
+NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, HELD})
 """Codes of blocks that the broker told us it did not take, or was never told of."""
 _STATE_OF: Final[Mapping[SubmitStatus, str]] = {
     SubmitStatus.ACCEPTED: "open",
@@ -64,10 +66,14 @@ def tell(broker: Broker, block: Block) -> Outcome:
     if result.status is SubmitStatus.DUPLICATE:
         found = ask(broker, block)
         return found or Outcome(block.id, "unknown", result.broker_order_id, DUPLICATE)
-    if result.status is SubmitStatus.THROTTLED:
-        return Outcome(block.id, "intended", None, THROTTLED)
     if result.refusal is Refusal.OPPOSITE_ORDER:
         return Outcome(block.id, "intended", None, OPPOSITE)
+    if result.status is SubmitStatus.THROTTLED:
+        # What stops one account says nothing of the others; anything else ends the run.
+        why = HELD if result.refusal is Refusal.ACCOUNT else THROTTLED
+        return Outcome(block.id, "intended", None, why)
+    if result.code == MISMATCH:
+        return Outcome(block.id, "unknown", None, MISMATCH)
     code = result.code
     if result.status is SubmitStatus.REJECTED:
         # The marker makes `collect` end the block: its orders must be freed in turns first.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from desk import Desk, broker_equals_books, desk_from, write_template
 
+from broker_adapters.alpaca_verdicts import classify
 from robo.core.errors import InvalidInputError, NotFoundError
 from robo.core.ids import AccountId
 from robo.core.reasons import Reason
@@ -27,6 +28,13 @@ from robo.store.database import bulk
 SHARE = 10**9
 LAGGING = {"find_lag_seconds": 60}
 WASH = SubmitResult(SubmitStatus.REJECTED, None, "40310000", "", Refusal.OPPOSITE_ORDER)
+WASH_OF_ALPACA = classify(
+    403, {"code": 40310000, "message": "potential wash trade detected"}
+).result()
+HELD = classify(
+    403, {"code": 40310000, "message": "new orders are rejected by user request"}
+).result()
+STRANGER = SubmitResult(SubmitStatus.REJECTED, "o-1", "client_id_mismatch", "", Refusal.CLIENT_ID)
 
 
 @pytest.fixture(scope="module")
@@ -219,13 +227,16 @@ def test_a_stopped_order_is_not_sent_on_another_day(desk: Desk) -> None:
     assert desk.held(account).cash_cents == 100_00
 
 
-def test_a_wash_trade_waits_for_the_opposite_order_and_keeps_its_id(desk: Desk) -> None:
+@pytest.mark.parametrize("answer", [WASH, WASH_OF_ALPACA])
+def test_a_wash_trade_waits_for_the_opposite_order_and_keeps_its_id(
+    desk: Desk, answer: SubmitResult
+) -> None:
     (account,) = funded(desk, 1)
     desk.broker.fill_at(desk.buy({account: 50_00}), 10_000_000)
     desk.collect()
     sale = desk.sell({account: 2 * SHARE})
     planned(desk, [account], cause="buys back")
-    desk.broker.answers = [WASH]
+    desk.broker.answers = [answer]
     desk.send()
     desk.send()
     while_open = len(desk.broker.told)
@@ -237,6 +248,33 @@ def test_a_wash_trade_waits_for_the_opposite_order_and_keeps_its_id(desk: Desk) 
     assert desk.broker.told[2] == desk.broker.told[3]
     assert len(desk.broker.orders) == 3
     assert desk.findings() == []
+
+
+@pytest.mark.parametrize("answer", [WASH_OF_ALPACA, HELD])
+def test_what_one_account_has_to_wait_for_stops_nobody_behind_it(
+    desk: Desk, answer: SubmitResult
+) -> None:
+    planned(desk, [*funded(desk, 1), *funded(desk, 1, "firm_b")])
+    desk.broker.answers = [answer]
+
+    desk.send()
+
+    assert len(desk.broker.told) == 2
+    assert sorted(desk.column("SELECT state FROM block")) == ["intended", "open"]
+
+
+def test_an_order_of_somebody_elses_under_our_id_frees_no_cash_and_is_put_before_a_person(
+    desk: Desk,
+) -> None:
+    planned(desk, funded(desk, 1))
+    desk.broker.answers = [STRANGER]
+
+    desk.send()
+    desk.collect()
+
+    assert desk.rows("SELECT state, code FROM block") == [("unknown", "client_id_mismatch")]
+    assert desk.column("SELECT state FROM orders") == ["sending"]
+    assert "break.order" in desk.column("SELECT kind FROM event")
 
 
 def test_what_expires_at_the_close_gives_its_cash_back_once_and_keeps_what_it_got(
