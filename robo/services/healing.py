@@ -18,6 +18,8 @@ from robo.services import telling
 from robo.store import blocks, tellings
 
 _MICROS: int = 1_000_000
+_HELD_SECONDS: int = 300
+"""A stopped account's orders are told again this often: many would use up the broker's patience."""
 
 
 class Step(StrEnum):
@@ -53,7 +55,7 @@ def verdict(broker: Broker, clock: Clock, policy: Policy, block: blocks.Block) -
     late = business_date(from_micros(block.created_at)) < business_date(now)
     if block.state == "intended" and block.code in telling.NOT_TAKEN:
         # The broker said that it has not taken it, or was never told.
-        return _expired(block) if late else _TELL
+        return _expired(block) if late else _again(block, to_micros(now))
     try:
         found = broker.find(block.id)
     except BrokerUnavailableError:
@@ -69,6 +71,11 @@ def verdict(broker: Broker, clock: Clock, policy: Policy, block: blocks.Block) -
 
 def _expired(block: blocks.Block) -> Verdict:
     return Verdict(Step.RECORD, blocks.Outcome(block.id, "open", None, telling.EXPIRED))
+
+
+def _again(block: blocks.Block, now_micros: int) -> Verdict:
+    pause = now_micros - block.told_at < _HELD_SECONDS * _MICROS
+    return _WAIT if block.code == telling.HELD and pause else _TELL
 
 
 def _proven(broker: Broker, policy: Policy, block: blocks.Block, now_micros: int) -> bool:

@@ -263,6 +263,21 @@ def test_what_one_account_has_to_wait_for_stops_nobody_behind_it(
     assert sorted(desk.column("SELECT state FROM block")) == ["intended", "open"]
 
 
+def test_a_stopped_accounts_order_is_told_again_after_a_while_and_not_at_once(desk: Desk) -> None:
+    planned(desk, funded(desk, 1))
+    desk.broker.answers = [HELD]
+    desk.send()
+    desk.send()
+    at_once = len(desk.broker.told)
+
+    desk.clock.advance(timedelta(minutes=5))
+    desk.send()
+
+    assert at_once == 1
+    assert len(desk.broker.told) == 2
+    assert desk.column("SELECT state FROM block") == ["open"]
+
+
 def test_an_order_of_somebody_elses_under_our_id_frees_no_cash_and_is_put_before_a_person(
     desk: Desk,
 ) -> None:
