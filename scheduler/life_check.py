@@ -8,7 +8,7 @@ asked for. See `Counts` for the definitions.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 WINDOW_DAYS: Final = 30
@@ -169,6 +169,8 @@ def _by_term(moved: Iterable[Moved], chosen: Iterable[Moved]) -> dict[tuple[str,
 
 
 def is_long(bought: date, sold: date) -> bool:
-    """Return whether more than a year passed, by the calendar, from the day after."""
-    years = sold.year - bought.year
-    return years > 1 or (years == 1 and (sold.month, sold.day) > (bought.month, bought.day))
+    """Return whether more than a year passed, by the calendar, counted from the day after."""
+    first = bought + timedelta(days=1)
+    leap_day = (first.month, first.day) == (2, 29)
+    over = date(first.year + 1, 3, 1) if leap_day else first.replace(year=first.year + 1)
+    return sold >= over

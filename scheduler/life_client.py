@@ -100,6 +100,10 @@ class Person:
         body = {"amount": amount, "cadence": "weekly", "day": 1, "bank_link_id": self.link_id}
         self.plan_id = self.client.write("POST", home, body)["id"]
 
+    def choose_taxes(self, choices: Mapping[str, Any]) -> None:
+        """Choose what is done about taxes from now on."""
+        self.client.write("PUT", f"/v1/customers/{self.customer_id}/tax-choices", choices)
+
     def leave_out(self, symbol: str, verb: str, held: str) -> None:
         """Restrict a company, and say what becomes of its shares."""
         self.log_in()

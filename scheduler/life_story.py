@@ -27,9 +27,8 @@ from robo.core.ids import SecurityId
 from robo.core.policy import Policy
 from robo.runtime import Runtime, open_database
 from robo.services import reporting
-from robo.services.taxing import choosing
 from robo.services.verifying import verify
-from robo.store import owners, universe
+from robo.store import universe
 from robo.store.schema import upgrade
 from scheduler import timelapse
 from scheduler.life_client import LocalClient, Person
@@ -166,11 +165,7 @@ def _begin(lapse: Timelapse, life: Life) -> Person:
     me = Person(client, "life@example.com", f"a long walk home {secrets.token_hex(4)}")
     profile = _example("profile") | {"birth_date": BORN.isoformat()}
     me.sign_up(profile, _example("answers"))
-    with rt.db.read() as session:
-        customer = owners.find_customer(session, me.customer_id)
-    assert customer is not None
-    changes = {"mode": "harvest", "gain_budget_cents": 0, "elsewhere": "none"}
-    choosing.choose(rt.db, rt.keyring, rt.clock, customer, changes, actor="customer")
+    me.choose_taxes({"mode": "harvest", "gain_budget": "0.00", "elsewhere": "none"})
     life.account_id = me.account_id
     me.deposit(FIRST_CENTS)
     lapse.pass_moments(2)

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from robo.tax import gains
 from scheduler import life_check, life_rules
 from scheduler.life_check import Moved
 from scheduler.life_pictures import Lines, svg
@@ -106,6 +107,24 @@ def test_terms_are_told_apart_by_the_calendar() -> None:
 
     # 2030-03-04 to 2031-03-04 is a year to the day: short; a day later it is long.
     assert (counts.harvested_short_cents, counts.harvested_long_cents) == (100, 200)
+
+
+@pytest.mark.parametrize(
+    "bought", [date(y, 2, d) for y in (2023, 2024, 2027, 2028) for d in (27, 28)]
+)
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_year_is_over_on_the_same_day_for_the_checker_as_for_the_tax(
+    bought: date, after: int
+) -> None:
+    for day in (bought, bought + timedelta(days=2), date(2024, 2, 29)):
+        sold = day + timedelta(days=364 + after)
+
+        assert life_check.is_long(day, sold) == gains.is_long(day, sold)
+
+
+def test_bought_on_the_last_of_february_and_sold_on_the_next_leap_day_is_short() -> None:
+    assert not life_check.is_long(date(2023, 2, 28), date(2024, 2, 29))
+    assert life_check.is_long(date(2023, 2, 28), date(2024, 3, 1))
 
 
 def _falling_and_rising() -> tuple[list[date], np.ndarray]:
