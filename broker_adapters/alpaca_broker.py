@@ -90,7 +90,7 @@ class AlpacaBroker(AlpacaHearing):
         if fault is not None:
             return precheck.refused(fault)
         mark = _WHERE + ticket.client_id
-        with self._lock:
+        with self._marking:
             known = self._journal.mark(mark)
             if known not in {"", ticket.broker_account}:
                 detail = "This client id belongs to an order of another account."

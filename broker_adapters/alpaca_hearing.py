@@ -7,7 +7,7 @@ which rows are whose, is the adapter's own. See docs/alpaca.md.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from threading import RLock
+from threading import Lock, RLock
 
 from broker_adapters.alpaca_activities import ActivityReader, Reading
 from broker_adapters.alpaca_http import AlpacaHttp
@@ -47,6 +47,9 @@ class AlpacaHearing(ABC):
         """
         self._settings, self._clock = given, context.clock
         self._lock = RLock()
+        self._marking = Lock()
+        """Held while a mark is looked at and set, never while Alpaca is asked: an order must not
+        wait for the end of a long reading, which holds the other lock."""
         self._http = AlpacaHttp(
             given.keys, given.url, Pace(given.per_minute), broker=kind == "broker"
         )

@@ -85,7 +85,7 @@ class OrderDesk:
     def submit(self, ticket: OrderTicket) -> SubmitResult:
         """Send an order once; what was not seen is UNKNOWN."""
         try:
-            reply = self._http.post(self._orders, order_body(ticket), Lane.ORDERS)
+            reply = self._http.post(self._orders, order_body(ticket), Lane.AT_ONCE)
         except ThrottledError as error:
             return SubmitResult(SubmitStatus.THROTTLED, code=error.code, refusal=Refusal.RATE)
         except NoAnswerError as error:

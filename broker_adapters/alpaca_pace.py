@@ -39,6 +39,9 @@ class _Terms:
 class Lane(Enum):
     """Who goes first when requests are scarce."""
 
+    AT_ONCE = _Terms(0, 0.0)
+    """A new order: now or not at all. While it slept, a kill switch, a halt or the close of the
+    market could not stop it."""
     ORDERS = _Terms(0, 61.0)
     READS = _Terms(150_000, 61.0)
     HEALING = _Terms(500_000, 0.0)

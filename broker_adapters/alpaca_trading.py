@@ -123,7 +123,7 @@ class AlpacaTrading(AlpacaHearing):
 
     def _ours(self, broker_account: str) -> bool:
         """Return whether a ticket's account is the one that uses this one; the first one is."""
-        with self._lock:
+        with self._marking:
             whose = self._journal.mark(_WHOSE)
             if not whose:
                 self._journal.note(_WHOSE, broker_account)

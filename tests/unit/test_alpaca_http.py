@@ -340,6 +340,9 @@ def test_healing_leaves_half_reads_leave_some_and_orders_use_all():
     for _ in range(3):
         pace.take(Lane.ORDERS)
     assert watch.slept == []
+    with pytest.raises(ThrottledError):
+        pace.take(Lane.AT_ONCE)
+    assert watch.slept == []
     pace.take(Lane.ORDERS)
     assert watch.slept == [60.0]
 

@@ -1,6 +1,7 @@
 """The shared account at Alpaca, over real sockets: nothing lost, nothing twice, nothing guessed."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from alpaca_ground import (
 )
 
 from broker_adapters import alpaca_trading
+from broker_adapters.alpaca_pace import Pace
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_trading import AlpacaTrading
 from robo import config
@@ -195,6 +197,20 @@ def test_a_second_firm_cannot_use_the_same_account(broker: AlpacaTrading):
     assert (result.status, result.code) == (SubmitStatus.REJECTED, "unknown_account")
     assert list(broker.positions("omnibus/firm_2")) == []
     assert broker.cash("omnibus/firm_2").total_cents == 0
+
+
+def test_an_order_never_waits_for_a_new_minute_nor_for_a_long_reading(broker: AlpacaTrading):
+    slept: list[float] = []
+    broker._http._pace = Pace(200, sleep=slept.append)
+    with ThreadPoolExecutor(1) as sender, broker._lock:  # as held over the pages of a reading
+        first = sender.submit(broker.submit, by_value("c1", APPLE, 1_000)).result(timeout=5)
+    broker._http._pace.hear(429, {})  # nothing is left of this minute
+
+    second = broker.submit(by_value("c2", APPLE, 1_000))
+
+    assert first.status is SubmitStatus.ACCEPTED
+    assert (second.status, second.refusal) == (SubmitStatus.THROTTLED, Refusal.RATE)
+    assert slept == []
 
 
 def test_refusals_are_classified_and_nothing_was_taken(broker: AlpacaTrading):
