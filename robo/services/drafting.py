@@ -23,12 +23,15 @@ def plans(
     names = model.security_ids
     named = named_lots(loaded.ask, solved.lot_sold_nanos)
     skips = _skips(loaded, model, solved, seen)
+    sold = np.flatnonzero(solved.lot_sold_nanos).tolist()
+    gains = {loaded.ask.lots.lot_ids[one]: int(solved.lot_gain_cents[one]) for one in sold}
     starts = np.searchsorted(solved.account, np.arange(len(loaded.raw.sleeves) + 1))
     made = []
     for place, sleeve in enumerate(loaded.raw.sleeves):
         mine = range(int(starts[place]), int(starts[place + 1]))
         trades = tuple(
-            _trade(loaded, solved, one, int(names[solved.column[one]]), named) for one in mine
+            _trade(loaded, solved, one, int(names[solved.column[one]]), named, gains)
+            for one in mine
         )
         hold = loaded.raw.hold_until.get(sleeve.account_id, "")
         made.append(
@@ -50,17 +53,20 @@ def _trade(
     one: int,
     security_id: int,
     named: Mapping[tuple[int, int], tuple[tuple[str, int], ...]],
+    gains: Mapping[str, int],
 ) -> Trade:
     account, column = int(solved.account[one]), int(solved.column[one])
     reason = solved.reason[one]
     if reason is Reason.BUY_NEW_NAME and loaded.stand_ins[account, column]:
         reason = Reason.BUY_STAND_IN
+    lots = named.get((account, security_id), ())
     return Trade(
         security_id=security_id,
         reason=reason,
         buy_cents=int(solved.buy_cents[one]),
         sell_nanos=int(solved.sell_nanos[one]),
-        lots=named.get((account, security_id), ()),
+        lots=lots,
+        gains=tuple(gains[lot_id] for lot_id, _ in lots),
         effect=TradeEffect(
             int(solved.trade_tax_cents[one]),
             int(solved.trade_cost_cents[one]),

@@ -277,7 +277,7 @@ class _Night:
                 raw.sleeves[place],
                 self._cause,
                 tuple(
-                    self._trade(lots, security, some, gain * rate, worth)
+                    self._trade(lots, security, some, gain, gain * rate, worth)
                     for security, some in names.items()
                 ),
                 {},
@@ -301,6 +301,7 @@ class _Night:
         lots: LotChunk,
         security_id: int,
         rows: Sequence[int],
+        gain: IntArray,
         taxed: IntArray,
         worth: IntArray,
     ) -> Trade:
@@ -312,6 +313,7 @@ class _Night:
             reason=Reason.SELL_HARVEST,
             sell_nanos=sum(nanos for _, nanos in named),
             lots=named,
+            gains=tuple(gain[list(rows)].tolist()),
             effect=TradeEffect(tax_cents, cost, 0),
         )
 

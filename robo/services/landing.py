@@ -356,6 +356,7 @@ def _trade(
         reason=Reason.SELL_YEAR_TARGET,
         sell_nanos=sum(nanos for _, nanos in named),
         lots=named,
+        gains=tuple(one.gain_cents for one in ordered),
         effect=TradeEffect(_tax(shelf, place, trims), _cost(trims, policy), 0),
     )
 

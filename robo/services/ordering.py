@@ -24,6 +24,8 @@ class Trade:
     sell_nanos: int = 0
     lots: tuple[tuple[str, int], ...] = ()
     """Lots of a sale and nanoshares of each, in the order they go; empty: first in first out."""
+    gains: tuple[int, ...] = ()
+    """Cents that each of these is expected to realise; empty where nobody worked it out."""
     effect: TradeEffect | None = None
     """What the plan expects of it; None where nobody asked."""
 
@@ -89,7 +91,7 @@ def _write_effects(
     trades = [trade for plan, _ in batched for trade in plan.trades]
     placed = [(order.id, trade) for order, trade in zip(made, trades, strict=True)]
     named = [
-        (order_id, lot_id, place, nanos)
+        (order_id, lot_id, place, nanos, trade.gains[place] if trade.gains else None)
         for order_id, trade in placed
         for place, (lot_id, nanos) in enumerate(trade.lots)
     ]

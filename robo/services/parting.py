@@ -234,6 +234,7 @@ def _trade(
         reason=Reason.SELL_LEFT_OUT,
         sell_nanos=sum(nanos for _, nanos in named),
         lots=named,
+        gains=tuple(part.gain_cents[list(rows)].tolist()),
         effect=TradeEffect(
             int(taxed[list(rows)].sum()), -(-worth * policy.trade_cost_ppm // PPM), 0
         ),

@@ -58,6 +58,8 @@ class Solved:
     """Annual tracking error of the plan, less that of the plan without the trade."""
     lot_sold_nanos: IntArray
     """Of every lot asked about, (L,)."""
+    lot_gain_cents: IntArray
+    """What that realises, (L,)."""
     status: IntArray
     """`Status`, (A,)."""
     before_ppm: IntArray
@@ -259,6 +261,8 @@ def _told(
     )
     lot_sold = np.zeros(ask.lots.nanos.size, dtype=np.int64)
     lot_sold[inside] = sold
+    lot_gain = np.zeros(ask.lots.nanos.size, dtype=np.int64)
+    lot_gain[inside] = _whole(gain)
     return Solved(
         account=account,
         column=column,
@@ -269,6 +273,7 @@ def _told(
         trade_cost_cents=_whole(np.ceil(cost[account, column])),
         trade_risk_ppm=_risk_of(market, state, where.benchmark, account, column),
         lot_sold_nanos=lot_sold,
+        lot_gain_cents=lot_gain,
         status=status,
         before_ppm=_whole(before.tracking_error * PPM),
         after_ppm=_whole(state.tracking_error * PPM),

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
+from robo.core.money import round_ratio
 from robo.store.accounts import AccountRow
 from robo.store.columns import KEYED, STRICT, check, integer, text
 from robo.store.database import insert_many, select_in
@@ -24,6 +25,8 @@ class OrderLotRow(SQLModel, table=True):
     place: int = integer()
     """The order in which the lots go."""
     nanos: int = integer()
+    gain_cents: int | None = integer(null=True)
+    """What the plan expects these shares to realise; NULL where nobody worked it out."""
 
 
 class TradeEffectRow(SQLModel, table=True):
@@ -86,12 +89,13 @@ class PlanEffect:
     model_id: str
 
 
+_TAXED: Final = ("individual", "joint")
 _PLAN_FIELDS: Final = tuple(field.name for field in fields(PlanEffect))
 
 
-def name_lots(session: Session, rows: Sequence[tuple[str, str, int, int]]) -> None:
-    """Write which lots sales mean: (order, lot, place, nanoshares)."""
-    insert_many(session, "order_lot", ("order_id", "lot_id", "place", "nanos"), rows)
+def name_lots(session: Session, rows: Sequence[tuple[str, str, int, int, int | None]]) -> None:
+    """Write which lots sales mean: (order, lot, place, nanoshares, cents expected to be gained)."""
+    insert_many(session, "order_lot", ("order_id", "lot_id", "place", "nanos", "gain_cents"), rows)
 
 
 def named_lots(session: Session, order_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -131,37 +135,57 @@ def write(
 
 
 def open_gains(session: Session, customer_ids: Sequence[str]) -> dict[str, int]:
-    """Return customer -> gains, in cents, that plans expect of sales which have not ended yet.
+    """Return customer -> gains, in cents, that plans expect of shares which are still to be sold.
 
     Losses are left out: they make no room before they are taken.
     """
     found: dict[str, int] = {}
-    for customer, cents in _open_plans(session, customer_ids):
+    for customer, cents in _open_lots(session, customer_ids):
         found[customer] = found.get(customer, 0) + max(0, cents)
     return found
 
 
 def open_nets(session: Session, customer_ids: Sequence[str]) -> dict[str, int]:
-    """Return customer -> gains less losses that plans expect of sales which have not ended yet."""
+    """Return customer -> gains less losses that plans expect of shares still to be sold.
+
+    What an order has sold already is realised, and not counted again.
+    """
     found: dict[str, int] = {}
-    for customer, cents in _open_plans(session, customer_ids):
+    for customer, cents in _open_lots(session, customer_ids):
         found[customer] = found.get(customer, 0) + cents
     return found
 
 
-def _open_plans(session: Session, customer_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    columns = (_ACCOUNT.c.customer_id, _PLAN.c.short_gain_cents, _PLAN.c.long_gain_cents)
+def _open_lots(session: Session, customer_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield customer and cents expected of what is left to sell, lot by lot; IRAs realise none.
+
+    An order closes its lots in the order in which it names them, as the booking does.
+    """
+    columns = (
+        _ACCOUNT.c.customer_id,
+        _ORDER.c.id,
+        _ORDER.c.filled_nanos,
+        _LOT.c.place,
+        _LOT.c.nanos,
+        _LOT.c.gain_cents,
+    )
     statement = (
         select(*columns)
         .select_from(_ACCOUNT)
         .join(_ORDER, _ORDER.c.account_id == _ACCOUNT.c.id)
-        .join(_PLAN, _PLAN.c.batch_id == _ORDER.c.batch_id)
-        .where(_ORDER.c.state.in_(OPEN_STATES), _ORDER.c.side == "sell")
-        .group_by(_PLAN.c.batch_id, *columns)
+        .join(_LOT, _LOT.c.order_id == _ORDER.c.id)
+        .where(
+            _ORDER.c.state.in_(OPEN_STATES), _ORDER.c.side == "sell", _ACCOUNT.c.kind.in_(_TAXED)
+        )
     )
     ids = sorted(set(customer_ids))
-    for customer, short, long in select_in(session, statement, _ACCOUNT.c.customer_id, ids):
-        yield customer, int(short) + int(long)
+    rows = select_in(session, statement, _ACCOUNT.c.customer_id, ids)
+    sold: dict[str, int] = {}
+    for customer, order, filled, _, nanos, gain in sorted(rows, key=lambda row: (row[1], row[3])):
+        done = min(int(nanos), sold.setdefault(order, int(filled)))
+        sold[order] -= done
+        if gain is not None and done < nanos:
+            yield customer, round_ratio(int(gain) * (int(nanos) - done), int(nanos))
 
 
 def of_orders(session: Session, order_ids: Sequence[str]) -> dict[str, TradeEffect]:

@@ -1,17 +1,20 @@
 """A sale closes the lots it was planned with, over partial fills, and keeps what was expected."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from desk import Desk, desk_from, write_template
 
 from robo.core.ids import AccountId
 from robo.core.reasons import Reason
-from robo.services import ordering
+from robo.services import assessing, ordering
 from robo.services.washing import folding
-from robo.store import effects, lots
+from robo.store import accounts, effects, lot_chunks, lots, tax_profiles
 from robo.store.effects import PlanEffect, TradeEffect
+from robo.store.tax_profiles import Choice
 
 SHARE = 10**9
 
@@ -89,6 +92,52 @@ def test_what_a_trade_and_its_plan_were_expected_to_do_is_kept(desk: Desk) -> No
         assert effects.of_orders(session, [order]) == {order: trade}
         assert effects.of_batches(session, [batch]) == {batch: plan}
         assert effects.named_lots(session, [order]) == {order: {oldest: 0}}
+
+
+def test_what_an_open_sale_has_sold_already_does_not_count_towards_a_years_target_again(
+    desk: Desk,
+) -> None:
+    account, lot_ids = three_lots(desk)
+    desk.clock.advance(timedelta(days=60))
+    desk.broker.at = desk.clock.now()
+    with desk.db.read() as session:
+        customer = accounts.sleeves(session, [account])[account].customer_id
+    with desk.db.write() as session:
+        aim = Choice(target="amount", target_cents=-200_00, number=1)
+        tax_profiles.choose(session, customer, aim)
+    # Bought at $30 and $20, ten shares each, and sold at $15.
+    named = tuple((lot_id, 10 * SHARE) for lot_id in lot_ids[::-1][:2])
+    gains = (-150_00, -50_00)
+    sale = ordering.Trade(
+        1, Reason.SELL_YEAR_TARGET, sell_nanos=20 * SHARE, lots=named, gains=gains
+    )
+    desk.plan({account: [sale]}, "land", "")
+    before = wanted(desk, account)
+    desk.send()
+    block = str(desk.column("SELECT id FROM block WHERE side = 'sell'")[0])
+
+    after = []
+    for some in (4, 6, 5):
+        desk.broker.fill(block, some * SHARE, some * 1_500, price_micros=15_000_000)
+        desk.collect()
+        after.append(wanted(desk, account))
+
+    assert before == 0
+    assert after == [0, 0, 0]
+    with desk.db.read() as session:
+        assert effects.open_nets(session, [customer]) == {customer: -25_00}
+        assert effects.open_gains(session, [customer]) == {customer: 0}
+
+
+def wanted(desk: Desk, account: AccountId) -> int:
+    """Return what is still to be realised for the year's target, open sales counted."""
+    with desk.db.read() as session:
+        held = lot_chunks.read(session, [account])
+        names = np.array([1], dtype=np.int64)
+        found = assessing.tax_side(
+            session, desk.keyring, desk.policy, names, [account], held, desk.today()
+        )
+    return int(found.aim.wanted_cents[0])
 
 
 def three_lots(desk: Desk) -> tuple[AccountId, tuple[str, str, str]]:
