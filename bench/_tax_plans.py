@@ -107,6 +107,7 @@ class Planner:
             bought_day=lots.day[young],
             lot=back[young],
             in_ira=np.zeros(young.size, dtype=np.bool_),
+            is_open=np.zeros(young.size, dtype=np.bool_),
         )
         found = masks(owners, bans, fresh, book.names, day)
         by_lot = (found.no_loss, found.whole_only, found.is_fresh, found.closes)

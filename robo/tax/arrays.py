@@ -204,6 +204,8 @@ class FreshLots:
     lot: IntArray
     """Its position among the lots, -1 where it is in none of these accounts."""
     in_ira: BoolArray
+    is_open: BoolArray
+    """Still to be bought, perhaps after a sale of the day: nobody may defer a loss into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +270,11 @@ def masks(owners: Owners, bans: Bans, fresh: FreshLots, names: int, day: int) ->
     holding = np.repeat(np.arange(per_holding.size), np.diff(owners.lot_indptr))
     account = owners.holding_account[holding]
     everything = _count(key[near], per_holding)[holding]
-    in_iras = _count(key[near & fresh.in_ira], per_holding)[holding]
+    strict = _count(key[near & (fresh.in_ira | fresh.is_open)], per_holding)[holding]
     own = np.zeros(holding.size, dtype=np.int64)
     np.add.at(own, fresh.lot[near & (fresh.lot >= 0)], 1)
     accepts, taxed = owners.buy_buy_sell[account], ~owners.is_ira[account]
-    no_loss = taxed & (np.where(accepts, in_iras, everything - own) > 0)
+    no_loss = taxed & (np.where(accepts, strict, everything - own) > 0)
     whole_only = taxed & ~no_loss & ~accepts & (own > 0)
     free = np.bincount(holding[~no_loss], minlength=per_holding.size)
     all_of_it = (free == 0) & (np.diff(owners.lot_indptr) > 0)

@@ -55,7 +55,8 @@ def masks(
         buy_buy_sell: The customer accepts that a loss is deferred into shares bought before the
             sale. An IRA's purchase still forbids it: there the loss is gone. Buying after a sale
             at a loss is never allowed.
-        planned_purchases: Names bought that day, anywhere in the household.
+        planned_purchases: Names bought that day, anywhere in the household. They may come after
+            the sale, so they forbid it whatever the customer accepts.
         planned_loss_sales: Names sold at a loss that day, anywhere in the household.
     """
     after = on + WINDOW + _NEXT_DAY
@@ -64,7 +65,7 @@ def masks(
     for one in books.fresh(on):
         if one.in_ira or not buy_buy_sell:
             fresh.setdefault(one.security_id, []).append(one)
-    planned = frozenset() if buy_buy_sell else frozenset(planned_purchases)
+    planned = frozenset(planned_purchases)
     no_loss: dict[LotId, date] = {}
     whole_only: dict[LotId, date] = {}
     for lot in books.shelf:

@@ -175,8 +175,16 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @settings(max_examples=60)
-@given(seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=3), accept=st.booleans())
-def test_masks_of_households_are_the_scalar_ones(seeds: list[int], accept: bool) -> None:  # noqa: FBT001 - drawn
+@given(
+    seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=3),
+    accept=st.booleans(),
+    planned=st.sets(st.integers(1, 2)),
+)
+def test_masks_of_households_are_the_scalar_ones(
+    seeds: list[int],
+    accept: bool,  # noqa: FBT001 - drawn
+    planned: set[int],
+) -> None:
     houses = []
     for seed in seeds:
         books = Books(KINDS)
@@ -184,7 +192,7 @@ def test_masks_of_households_are_the_scalar_ones(seeds: list[int], accept: bool)
             books.apply(on, events)
         houses.append(books)
     today = max(books.day for books in houses)
-    names = 1 + max([0, *[lot.security_id for books in houses for lot in books.shelf]])
+    names = 1 + max([2, *[lot.security_id for books in houses for lot in books.shelf]])
     names = max([names, *[name + 1 for books in houses for name in books.waiting]])
     kinds = list(KINDS)
     held = sorted(
@@ -217,40 +225,48 @@ def test_masks_of_households_are_the_scalar_ones(seeds: list[int], accept: bool)
     # Everything ever banned or fresh goes in: the arrays leave out what is over.
     bans = [(h, n, d) for h, b in enumerate(houses) for n, d in b.bans(b.day).items()]
     fresh = [(h, f) for h, b in enumerate(houses) for f in b.fresh(b.day)]
+    day = (today - EPOCH).days
+    rows: list[tuple[int, ...]] = [
+        (h, f.security_id, (f.bought_on - EPOCH).days, spot[h, f.lot_id], f.in_ira, False)
+        for h, f in fresh
+    ]
+    rows += [(h, n, day, -1, False, True) for h in range(len(houses)) for n in planned]
+    house, name, bought, lot, in_ira, is_open = columns(rows, 6)
 
     made = arrays.masks(
         owners,
         arrays.Bans(*[ints(*c) for c in columns([(h, n, (d - EPOCH).days) for h, n, d in bans])]),
         arrays.FreshLots(
-            *[
-                ints(*c)
-                for c in columns(
-                    [
-                        (h, f.security_id, (f.bought_on - EPOCH).days, spot[h, f.lot_id])
-                        for h, f in fresh
-                    ],
-                    4,
-                )
-            ],
-            np.array([f.in_ira for _, f in fresh], dtype=np.bool_),
+            ints(*house),
+            ints(*name),
+            ints(*bought),
+            ints(*lot),
+            np.array(in_ira, dtype=np.bool_),
+            np.array(is_open, dtype=np.bool_),
         ),
         names,
-        (today - EPOCH).days,
+        day,
     )
 
-    scalar = [harvest.masks(books, today, buy_buy_sell=accept) for books in houses]
+    ahead = [SecurityId(name) for name in planned]
+    scalar = [
+        harvest.masks(books, today, buy_buy_sell=accept, planned_purchases=ahead)
+        for books in houses
+    ]
     for (h, lot_id), n in spot.items():
         assert made.no_loss[n] == (lot_id in scalar[h].no_loss)
         assert made.whole_only[n] == (lot_id in scalar[h].whole_only)
         assert made.is_fresh[n] == (lot_id in fresh_lots(houses[h], today))
-        assert made.closes[n] == closes(houses[h], lot_id, today)
+        assert made.closes[n] == (
+            flat[n].security_id not in planned and closes(houses[h], lot_id, today)
+        )
     for account in range(accounts):
         mask = scalar[account // len(kinds)]
         never = {n for n in range(names) if made.rule[account, n] & arrays.NEVER_BUY}
         assert never == set(mask.no_purchase)
-    for (account, name), group in zip(held, lots, strict=True):
+    for (account, one), group in zip(held, lots, strict=True):
         blocked = all(lot.id in scalar[account // len(kinds)].no_loss for lot in group)
-        assert bool(made.rule[account, name] & arrays.NEVER_SELL_AT_LOSS) == blocked
+        assert bool(made.rule[account, one] & arrays.NEVER_SELL_AT_LOSS) == blocked
 
 
 def fresh_lots(books: Books, today: date) -> dict[LotId, Fresh]:

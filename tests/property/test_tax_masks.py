@@ -122,4 +122,7 @@ def test_planned_trades_of_the_day_are_masked_too() -> None:
 
     assert masks(books, day).no_loss == masks(books, day).no_purchase == {}
     assert masks(books, day, planned_purchases=NAMES).no_loss == {LotId("a"): after}
+    # Bought later that day, it would be buy-sell-buy: nobody can accept that.
+    mask = masks(books, day, buy_buy_sell=True, planned_purchases=NAMES)
+    assert mask.no_loss == {LotId("a"): after}
     assert masks(books, day, planned_loss_sales=NAMES[1:]).no_purchase == {NAMES[1]: after}

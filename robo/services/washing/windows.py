@@ -50,6 +50,13 @@ class Fresh:
     bought_on: date
     in_ira: bool
 
+    def forbids(self, *, accepts: bool) -> bool:
+        """Return whether it forbids a sale at a loss to who accepts deferral, or does not.
+
+        Deferral is into shares bought before: an open purchase may still fill after the sale.
+        """
+        return self.in_ira or self.lot_id is None or not accepts
+
 
 @dataclass(slots=True)
 class _Unit:
@@ -89,13 +96,10 @@ class Window:
         unit = self.units[account_id]
         no_loss: dict[LotId, date] = {}
         whole_only: dict[LotId, date] = {}
-        taxed = self.kinds[account_id] is AccountKind.TAXABLE
+        taxed, accepts = self.kinds[account_id] is AccountKind.TAXABLE, self.accepts[account_id]
         for lot in lots if taxed else ():
-            found = [
-                one
-                for one in unit.fresh.get(lot.security_id, ())
-                if one.in_ira or not self.accepts[account_id]
-            ]
+            beside = unit.fresh.get(lot.security_id, ())
+            found = [one for one in beside if one.forbids(accepts=accepts)]
             others = [one.bought_on for one in found if one.lot_id != lot.id]
             if others:
                 no_loss[LotId(lot.id)] = max(others) + _AFTER
@@ -114,7 +118,7 @@ class Window:
             return False
         found = self.units[account_id].fresh.get(security_id, ())
         accepts = self.accepts[account_id]
-        return any(one.lot_id not in lot_ids and (one.in_ira or not accepts) for one in found)
+        return any(one.lot_id not in lot_ids and one.forbids(accepts=accepts) for one in found)
 
     def arrays(
         self,
@@ -145,12 +149,12 @@ class Window:
             if name in column
         ]
         fresh = [
-            (unit.number, column[name], _day(one.bought_on), spot.get(one.lot_id or "", -1), ira)
+            (unit.number, column[name], _day(one.bought_on), spot.get(one.lot_id or "", -1), *no)
             for unit in units.values()
             for name, found in unit.fresh.items()
             if name in column
             for one in found
-            for ira in (int(one.in_ira),)
+            for no in ((int(one.in_ira), int(one.lot_id is None)),)
         ]
         owners = arrays.Owners(
             household=_ints([self.units[one].number for one in account_ids]),
@@ -162,11 +166,18 @@ class Window:
         )
         ban_rows = [_ints(column) for column in zip(*bans, strict=True)] or [_NONE] * 3
         # Column by column: an array of tuples is five times as slow, and there are thousands.
-        rows = [_ints(column) for column in zip(*fresh, strict=True)] or [_NONE] * 5
+        rows = [_ints(column) for column in zip(*fresh, strict=True)] or [_NONE] * 6
         return arrays.masks(
             owners,
             arrays.Bans(*ban_rows),
-            arrays.FreshLots(rows[0], rows[1], rows[2], rows[3], rows[4].astype(np.bool_)),
+            arrays.FreshLots(
+                household=rows[0],
+                name=rows[1],
+                bought_day=rows[2],
+                lot=rows[3],
+                in_ira=rows[4].astype(np.bool_),
+                is_open=rows[5].astype(np.bool_),
+            ),
             len(security_ids),
             _day(self.on),
         )

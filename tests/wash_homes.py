@@ -1,0 +1,199 @@
+"""Small households written straight into the tables: lots, sales and orders, a line each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from robo.core.ids import AccountId, FirmId, child_id
+from robo.services.washing import Window, window
+from robo.store import households, lots, tax_profiles
+from robo.store.chains import append
+from robo.store.database import Database, connect, insert_many
+from robo.store.lots import OpenLot
+from robo.store.schema import upgrade
+from robo.store.tax_profiles import Choice
+from robo.tax.harvest import Masks
+
+FIRM = FirmId("firm_homes")
+SHARE = 10**9
+_DAY = 86_400_000_000
+
+
+def micros(on: date) -> int:
+    """Noon in New York of a day, in winter."""
+    return (on - date(1970, 1, 1)).days * _DAY + 17 * 3_600_000_000
+
+
+@dataclass
+class Homes:
+    """People of one firm; every id is made of a counter."""
+
+    db: Database
+    made: int = 0
+
+    def number(self) -> int:
+        self.made += 1
+        return self.made
+
+    def person(self) -> str:
+        customer = child_id("cus", "home", self.number())
+        columns = ("id", "firm_id", "email_index", "state", "created_at", "identity_state")
+        rest = ("identity_codes", "delivery")
+        row = (customer, FIRM, customer.encode(), "active", 1, "accepted", "", "paper")
+        with self.db.write() as session:
+            insert_many(session, "customer", (*columns, *rest), [row])
+        return customer
+
+    def account(self, customer: str, kind: str = "individual") -> AccountId:
+        account = AccountId(child_id("acc", "home", self.number()))
+        with self.db.write() as session:
+            insert_many(
+                session,
+                "account",
+                ("id", "firm_id", "customer_id", "kind", "state", "opened_at"),
+                [(account, FIRM, customer, kind, "open", 1)],
+            )
+            insert_many(
+                session,
+                "sleeve",
+                ("id", "account_id", "kind", "basket_id", "target_id", "changed_at"),
+                [(f"slv_{account}", account, "basket", "b", "tgt_none", 1)],
+            )
+        return account
+
+    def home(self, people: list[str], since: date, joined: date | None = None) -> str:
+        home = child_id("hh", "home", self.number())
+        with self.db.write() as session:
+            at = micros(joined or since)
+            households.form(session, home, FIRM, people, since.isoformat(), at)
+        return home
+
+    def accepts(self, customer: str, on: date) -> None:
+        choice = Choice(buy_buy_sell=1, number=1, at=micros(on))
+        with self.db.write() as session:
+            tax_profiles.choose(session, customer, choice)
+
+    def buy(self, account: AccountId, name: int, on: date, cents: int = 10_000) -> str:
+        """One share, bought by an order planned at noon of the day."""
+        fill = self._filled(account, name, on, "buy", cents, "buy_to_target")
+        lot = child_id("lot", fill)
+        self._event(lot, account, name, "open", SHARE, cents, 0, fill, on)
+        return lot
+
+    def sell(self, account: AccountId, lot: str, on: date, cents: int, reason: str = "") -> str:
+        """What is left of a lot, for what; without a reason, a merger paid in cash."""
+        with self.db.read() as session:
+            (one,) = [one for one in lots.open_lots(session, [account])[account] if one.id == lot]
+        name = one.security_id
+        fill = child_id("act", self.number())
+        if reason:
+            fill = self._filled(account, name, on, "sell", cents, reason)
+        paid = one.basis_cents
+        self._event(lot, account, name, "close", -one.nanos, -paid, cents, fill, on)
+        return fill
+
+    def order(
+        self, account: AccountId, side: str, name: int, on: date, state: str = "planned"
+    ) -> str:
+        """An open order."""
+        return self._order(account, name, on, side, f"{side}_to_target", state)
+
+    def window(self, account: AccountId, on: date) -> Window:
+        with self.db.read() as session:
+            return window(session, [account], on)
+
+    def masks(self, account: AccountId, on: date) -> Masks:
+        return self.window(account, on).masks(account, self.held(account))
+
+    def held(self, account: AccountId) -> list[OpenLot]:
+        with self.db.read() as session:
+            return lots.open_lots(session, [account]).get(account, [])
+
+    def _event(
+        self, lot: str, account: AccountId, name: int, kind: str, nanos: int, basis: int,
+        proceeds: int, cause: str, on: date,
+    ) -> None:  # fmt: skip
+        made = lots.LotEvent(
+            child_id("lev", cause, lot), lot, account, name, kind, nanos, basis, proceeds, cause,
+            on.isoformat(),
+        )  # fmt: skip
+        with self.db.write() as session:
+            lots.apply_events(session, [made])
+            append(session, bytes(32), [made.link()], 1)
+
+    def _order(
+        self, account: AccountId, name: int, on: date, side: str, reason: str, state: str
+    ) -> str:
+        order = child_id("ord", "home", self.number())
+        cents, nanos = (10_000, None) if side == "buy" else (None, SHARE)
+        columns = (
+            "id", "firm_id", "account_id", "sleeve_id", "batch_id", "security_id", "side",
+            "notional_cents", "nanos", "reason", "state", "planned_at", "reserved_cents",
+            "filled_nanos", "filled_cents", "fee_cents", "hold_until", "code", "capacity",
+        )  # fmt: skip
+        row = (
+            order, FIRM, account, f"slv_{account}", order, name, side, cents, nanos, reason,
+            state, micros(on), cents or 0, 0, 0, 0, "", "", "agency",
+        )  # fmt: skip
+        with self.db.write() as session:
+            insert_many(session, "orders", columns, [row])
+        return order
+
+    def _filled(
+        self, account: AccountId, name: int, on: date, side: str, cents: int, reason: str
+    ) -> str:
+        order, number = self._order(account, name, on, side, reason, "filled"), self.number()
+        block, execution = child_id("blk", number), child_id("exe", number)
+        fill = child_id("fil", number)
+        at = micros(on)
+        with self.db.write() as session:
+            insert_many(
+                session,
+                "block",
+                ("id", "firm_id", "window", "broker", "broker_account", "security_id", "symbol",
+                 "side", "nanos", "state", "executed_nanos", "executed_cents", "attempts",
+                 "told_at", "asks", "asked_at", "code", "created_at"),
+                [(block, FIRM, on.isoformat(), "b", "b", name, "X", side, SHARE, "filled", SHARE,
+                  cents, 1, 0, 0, 0, "", at)],
+            )  # fmt: skip
+            insert_many(
+                session,
+                "execution",
+                ("id", "block_id", "security_id", "side", "nanos", "price_micros", "cents",
+                 "fee_cents", "executed_at", "settles_on", "chain", "seq", "mac"),
+                [(execution, block, name, side, SHARE, 1, cents, 0, at, on.isoformat(),
+                  execution, 1, b"")],
+            )  # fmt: skip
+            insert_many(
+                session,
+                "fill",
+                ("id", "order_id", "account_id", "execution_id", "nanos", "cents", "fee_cents",
+                 "price_micros", "settles_on", "chain", "seq", "mac"),
+                [(fill, order, account, execution, SHARE, cents, 0, 1, on.isoformat(), fill, 1,
+                  b"")],
+            )  # fmt: skip
+            session.connection().exec_driver_sql(
+                f"UPDATE orders SET block_id = '{block}' WHERE id = '{order}'"
+            )
+        return fill
+
+
+@contextmanager
+def homes(folder: Path) -> Iterator[Homes]:
+    """Yield an empty firm."""
+    db = connect(f"sqlite:///{folder / 'homes.db'}", flush=False)
+    upgrade(db)
+    with db.write() as session:
+        insert_many(session, "firm", ("id", "name", "house", "created_at"), [(FIRM, "H", 1, 1)])
+        insert_many(
+            session,
+            "target",
+            ("id", "basket_id", "basket_version", "score_note", "created_at"),
+            [("tgt_none", "b", "1", "", 1)],
+        )
+    try:
+        yield Homes(db)
+    finally:
+        db.close()
