@@ -143,7 +143,7 @@ def _invest_direct(rt: Runtime, slot: Slot) -> int:
 
 
 def _sell_restricted(rt: Runtime, _slot: Slot) -> int:
-    return unwinding.plan(rt.db, rt.keyring, rt.prices, rt.clock)
+    return unwinding.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy)
 
 
 def _send(rt: Runtime, slot: Slot) -> int:

@@ -94,6 +94,7 @@ class SkipRow(SQLModel, table=True):
 
 
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_SKIP: Any = SkipRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +370,14 @@ def batches_written(session: Session, batches: Sequence[tuple[str, str]]) -> set
     statement = select(*columns).distinct()
     rows = select_in(session, statement, tuple_(*columns), batches)
     return {(row[0], row[1]) for row in rows}
+
+
+def skipped(session: Session, account_id: AccountId, batch_id: str) -> set[int]:
+    """Return the names that a batch of an account was written to leave alone."""
+    statement = select(_SKIP.c.security_id).where(
+        _SKIP.c.account_id == account_id, _SKIP.c.batch_id == batch_id
+    )
+    return set(session.connection().execute(statement).scalars())
 
 
 def still_sending(session: Session, order_ids: Sequence[str]) -> dict[str, int]:

@@ -171,10 +171,10 @@ def test_halted_names_are_not_sold_because_of_a_restriction(desk: Desk) -> None:
         )
     desk.prices.halted = {1}
 
-    halted = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock)
+    halted = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock, desk.policy)
     desk.prices.halted = set()
-    resumed = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock)
-    twice = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock)
+    resumed = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock, desk.policy)
+    twice = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock, desk.policy)
     fill_all(desk)
 
     assert (halted, resumed, twice) == (0, 1, 0)

@@ -257,6 +257,11 @@ def restrict(world: World, account: AccountId, security_id: int, choice: str) ->
         )
 
 
+def unwind(world: World) -> None:
+    r = world.runtime
+    unwinding.plan(world.db, r.keyring, r.prices, world.clock, r.policy)
+
+
 def test_an_employers_shares_are_left_alone_until_the_customer_says_sell(world: World) -> None:
     (account,) = world.add_accounts(1)
     world.pay_in(account, 500_00)
@@ -268,13 +273,13 @@ def test_an_employers_shares_are_left_alone_until_the_customer_says_sell(world: 
 
     world.pay_in(account, 300_00)
     ask(world, account, 400_00)
-    unwinding.plan(world.db, world.runtime.keyring, world.runtime.prices, world.clock)
+    unwind(world)
     world.trade()
     untouched = world.balances(account).holdings_nanos[employer]
     with world.db.write() as session:
         session.connection().exec_driver_sql("UPDATE restriction SET held_choice = 'sell'")
-    unwinding.plan(world.db, world.runtime.keyring, world.runtime.prices, world.clock)
-    unwinding.plan(world.db, world.runtime.keyring, world.runtime.prices, world.clock)
+    unwind(world)
+    unwind(world)
     world.trade()
 
     assert untouched == held
