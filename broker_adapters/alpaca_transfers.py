@@ -55,6 +55,7 @@ _SKEW: Final = timedelta(minutes=5)
 _PATIENCE: Final = timedelta(hours=1)
 """So long a lost request may still turn up; after that a person decides."""
 _DIRECTIONS: Final = {TransferDirection.PULL: "INCOMING", TransferDirection.PUSH: "OUTGOING"}
+_WAYS: Final = {word: way for way, word in _DIRECTIONS.items()}
 _STATES: Final = {
     **dict.fromkeys(
         ("QUEUED", "APPROVAL_PENDING", "PENDING", "SENT_TO_CLEARING", "APPROVED"),
@@ -99,6 +100,10 @@ class _Known:
             and transfer.cents == self.cents
             and transfer.created_at >= self.told_at - _SKEW
         )
+
+    def may_hide(self, transfer: CashTransfer, names: Mapping[str, str]) -> bool:
+        """Return whether a transfer that cannot be read is new, and nobody's."""
+        return transfer.broker_id not in self.before and transfer.broker_id not in names
 
 
 class TransferDesk:
@@ -235,8 +240,10 @@ class TransferDesk:
         if len(free) == 1 and not twins:
             self.claim(known.id, free[0].broker_id)
             return CashResult(Outcome.TAKEN, free[0], "matched")
-        if free:
-            return CashResult(Outcome.AMBIGUOUS, None, "several", free)
+        # A line that cannot be read could be anything: a person compares.
+        strange = [one for one in listed if not one.cents and known.may_hide(one, names)]
+        if free or strange:
+            return CashResult(Outcome.AMBIGUOUS, None, "several", free or strange)
         lost = self._clock.now() - known.told_at > _PATIENCE
         return CashResult(Outcome.AMBIGUOUS if lost else Outcome.UNKNOWN, None, "not_found")
 
@@ -312,31 +319,49 @@ def _alike(one: _Known, other: _Known) -> bool:
 
 
 def _transfer(row: Any, broker_account: str, names: Mapping[str, str]) -> CashTransfer:
-    """Return a transfer's body.
+    """Return a transfer's body; with no amount (0 cents) if what it is cannot be read.
+
+    A wire made by hand, or a new word for a direction, must not keep the account's other transfers
+    from being seen; one without an amount is never taken for a request's.
 
     Raises:
-        UnreadableError: If its id, link, direction, amount or instant cannot be read.
+        UnreadableError: If it has no id or no status, or is another account's.
     """
     if not isinstance(row, Mapping):
         message = "a transfer should be an object"
         raise UnreadableError(message)
     broker_id, word = required_text(row, "id"), required_text(row, "status")
-    ways = {word: way for way, word in _DIRECTIONS.items()}
-    direction = ways.get(required_text(row, "direction"))
-    owner = str(row.get("account_id") or broker_account)
-    if direction is None or owner != broker_account:
-        message = "a transfer has no direction that we know, or is another account's"
+    if str(row.get("account_id") or broker_account) != broker_account:
+        message = "a transfer is another account's"
         raise UnreadableError(message)
-    # The fee, if there is one, is taken off `amount`; what was asked for is beside it.
-    asked = "requested_amount" if row.get("requested_amount") else "amount"
+    try:
+        direction, cents, at = _size(row)
+    except UnreadableError:
+        direction, cents, at = TransferDirection.PULL, 0, from_micros(0)
     return CashTransfer(
         broker_id=broker_id,
         reference=names.get(broker_id, ""),
         broker_account=broker_account,
         relationship_id=str(row.get("relationship_id") or row.get("bank_id") or ""),
         direction=direction,
-        cents=cents_of(Fraction(required_decimal(row, asked))),
+        cents=cents,
         state=_STATES.get(word.upper(), CashState.UNKNOWN),
         word=word,
-        created_at=parse_instant(row, "created_at"),
+        created_at=at,
     )
+
+
+def _size(row: Mapping[str, Any]) -> tuple[TransferDirection, int, datetime]:
+    """Return which way a transfer goes, its cents and when it was made.
+
+    Raises:
+        UnreadableError: If one of them cannot be read.
+    """
+    direction = _WAYS.get(required_text(row, "direction"))
+    # The fee, if there is one, is taken off `amount`; what was asked for is beside it.
+    asked = "requested_amount" if row.get("requested_amount") else "amount"
+    cents = cents_of(Fraction(required_decimal(row, asked)))
+    if direction is None or cents <= 0:
+        message = "a transfer goes no way that we know, or is nothing"
+        raise UnreadableError(message)
+    return direction, cents, parse_instant(row, "created_at")

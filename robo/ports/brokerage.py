@@ -236,6 +236,8 @@ class CashTransfer:
     relationship_id: str
     direction: TransferDirection
     cents: int
+    """0 if way, amount or instant cannot be read: then only `broker_id`, `state` and `word` count,
+    and it is nobody's request by likeness."""
     state: CashState
     word: str
     created_at: datetime

@@ -34,6 +34,14 @@ _EVERYONES: Final = (
     OSError,
 )
 
+_SILENT_MAX: Final = 3
+"""So many items in a row without an answer are the broker's silence, not the items' own fault."""
+
+
+def growing_pause(since_micros: int, at_micros: int, shortest: int, longest: int) -> int:
+    """Return how long to leave alone what was not answered: as long again as it has waited."""
+    return min(longest, max(shortest, at_micros - since_micros))
+
 
 def is_ones_own(error: Exception) -> bool:
     """Return whether an error may be the fault of one account, so that others can go on."""
@@ -107,9 +115,40 @@ class Blame(Generic[T]):
             split([item], one, is_ones_own, self.record)
         return count
 
+    def in_turn(
+        self, items: Sequence[T], do: Callable[[T], int | None], put_off: Callable[[T], None]
+    ) -> int:
+        """Do something for each item with a broker; return the sum of the counts.
+
+        An item that the broker does not answer for is put off and written down, and the next one
+        has its turn: one account that cannot be read holds up nobody else.
+
+        Raises:
+            BrokerUnavailableError: If several in a row were not answered: it is the broker then.
+        """
+        count = 0
+        silent: list[tuple[T, BrokerUnavailableError]] = []
+        for item in items:
+            try:
+                count += self.each([item], do)
+            except BrokerUnavailableError as error:
+                put_off(item)
+                silent.append((item, error))
+                if len(silent) == _SILENT_MAX:
+                    raise
+            else:
+                self._record_all(silent)
+                silent = []
+        self._record_all(silent)
+        return count
+
     def together(self, items: Sequence[T], work: Callable[[Sequence[T]], None]) -> list[T]:
         """Do something for all items at once, in halves where that fails; return those left out."""
         return split(items, work, is_ones_own, self.record)
+
+    def _record_all(self, failed: Sequence[tuple[T, BrokerUnavailableError]]) -> None:
+        for item, error in failed:
+            self.record(item, error)
 
     def record(self, item: T, error: Exception) -> None:
         """Write down that an item was left out, in a transaction of its own."""

@@ -17,8 +17,10 @@ from custody_stage import (
 )
 
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
+from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
+from robo.ports.brokerage import Application
 from robo.store import controls
 
 
@@ -122,6 +124,30 @@ def test_an_application_that_never_arrived_is_made_again_only_when_that_is_sure(
     assert told[:12] == ["telling"] * 12
     assert told[-1] == "submitted"
     assert len(stage.at_broker("/accounts")) == 1
+
+
+def test_an_application_that_cannot_be_looked_for_keeps_nobody_else_out(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.server.faults.plan(Fault(FaultKind.DROP, path=ACCOUNTS))
+    me, first = opened(stage)
+    stage.jobs(1, seconds=1)
+    broker = stage.world.runtime.broker
+    really = broker._custody.find_account
+
+    def unreadable(application: Application) -> Any:
+        if application.email == me.email:
+            message = "the rows of this address cannot be read"
+            raise BrokerUnavailableError(message)
+        return really(application)
+
+    monkeypatch.setattr(broker._custody, "find_account", unreadable)
+    _, second = opened(stage)
+    stage.wait(minutes=5)
+    stage.jobs(3)
+
+    assert stage.custody(first).state == "telling"
+    assert stage.custody(second).state == "active"
 
 
 def test_what_the_broker_says_of_a_person_is_shown_and_decides_what_may_be_done(

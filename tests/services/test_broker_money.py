@@ -288,3 +288,74 @@ def test_what_happens_in_a_customers_own_account_is_booked_to_him_and_his_firm(
     firms = "SELECT amount FROM balance WHERE book = 'firm/firm_house/rounding'"
     assert stage.world.scalar(firms) == -7
     assert stage.world.findings() == []
+
+
+def test_an_account_that_cannot_be_listed_or_asked_for_holds_up_nobody_else(stage: Stage) -> None:
+    me, gone, link = settled_in(stage)
+    stage.server.faults.plan(
+        *(
+            Fault(FaultKind.REFUSE, "GET", path, times=10**6, status=404, body=json.dumps(NO))
+            for path in (
+                f"/v1/accounts/{stage.custody(gone).broker_account}/transfers",
+                f"/v1/trading/accounts/{stage.custody(gone).broker_account}/.*",
+            )
+        ),
+        Fault(
+            FaultKind.REFUSE,
+            "GET",
+            f"/v1/accounts/{stage.custody(gone).broker_account}",
+            times=10**6,
+            status=403,
+            body=json.dumps(NO),
+        ),
+    )
+    waiting = deposited(me, gone, link)
+    stage.wait(hours=25)  # the account itself is due too, and is asked for first
+    you, other, second = settled_in(stage)
+    deposit = deposited(you, other, second)
+    stage.jobs(3)
+    left_out = stage.world.scalar(
+        f"SELECT count(*) FROM job_failure WHERE subject = '{gone}' AND job = 'move-money'"
+    )
+
+    assert stage.custody(other).state == "active"
+    assert state_of(you, other, "deposits", deposit) == "available"
+    assert stage.money(waiting).state == "intended"
+    assert stage.money(waiting).look_at > stage.world.clock.now().timestamp() * 10**6
+    assert left_out > 0
+
+
+def test_a_line_that_nobody_can_read_keeps_no_other_transfer_from_being_made_or_found(
+    stage: Stage,
+) -> None:
+    me, account, link = settled_in(stage)
+    place = str(stage.custody(account).broker_account)
+    wire = {"id": "wire", "account_id": place, "status": "COMPLETE", "direction": "SIDEWAYS"}
+    stage.server._shelf.put("transfer", [("wire", place, wire)])
+
+    lost = deposited(me, account, link, "42.00")
+    stage.server.faults.plan(UNHEARD)
+    stage.jobs(3)
+
+    assert state_of(me, account, "deposits", lost) == "available"
+    assert len(stage.transfers(account)) == 2
+
+
+def test_a_new_line_that_nobody_can_read_may_be_the_lost_one_and_a_person_says_so(
+    stage: Stage,
+) -> None:
+    me, account, link = settled_in(stage)
+    place = str(stage.custody(account).broker_account)
+    stage.server.faults.plan(LOST)
+    deposit = deposited(me, account, link, "42.00")
+    stage.jobs()
+    wire = {"id": "odd", "account_id": place, "status": "COMPLETE", "direction": None}
+    stage.server._shelf.put("transfer", [("odd", place, wire)])
+    stage.jobs()
+    doubtful = stage.money(deposit)
+    claim = {"decision": "claim", "broker_transfer_id": "odd", "note": "the bank says so"}
+    stage.operator().must("POST", f"operations/transfers/{deposit}/decision", claim)
+    stage.jobs()
+
+    assert (doubtful.state, json.loads(doubtful.candidates)[0]["broker_id"]) == ("ambiguous", "odd")
+    assert state_of(me, account, "deposits", deposit) == "available"

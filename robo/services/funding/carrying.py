@@ -21,8 +21,8 @@ from robo.ports.brokerage import CashRequest, CashResult, CashTransfer, Funding,
 from robo.ports.funding import TransferDirection
 from robo.ports.terms import MoneyIdempotency
 from robo.services.funding import matching, notes, steps
-from robo.services.isolating import Blame
-from robo.store import payers, remittances
+from robo.services.isolating import Blame, growing_pause
+from robo.store import custody, payers, remittances
 from robo.store.database import Database
 from robo.store.remittances import Link, Remittance
 
@@ -32,6 +32,7 @@ _BATCH: Final = 20
 _SECOND: Final = 1_000_000
 _SOON: Final = 5 * _SECOND
 _LATER: Final = 600 * _SECOND
+_DAY: Final = 86_400 * _SECOND
 _CANDIDATES_MAX: Final = 20
 
 
@@ -69,7 +70,8 @@ def carry(
 ) -> int:
     """Go on with every transfer that is due, end links that nobody needs; return how many moved.
 
-    A broker that does not answer ends the run; the next one goes on where this one was.
+    What the broker does not answer for is put off, so that one account that cannot be listed holds
+    up nobody else; a broker that answers nothing at all ends the run.
     """
     desk = desk_of(db, broker, clock, calendar, policy)
     if desk is None:
@@ -78,8 +80,8 @@ def carry(
         todo = remittances.due(session, desk.at_micros, _BATCH)
         unused = remittances.links_left_over(session, _BATCH)
     try:
-        moved = Blame[Remittance](db, clock, _JOB, lambda one: one.account_id).each(
-            todo, lambda one: _go_on(desk, one)
+        moved = Blame[Remittance](db, clock, _JOB, lambda one: one.account_id).in_turn(
+            todo, lambda one: _go_on(desk, one), lambda one: _put_off(desk, one)
         )
         Blame[Link](db, clock, _JOB, lambda one: one.account_id).each(
             unused, lambda one: _unlink(desk, one)
@@ -97,6 +99,21 @@ def _go_on(desk: Desk, row: Remittance) -> int:
     if row.state in {"telling", "ambiguous"}:
         return _find(desk, row)
     return _follow(desk, row)
+
+
+def _put_off(desk: Desk, seen: Remittance) -> None:
+    """Look at a transfer later that the broker did not answer for; what it is stays as it is."""
+    now = desk.at_micros
+    with desk.db.write() as session:
+        row = remittances.get(session, seen.id)
+        if row is None or row.look_at > now:
+            return
+        again = now + growing_pause(row.changed_at, now, _SOON, _LATER)
+        if row.state == "settled":
+            # Only a return could follow, which an event tells: once that is over, nobody asks.
+            last = steps.next_look(row, desk.clock, desk.calendar, desk.policy)
+            again = custody.NEVER if last == custody.NEVER else now + _DAY
+        remittances.save(session, replace(row, look_at=again))
 
 
 def _ask(desk: Desk, row: Remittance) -> int:

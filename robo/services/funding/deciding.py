@@ -109,7 +109,10 @@ def _settle(
         remittances.save(session, again)
         return again
     claimed = remittances.claimed(session, row.broker_account)
-    if told is None or not matching.could_be(row, told, claimed):
+    fits = told is not None and (
+        matching.could_be(row, told, claimed) or matching.may_hide(row, told, claimed)
+    )
+    if told is None or not fits:
         message = "That transfer of the broker's cannot be this one."
         raise InvalidInputError(
             message, code="transfer_mismatch", fields={"broker_transfer_id": [message]}

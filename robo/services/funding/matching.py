@@ -2,7 +2,8 @@
 
 A line can be it if it moves the same cents the same way over the same link, was not there before,
 was made no earlier than it was asked for, and is nobody else's. One such line, and no other open
-request that it could be: it is ours. Anything else is not ours to decide.
+request that it could be: it is ours. Anything else is not ours to decide, a new line that cannot be
+read (0 cents) least of all.
 """
 
 import json
@@ -47,18 +48,30 @@ def match(
     free = [one for one in listed if could_be(row, one, claimed)]
     if len(free) == 1 and not twins:
         return Match(free[0])
-    return Match(None, tuple(free))
+    strange = [one for one in listed if may_hide(row, one, claimed)]
+    return Match(None, tuple(free or strange))
 
 
 def could_be(row: Remittance, one: CashTransfer, claimed: Mapping[str, str]) -> bool:
     """Return whether a transfer at the broker could be a request's."""
     return (
-        claimed.get(one.broker_id, row.id) == row.id
+        _is_new(row, one, claimed)
         and one.reference in {"", row.id}
-        and one.broker_id not in json.loads(row.before)
         and one.relationship_id == row.relationship_id
         and one.direction.value == row.direction
         and one.cents == row.cents
         and row.told_at is not None
         and one.created_at >= from_micros(row.told_at) - _SKEW
+    )
+
+
+def may_hide(row: Remittance, one: CashTransfer, claimed: Mapping[str, str]) -> bool:
+    """Return whether a line that cannot be read may be a request's: only a person can say."""
+    return not one.cents and _is_new(row, one, claimed)
+
+
+def _is_new(row: Remittance, one: CashTransfer, claimed: Mapping[str, str]) -> bool:
+    """Return whether a line was not there before, and is nobody else's."""
+    return claimed.get(one.broker_id, row.id) == row.id and one.broker_id not in json.loads(
+        row.before
     )

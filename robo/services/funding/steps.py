@@ -62,7 +62,7 @@ def adopt(
         done_at=row.done_at or (now if state in remittances.ARRIVED else None),
         changed_at=now if state != row.state else row.changed_at,
     )
-    moved = replace(moved, look_at=_next_look(moved, clock, calendar, policy))
+    moved = replace(moved, look_at=next_look(moved, clock, calendar, policy))
     remittances.save(session, moved)
     _tell(session, moved, now)
     return moved
@@ -79,19 +79,8 @@ def refuse(session: Session, clock: Clock, row: Remittance, code: str) -> Remitt
     return moved
 
 
-def _final(row: Remittance, clock: Clock, calendar: MarketCalendar, policy: Policy) -> bool:
-    """Return whether money that came in is taken as final; the broker never says so."""
-    return row.done_at is not None and clock.now() >= from_micros(
-        _settles_at(row.done_at, calendar, policy)
-    )
-
-
-def _settles_at(done_at: int, calendar: MarketCalendar, policy: Policy) -> int:
-    day = calendar.shift(business_date(from_micros(done_at)), policy.deposit_settle_sessions)
-    return to_micros(calendar.opens_at(day))
-
-
-def _next_look(row: Remittance, clock: Clock, calendar: MarketCalendar, policy: Policy) -> int:
+def next_look(row: Remittance, clock: Clock, calendar: MarketCalendar, policy: Policy) -> int:
+    """Return when a transfer is looked at next where no event says more."""
     now = to_micros(clock.now())
     if row.state == "pending":
         return now + policy.custody_look_seconds * _SECOND
@@ -103,6 +92,18 @@ def _next_look(row: Remittance, clock: Clock, calendar: MarketCalendar, policy: 
     last = from_micros(row.done_at) + timedelta(days=policy.transfer_return_days)
     following = clock.now() + timedelta(days=_WEEK_DAYS)
     return to_micros(following) if following <= last else custody.NEVER
+
+
+def _final(row: Remittance, clock: Clock, calendar: MarketCalendar, policy: Policy) -> bool:
+    """Return whether money that came in is taken as final; the broker never says so."""
+    return row.done_at is not None and clock.now() >= from_micros(
+        _settles_at(row.done_at, calendar, policy)
+    )
+
+
+def _settles_at(done_at: int, calendar: MarketCalendar, policy: Policy) -> int:
+    day = calendar.shift(business_date(from_micros(done_at)), policy.deposit_settle_sessions)
+    return to_micros(calendar.opens_at(day))
 
 
 def _tell(session: Session, row: Remittance, at_micros: int) -> None:

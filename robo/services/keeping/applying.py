@@ -49,7 +49,7 @@ class _Desk:
 def apply(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
     """Apply for every account that has none at the broker; return how many got further.
 
-    A broker that does not answer ends the run; the next one goes on where this one was.
+    One that is not answered is put off; a broker that answers nothing at all ends the run.
     """
     offered = groups.onboarding(broker)
     if offered is None:
@@ -61,7 +61,11 @@ def apply(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: 
         todo = custody.due(session, desk.at_micros, _BATCH, *states)
     blame = Blame[Custody](db, clock, _JOB, lambda one: one.account_id)
     try:
-        return blame.each(todo, lambda one: _go_on(desk, one))
+        return blame.in_turn(
+            todo,
+            lambda one: _go_on(desk, one),
+            lambda one: moving.put_off(db, clock, policy, one),
+        )
     except BrokerUnavailableError:
         return 0
 

@@ -32,7 +32,11 @@ def end(db: Database, broker: Broker, clock: Clock, policy: Policy) -> int:
         todo = custody.to_close(session, to_micros(clock.now()), _BATCH)
     blame = Blame[Custody](db, clock, _JOB, lambda one: one.account_id)
     try:
-        return blame.each(todo, lambda one: _end(db, offered, clock, policy, one))
+        return blame.in_turn(
+            todo,
+            lambda one: _end(db, offered, clock, policy, one),
+            lambda one: moving.put_off(db, clock, policy, one),
+        )
     except BrokerUnavailableError:
         return 0
 

@@ -6,11 +6,14 @@ from typing import Final
 
 from sqlmodel import Session
 
+from robo.core.clock import Clock, to_micros
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.ports.brokerage import CustodyAccount, CustodyState
+from robo.services.isolating import growing_pause
 from robo.store import controls, custody, owners
 from robo.store.custody import Custody
+from robo.store.database import Database
 from robo.store.events import NewEvent, emit
 
 ON_ITS_WAY: Final = ("submitted", "action_required", "review", "approved", "unknown")
@@ -68,6 +71,17 @@ def pause_micros(policy: Policy, state: str) -> int:
     if state in AT_REST:
         return policy.custody_review_hours * _HOUR
     return custody.NEVER // 2
+
+
+def put_off(db: Database, clock: Clock, policy: Policy, seen: Custody) -> None:
+    """Look at an account later that the broker did not answer for; what it is stays as it is."""
+    now = to_micros(clock.now())
+    with db.write() as session:
+        row = custody.get(session, seen.account_id)
+        if row is not None and row.look_at <= now:
+            shortest = policy.custody_look_seconds * _SECOND
+            again = now + growing_pause(row.changed_at, now, shortest, _HOUR)
+            custody.save(session, replace(row, look_at=again))
 
 
 def tell(session: Session, row: Custody, at_micros: int) -> None:

@@ -20,7 +20,10 @@ _BATCH: Final = 50
 
 
 def watch(db: Database, broker: Broker, clock: Clock, policy: Policy) -> int:
-    """Ask for every account that is due; return how many have moved."""
+    """Ask for every account that is due; return how many have moved.
+
+    One that is not answered is put off; a broker that answers nothing at all ends the run.
+    """
     offered = groups.onboarding(broker)
     if offered is None:
         return 0
@@ -35,7 +38,7 @@ def watch(db: Database, broker: Broker, clock: Clock, policy: Policy) -> int:
 
     blame = Blame[Custody](db, clock, _JOB, lambda one: one.account_id)
     try:
-        return blame.each(todo, look)
+        return blame.in_turn(todo, look, lambda one: moving.put_off(db, clock, policy, one))
     except BrokerUnavailableError:
         return 0
 
