@@ -132,14 +132,15 @@ def _sell_blocked(raw: chunks.RawChunk, lots: LotChunk, lot: IntArray) -> BoolAr
 def _within_budget(lots: LotChunk, tax: TaxSide, part: _Part, shy: IntArray) -> _Part:
     """Return the part with the lots marked whose gain the year's budget does not reach.
 
-    Lots are taken by rising gain per dollar, so losses make room for gains; each gain counts with
-    what its price may still rise.
+    Lots are taken by rising gain per dollar; each counts with what its price may still rise, and a
+    loss that outlives that counts as nothing: it makes room when it has been taken, because its
+    sale may not fill when that of a gain does.
     """
     owner = lots.account[part.lot]
     free = part.code == _FREE
     ratio = part.gain_cents / np.maximum(part.worth_cents, 1)
     order = np.lexsort((part.lot, ratio, ~free, owner))
-    counted = np.where(free, part.gain_cents + shy, 0)[order]
+    counted = np.where(free, np.maximum(part.gain_cents + shy, 0), 0)[order]
     running = np.cumsum(counted)
     first = np.flatnonzero(np.diff(owner[order], prepend=-1) != 0)
     sizes = np.diff(np.append(first, order.size))
@@ -147,7 +148,7 @@ def _within_budget(lots: LotChunk, tax: TaxSide, part: _Part, shy: IntArray) -> 
     limited = tax.taxes.gain_budget_cents[owner[order]] >= 0
     over = limited & (running - before > gain_room(tax.taxes)[owner[order]])
     code = part.code.copy()
-    late = free[order] & over & (part.gain_cents[order] > 0)
+    late = free[order] & over & (counted > 0)
     code[order[late]] = _GAIN
     return _Part(part.lot, part.worth_cents, part.gain_cents, code)
 

@@ -93,6 +93,7 @@ def solve(model: Model, board: Board, ask: Ask, policy: Policy, on: date) -> Sol
     assert not spared.disagreeing(sold, stern=True).size
     least = policy.order_notional_cents_min
     sold = sparing.within_aim(problem, ask, inside, sold, least)
+    sold = sparing.within_room(problem, ask, spared, sold, least)
     return _told(problem, ask, inside, status, buy, sold)
 
 

@@ -229,3 +229,44 @@ def within_aim(
             for trim in land(losing, wanted).trims:
                 cut[int(trim.lot_id)] = trim.nanos if trim.worth_cents >= least_cents else 0
     return cut
+
+
+def within_room(
+    problem: Problem, ask: Ask, spared: Spared, sold: IntArray, least_cents: int
+) -> IntArray:
+    """Return sales whose gains alone stay within the year's budget, whatever losses are planned.
+
+    The optimizer nets a plan; but the sale of a loss may be halted, rejected or filled in part
+    when that of a gain is not. So losses make room once they have been taken. Gains that cost
+    least for a dollar go first; each counts with what its price may still rise.
+
+    Args:
+        problem: The optimizer's question.
+        ask: What was asked.
+        spared: What stood in the way of lots.
+        sold: Nanoshares of each of the problem's lots, (I,).
+        least_cents: What is left of a lot's sale below this is not worth an order.
+    """
+    accounts, owner = problem.accounts, spared.owner
+    limited = (problem.taxes.gain_budget_cents >= 0) & (ask.need_cents is None)
+    if not (limited[owner] & (sold > 0)).any():
+        return sold
+    holding = np.repeat(np.arange(accounts.holding_name.size), np.diff(accounts.lot_indptr))
+    worth = notional_cents(sold, problem.market.price_micros[accounts.holding_name[holding]])
+    basis = accounts.lot_basis_cents * (sold / np.maximum(spared.nanos, 1))
+    gain = np.where(limited[owner] & (sold > 0), np.maximum(worth - basis, 0.0), 0.0)
+    room = gain_room(problem.taxes)
+    over = limited & (np.bincount(owner, gain, room.size) > room)
+    rows = np.flatnonzero(over[owner] & (gain > 0))
+    if not rows.size:
+        return sold
+    rows = rows[np.lexsort((rows, gain[rows] / np.maximum(worth[rows], 1), owner[rows]))]
+    cut, left = sold.copy(), room.astype(np.float64)
+    for lot in rows.tolist():
+        part = min(1.0, max(0.0, left[owner[lot]]) / gain[lot])
+        cut[lot] = int(sold[lot] * part) if worth[lot] * part >= least_cents else 0
+        left[owner[lot]] -= gain[lot] * part
+    # What is fresh and was kept here must not stand beside a loss of its name.
+    washed = np.isin(spared.key, spared.key[spared.is_fresh & (cut < spared.nanos)])
+    cut[washed & spared.masked & over[owner]] = 0
+    return cut

@@ -75,7 +75,8 @@ def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> int:
     stays = tax.is_fresh & (sold < lots.nanos)
     assert not np.isin(key[washed], key[stays]).any()
     gain, loss = np.zeros(ask.cash_cents.size), np.zeros(ask.cash_cents.size)
-    np.add.at(gain, lots.account, of_lot)
+    # Losses make no room: their sales may not fill when those of gains do.
+    np.add.at(gain, lots.account, np.maximum(of_lot, 0))
     np.add.at(loss, lots.account, np.minimum(of_lot, 0))
     aims = tax.aim.has & (tax.aim.wanted_cents < 0)
     assert (loss[aims] >= tax.aim.wanted_cents[aims] - NAMES).all()

@@ -22,7 +22,7 @@ from robo.store.database import Database
 from robo.store.tax_profiles import Choice
 
 CLEAN = "esg-low-carbon"
-LEADER = catalog().get(CLEAN).constituents[0]
+LEADER, SECOND = catalog().get(CLEAN).constituents[:2]
 OTHER = "theme-water"
 
 
@@ -75,6 +75,26 @@ def test_what_is_held_goes_only_as_far_as_the_customers_budget_reaches(world: Wo
     kept = column(world, "SELECT account_id FROM skip WHERE reason = 'skip_gain_limit'")
     assert sold == [generous]
     assert kept == [frugal]
+
+
+def test_a_loss_makes_no_room_for_a_gain_that_leaves_beside_it(world: World) -> None:
+    (account,) = invested(world, 1, CLEAN)
+    make_a_loss(world)
+    make_a_loss(world)
+    make_a_gain(world, SECOND.security_id)
+
+    scandal(world)
+    scandal(world, SECOND.symbol)
+    rescore(world)
+
+    # The loss may be halted when the gain fills, and the budget is 0.
+    assert column(world, "SELECT security_id FROM orders WHERE side = 'sell'") == [
+        LEADER.security_id
+    ]
+    assert column(world, "SELECT security_id FROM skip WHERE reason = 'skip_gain_limit'") == [
+        SECOND.security_id
+    ]
+    assert account in reached(world, SECOND.security_id)
 
 
 def test_a_loss_is_sold_and_another_name_takes_its_place(world: World) -> None:
@@ -152,9 +172,9 @@ def choose(world: World, account: AccountId, choice: Choice) -> None:
         tax_profiles.choose(session, owner, choice)
 
 
-def make_a_gain(world: World) -> None:
+def make_a_gain(world: World, security_id: int = LEADER.security_id) -> None:
     """Let the shares have cost nearly nothing, long ago."""
-    _rewrite(world, "basis_cents = 1, acquired_on = '2025-11-03'")
+    _rewrite(world, "basis_cents = 1, acquired_on = '2025-11-03'", security_id)
 
 
 def make_a_loss(world: World) -> None:
@@ -165,10 +185,10 @@ def make_a_loss(world: World) -> None:
         )
 
 
-def _rewrite(world: World, change: str) -> None:
+def _rewrite(world: World, change: str, security_id: int = LEADER.security_id) -> None:
     with world.db.write() as session:
         session.connection().exec_driver_sql(
-            f"UPDATE lot SET {change} WHERE security_id = {LEADER.security_id}"
+            f"UPDATE lot SET {change} WHERE security_id = {security_id}"
         )
 
 

@@ -10,10 +10,7 @@ from robo.store import effects, scores, tax_profiles, universe
 from robo.store.database import insert_many
 from robo.store.tax_profiles import Choice
 
-NAMES = (
-    *("batch_id", "account_id", "before_ppm", "after_ppm", "tax_cents", "cost_cents"),
-    *("short_gain_cents", "long_gain_cents", "model_id", "at"),
-)
+NAMES = ("order_id", "lot_id", "place", "nanos", "gain_cents")
 
 
 @pytest.fixture(scope="module")
@@ -70,24 +67,25 @@ def test_firms_are_told_of_their_own_scores_in_one_session(desk: Desk) -> None:
 
 def test_open_sales_of_others_take_nothing_of_a_customers_budget(desk: Desk) -> None:
     two_sellers(desk)
-    orders = desk.rows("SELECT batch_id, account_id FROM orders WHERE side = 'sell'")
+    orders = desk.rows("SELECT id, account_id FROM orders WHERE side = 'sell'")
     customers = [
         str(desk.column(f"SELECT customer_id FROM account WHERE id = '{account}'")[0])
         for _, account in orders
     ]
     with desk.db.write() as session:
         rows = [
-            (batch, account, 0, 0, 0, 0, 7_00 + place, -2_00, "mdl", 1)
-            for place, (batch, account) in enumerate(orders)
+            (order, lot, 0, 500_000_000, 7_00 + place)
+            for place, (order, account) in enumerate(orders)
+            for lot in desk.column(f"SELECT id FROM lot WHERE account_id = '{account}'")
         ]
-        insert_many(session, "plan_effect", NAMES, rows)
+        insert_many(session, "order_lot", NAMES, rows)
 
     with desk.db.read() as session:
         first = effects.open_gains(session, customers[:1])
         both = effects.open_gains(session, customers)
 
-    assert first == {customers[0]: 5_00}
-    assert both == {customers[0]: 5_00, customers[1]: 5_01}
+    assert first == {customers[0]: 7_00}
+    assert both == {customers[0]: 7_00, customers[1]: 7_01}
 
 
 def test_the_newest_choice_of_each_customer_counts(desk: Desk) -> None:
