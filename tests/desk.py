@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from databases import migrate
 from sqlalchemy import event, text
 
 from robo.core.clock import FixedClock, business_date, to_micros
@@ -46,7 +47,6 @@ from robo.services.verifying import check
 from robo.store import accounts, inventory, ledger, universe
 from robo.store.database import Database, connect, insert_many
 from robo.store.keyring import Keyring
-from robo.store.schema import upgrade
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 TRADED = date(2026, 3, 2)
@@ -486,8 +486,8 @@ def quick(path: Path) -> Database:
 
 def write_template(path: Path, *firms: str) -> Path:
     """Write a migrated file with firms and securities in it, to be copied for every test."""
+    migrate(f"sqlite:///{path}")
     db = quick(path)
-    upgrade(db)
     Desk(db).found(*firms)
     db.close()
     return path

@@ -1,12 +1,18 @@
 """A small world for tests: real database, market, paper broker and bank; no web."""
 
+import atexit
+import functools
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+from databases import migrate
+
 from baskets.catalog import catalog
+from broker_adapters.market_cache import sessions_digest
 from robo.config import Settings
 from robo.core.clock import NEW_YORK, FixedClock, business_date, to_micros
 from robo.core.ids import AccountId, FirmId, child_id
@@ -21,7 +27,6 @@ from robo.services.listing import sync_universe
 from robo.services.verifying import verify
 from robo.store import ledger, universe
 from robo.store.database import Database, connect, insert_many
-from robo.store.schema import upgrade
 
 FIRM = FirmId("firm_house")
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -153,6 +158,28 @@ class World:
         return verify(self.db, self.runtime.keyring, self.runtime.settings.anchors_path)
 
 
+def _founded(db: Database) -> None:
+    """Write the packaged universe and the house firm."""
+    sync_universe(db)
+    with db.write() as session:
+        insert_many(session, "firm", ("id", "name", "house", "created_at"), [(FIRM, "House", 1, 1)])
+
+
+@functools.cache
+def _kept() -> Path:
+    """Return a directory of this process; it goes when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="robo-years-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+def years_of(calendar: MarketCalendar) -> Path:
+    """Return where a process keeps the simulated years of a calendar: each is computed once."""
+    folder = _kept() / sessions_digest(calendar.sessions)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @contextmanager
 def make_world(
     folder: Path,
@@ -165,12 +192,10 @@ def make_world(
     """Yield a migrated world with the minimal universe, on SQLite unless a URL is given."""
     config = Settings(state_dir=str(folder), universe="packaged", plugins=settings or {})
     folder.mkdir(parents=True, exist_ok=True)
+    migrate(url or config.url, _founded)
     db = connect(url or config.url)
-    upgrade(db)
-    sync_universe(db, config.universe)
     clock = FixedClock(START)
-    with db.write() as session:
-        insert_many(session, "firm", ("id", "name", "house", "created_at"), [(FIRM, "House", 1, 1)])
+    (folder / "simulated_market").symlink_to(years_of(calendar))
     with db.read() as session:
         listed = universe.listed(session)
     context = PluginContext(config.plugins, clock, folder, calendar, listed)

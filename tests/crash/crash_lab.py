@@ -41,6 +41,7 @@ import crash_oracle as oracle
 from crash_mutants import Mutant
 from crash_points import POINTS, watch_files, watch_transactions
 from crash_stage import Scene, Stage, build, make_stage, scenes, take_short_turns
+from world import years_of
 
 from robo.core.market_calendar import MarketCalendar
 
@@ -369,6 +370,7 @@ def open_lab(url: str = "", kind: Callable[[Stage, Path, list[Scene]], Lab] = La
     with TemporaryDirectory(prefix="robo-crash-", dir=where) as name:
         folder = Path(name)
         state = folder / "state"
+        years_of(sessions())  # of this process: a child's would never be tidied away
         status, props = fork(lambda: build(state, sessions(), url))
         assert status == 0, props
         watch_files()

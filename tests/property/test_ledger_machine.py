@@ -246,7 +246,7 @@ def test_the_ledger_is_its_model_whatever_happens(desk: Desk) -> None:
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("any_database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_the_ledger_is_its_model_on_postgresql_too(any_database: Database) -> None:
     desk = Desk(any_database)
     desk.found(*FIRMS)

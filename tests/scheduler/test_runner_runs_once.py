@@ -17,7 +17,6 @@ from robo.core.market_calendar import MarketCalendar
 from robo.runtime import SystemClock
 from robo.store import jobs as runs
 from robo.store.database import Database, connect
-from robo.store.schema import upgrade
 from scheduler.runner import LEASE, Job, Runner
 from scheduler.when import AtClose, AtOpen, CatchUp, Every, Slot
 
@@ -233,16 +232,14 @@ def _process(url: str, log: Path, calendar: MarketCalendar, seconds: float) -> N
 
 
 def test_four_processes_fire_each_slot_exactly_once(
-    any_database_url: str, tmp_path: Path, calendar: MarketCalendar
+    migrated_url: str, tmp_path: Path, calendar: MarketCalendar
 ) -> None:
-    db = connect(any_database_url)
-    upgrade(db)
+    db = connect(migrated_url)
     log = tmp_path / "fired.txt"
     log.touch()
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=_process, args=(any_database_url, log, calendar, 4.0))
-        for _ in range(4)
+        context.Process(target=_process, args=(migrated_url, log, calendar, 4.0)) for _ in range(4)
     ]
 
     for process in processes:

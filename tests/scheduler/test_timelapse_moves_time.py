@@ -7,6 +7,7 @@ from pathlib import Path
 
 import funds
 import pytest
+from databases import migrate
 from world import World, make_world
 
 from robo.config import Settings
@@ -16,8 +17,6 @@ from robo.core.market_calendar import MarketCalendar
 from robo.runtime import SystemClock
 from robo.services import funding
 from robo.store import jobs
-from robo.store.database import connect
-from robo.store.schema import upgrade
 from scheduler import timelapse
 from scheduler.jobs import TIMETABLE
 from scheduler.timelapse import Timelapse
@@ -149,9 +148,7 @@ def test_two_processes_cannot_move_the_clock_at_once(world: World, lapse: Timela
 
 def test_the_clock_goes_forwards_only_and_only_where_it_is_simulated(tmp_path: Path) -> None:
     settings = Settings(state_dir=str(tmp_path), clock="sim", plugins={})
-    db = connect(settings.url)
-    upgrade(db)
-    db.close()
+    migrate(settings.url)
     timelapse.set_clock(settings, MONDAY_EARLY)
 
     with pytest.raises(InvalidInputError):

@@ -78,10 +78,10 @@ def counts(db: Database) -> dict[str, int]:
 
 
 def test_a_restored_backup_verifies_clean_and_knows_its_broker(
-    empty_database: Database, any_database_url: str, tmp_path: Path, short_calendar: MarketCalendar
+    empty_database: Database, migrated_url: str, tmp_path: Path, short_calendar: MarketCalendar
 ) -> None:
     archive, restored = tmp_path / "robo.tar.gz", other_places(tmp_path)
-    with make_world(tmp_path / "state", short_calendar, url=any_database_url) as world:
+    with make_world(tmp_path / "state", short_calendar, url=migrated_url) as world:
         (account,) = world.add_accounts(1)
         world.pay_in(account, 200_00)
         world.trade()

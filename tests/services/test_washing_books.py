@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from databases import migrate
 from property.tax_unit_shares import UnitShares
 from wash_lives import FIRM, Written, lives, write
 
@@ -19,7 +20,6 @@ from robo.services.washing import books_of, histories, window
 from robo.services.washing.gains import gains
 from robo.store import lots
 from robo.store.database import Database, connect, insert_many
-from robo.store.schema import upgrade
 from robo.tax import arrays, harvest
 from robo.tax.gains import Net, is_long
 from robo.tax.wash_events import AccountKind, Purchase
@@ -32,8 +32,9 @@ END = date(2026, 3, 2)
 def filled(
     folder: Path, seeds: range, *, since_on: str = "1990-01-01"
 ) -> Iterator[tuple[Database, list[Written]]]:
-    db = connect(f"sqlite:///{folder / 'lives.db'}", flush=False)
-    upgrade(db)
+    url = f"sqlite:///{folder / 'lives.db'}"
+    migrate(url)
+    db = connect(url, flush=False)
     with db.write() as session:
         insert_many(session, "firm", ("id", "name", "house", "created_at"), [(FIRM, "Lives", 1, 1)])
         drawn = enumerate(lives(seeds, END))
