@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from robo.config import Settings
 from robo.core.ids import AccountId, FirmId, child_id
-from robo.services.washing import Window, window
-from robo.store import households, lots, tax_profiles
+from robo.ledger import recipes
+from robo.runtime import load_keyring
+from robo.services.washing import Window, counting, window
+from robo.services.washing.counting import WashKind
+from robo.store import households, ledger, lots, orders, outside_trades, tax_profiles
 from robo.store.chains import append
 from robo.store.database import Database, connect, insert_many
+from robo.store.keyring import Keyring
 from robo.store.lots import OpenLot
+from robo.store.outside_trades import OutsideAccount, OutsideTrade
 from robo.store.schema import upgrade
 from robo.store.tax_profiles import Choice
 from robo.tax.harvest import Masks
@@ -21,9 +27,9 @@ SHARE = 10**9
 _DAY = 86_400_000_000
 
 
-def micros(on: date) -> int:
-    """Noon in New York of a day, in winter."""
-    return (on - date(1970, 1, 1)).days * _DAY + 17 * 3_600_000_000
+def micros(on: date, hour: int = 12) -> int:
+    """An hour in New York of a day, in winter."""
+    return (on - date(1970, 1, 1)).days * _DAY + (hour + 5) * 3_600_000_000
 
 
 @dataclass
@@ -31,6 +37,7 @@ class Homes:
     """People of one firm; every id is made of a counter."""
 
     db: Database
+    keyring: Keyring
     made: int = 0
 
     def number(self) -> int:
@@ -40,10 +47,13 @@ class Homes:
     def person(self) -> str:
         customer = child_id("cus", "home", self.number())
         columns = ("id", "firm_id", "email_index", "state", "created_at", "identity_state")
-        rest = ("identity_codes", "delivery")
-        row = (customer, FIRM, customer.encode(), "active", 1, "accepted", "", "paper")
+        rest = ("identity_codes", "delivery", "external_ref", "data_key")
+        key = self.keyring.new_data_key(customer)
+        row = (customer, FIRM, customer.encode(), "active", 1, "accepted")
         with self.db.write() as session:
-            insert_many(session, "customer", (*columns, *rest), [row])
+            insert_many(
+                session, "customer", (*columns, *rest), [(*row, "", "paper", customer, key)]
+            )
         return customer
 
     def account(self, customer: str, kind: str = "individual") -> AccountId:
@@ -75,9 +85,11 @@ class Homes:
         with self.db.write() as session:
             tax_profiles.choose(session, customer, choice)
 
-    def buy(self, account: AccountId, name: int, on: date, cents: int = 10_000) -> str:
-        """One share, bought by an order planned at noon of the day."""
-        fill = self._filled(account, name, on, "buy", cents, "buy_to_target")
+    def buy(
+        self, account: AccountId, name: int, on: date, cents: int = 10_000, hour: int = 12
+    ) -> str:
+        """One share, sent and bought at an hour of the day."""
+        fill = self._filled(account, name, on, "buy", cents, "buy_tracking", hour)
         lot = child_id("lot", fill)
         self._event(lot, account, name, "open", SHARE, cents, 0, fill, on)
         return lot
@@ -89,7 +101,7 @@ class Homes:
         name = one.security_id
         fill = child_id("act", self.number())
         if reason:
-            fill = self._filled(account, name, on, "sell", cents, reason)
+            fill = self._filled(account, name, on, "sell", cents, reason, 12)
         paid = one.basis_cents
         self._event(lot, account, name, "close", -one.nanos, -paid, cents, fill, on)
         return fill
@@ -98,7 +110,40 @@ class Homes:
         self, account: AccountId, side: str, name: int, on: date, state: str = "planned"
     ) -> str:
         """An open order."""
-        return self._order(account, name, on, side, f"{side}_to_target", state)
+        return self._order(account, name, on, side, f"{side}_tracking", state)
+
+    def elsewhere(self, customer: str) -> AccountId:
+        """An account at another firm."""
+        account = AccountId(child_id("oac", self.number()))
+        one = OutsideAccount(account, customer, "taxable", b"", "active", 1)
+        with self.db.write() as session:
+            outside_trades.add_account(session, one)
+        return account
+
+    def imports(
+        self, account: AccountId, name: int, told: date, *rows: tuple[str, date, int]
+    ) -> None:
+        """A file taken on a day: a share of a name, bought or sold for so much."""
+        made = child_id("imp", self.number())
+        trades = [
+            OutsideTrade(
+                child_id("otr", made, place), account, made, place, kind, on.isoformat(), name,
+                SHARE, cents, None,
+            )
+            for place, (kind, on, cents) in enumerate(rows)
+        ]  # fmt: skip
+        with self.db.write() as session:
+            outside_trades.add_import(session, made, account, b"", trades, micros(told))
+
+    def kinds(self, customer: str, on: date) -> dict[WashKind, int]:
+        """How many wash sales of somebody's sales there were, by kind."""
+        with self.db.read() as session:
+            found = counting.counts(session, [customer], on)
+        return {kind: count for kind, count in found.by_kind.items() if count}
+
+    def open_orders(self, account: AccountId) -> set[str]:
+        with self.db.read() as session:
+            return {one.id for one in orders.open_orders(session, [account])}
 
     def window(self, account: AccountId, on: date) -> Window:
         with self.db.read() as session:
@@ -139,15 +184,20 @@ class Homes:
         )  # fmt: skip
         with self.db.write() as session:
             insert_many(session, "orders", columns, [row])
+            if side == "buy" and state != "filled":
+                paid = recipes.deposit(account, 10_000, order)
+                paid += recipes.reserve(account, 10_000, order)
+                ledger.post(session, self.keyring.chain, paid, FIRM, micros(on))
         return order
 
     def _filled(
-        self, account: AccountId, name: int, on: date, side: str, cents: int, reason: str
-    ) -> str:
+        self, account: AccountId, name: int, on: date, side: str, cents: int, reason: str,
+        hour: int,
+    ) -> str:  # fmt: skip
         order, number = self._order(account, name, on, side, reason, "filled"), self.number()
         block, execution = child_id("blk", number), child_id("exe", number)
         fill = child_id("fil", number)
-        at = micros(on)
+        at = micros(on, hour)
         with self.db.write() as session:
             insert_many(
                 session,
@@ -194,6 +244,6 @@ def homes(folder: Path) -> Iterator[Homes]:
             [("tgt_none", "b", "1", "", 1)],
         )
     try:
-        yield Homes(db)
+        yield Homes(db, load_keyring(Settings(state_dir=str(folder))))
     finally:
         db.close()

@@ -19,11 +19,12 @@ from robo.core.errors import (
     RefusedError,
 )
 from robo.core.ids import child_id
-from robo.services import licensing, tabulating
+from robo.services import licensing, rechecking, tabulating
 from robo.services.mailing import payload
 from robo.services.sealing import Vault
 from robo.services.tabulating import FIRST_DAY, SYMBOL, Sheet
 from robo.services.taxing import choosing
+from robo.services.washing.folding import people
 from robo.store import outside_trades, owners, universe
 from robo.store.database import Database
 from robo.store.events import NewEvent, emit
@@ -184,6 +185,8 @@ def import_trades(
             message = f"An account holds at most {TRADES_MAX} imported trades."
             raise ConflictError(message, code="too_many_outside_trades")
         outside_trades.add_import(session, import_id, account_id, mac, trades, now)
+        together = people(session, [customer.id]).together(customer.id, today)
+        rechecking.take_back(session, keyring, together, today, now)
         detail = {"rows": len(trades)}
         _note(session, keyring, customer, actor, "outside_trades.imported", import_id, detail, now)
     choosing.choose(db, keyring, clock, customer, {"elsewhere": "some"}, actor=actor)

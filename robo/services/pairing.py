@@ -20,7 +20,7 @@ from robo.core.errors import (
     RefusedError,
 )
 from robo.core.ids import child_id
-from robo.services import licensing, mailing
+from robo.services import licensing, mailing, rechecking
 from robo.services.mailing import payload
 from robo.services.sealing import Vault
 from robo.services.securing import normal_email
@@ -173,6 +173,8 @@ def accept(
         households.decide(session, one.id, "accepted", now)
         members = [inviter.id, customer.id]
         households.form(session, home, one.firm_id, members, one.since_on, now)
+        # Plans of either were made without the other's trades.
+        rechecking.take_back(session, keyring, members, business_date(clock.now()), now)
         for person in (inviter, customer):
             vault = Vault.open(session, keyring, person.id)
             mailing.queue(session, vault, "household_formed", home, now)

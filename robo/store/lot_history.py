@@ -9,8 +9,9 @@ from sqlalchemy import func, literal_column, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
+from robo.store.blocks import BlockRow
 from robo.store.database import select_in
-from robo.store.fills import FillRow
+from robo.store.fills import ExecutionRow, FillRow
 from robo.store.lots import LotEvent, LotEventRow, LotRow
 from robo.store.orders import OrderRow
 from robo.store.prices import ActionRow
@@ -19,6 +20,8 @@ _EVENT: Any = LotEventRow.__table__  # type: ignore[attr-defined] # SQLModel typ
 _LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACTION: Any = ActionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_EXECUTION: Any = ExecutionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _OF_ACTION: Final = "act\\_%"
 _IS_CLOSE: Any = literal_column("lot_event.kind") == literal_column("'close'")
@@ -77,6 +80,16 @@ class Action:
     security_id: int
     ex_on: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The order behind a fill."""
+
+    reason: str
+    sent_at: int
+    """When a window took it: then it could still have been left."""
+    executed_at: int
 
 
 def events_of(
@@ -174,11 +187,27 @@ def sold(session: Session, account_ids: Sequence[str], first: str) -> list[Sold]
     return sorted(found, key=lambda one: (one.on_date, one.account_id, one.cause, one.lot_id))
 
 
-def reasons(session: Session, causes: Sequence[str]) -> dict[str, str]:
-    """Return fill -> the reason of its order, of those causes that are fills."""
-    statement = select(_FILL.c.id, _ORDER.c.reason).join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
-    rows = select_in(session, statement, _FILL.c.id, sorted(set(causes)))
-    return {fill: reason for fill, reason in rows}  # noqa: C416 - rows are not pairs
+def sent(session: Session, causes: Sequence[str]) -> dict[str, Sent]:
+    """Return fill -> the order behind it, of those causes that are fills."""
+    rows = select_in(session, _sent(_FILL.c.id), _FILL.c.id, sorted(set(causes)))
+    return {row[0]: Sent(*row[1:]) for row in rows}
+
+
+def opened(session: Session, lot_ids: Sequence[str]) -> dict[str, Sent]:
+    """Return lot -> the order that bought it, of lots that an order bought."""
+    statement = _sent(_LOT.c.id).join(_LOT, _LOT.c.opened_by == _FILL.c.id)
+    rows = select_in(session, statement, _LOT.c.id, sorted(set(lot_ids)))
+    return {row[0]: Sent(*row[1:]) for row in rows}
+
+
+def _sent(key: Any) -> Any:
+    return (
+        select(key, _ORDER.c.reason, _BLOCK.c.created_at, _EXECUTION.c.executed_at)
+        .select_from(_FILL)
+        .join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
+        .join(_EXECUTION, _EXECUTION.c.id == _FILL.c.execution_id)
+        .join(_BLOCK, _BLOCK.c.id == _EXECUTION.c.block_id)
+    )
 
 
 def bought(session: Session, account_ids: Sequence[str], first: str = "") -> list[Bought]:

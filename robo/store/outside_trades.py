@@ -180,3 +180,12 @@ def trades_of(session: Session, account_ids: Sequence[str]) -> list[OutsideTrade
     # Of one day: lots first, then file by file, as each file has them.
     rows.sort(key=lambda row: (row.on_date, row.kind != "lot", row.created_at, row.place, row.id))
     return [OutsideTrade(*row[:-1]) for row in rows]
+
+
+def imported_at(session: Session, trade_ids: Sequence[str]) -> dict[str, int]:
+    """Return trade -> when its file was taken; what is no trade of an import is left out."""
+    statement = select(_TRADE.c.id, _IMPORT.c.created_at).join(
+        _IMPORT, _IMPORT.c.id == _TRADE.c.import_id
+    )
+    rows = select_in(session, statement, _TRADE.c.id, sorted(set(trade_ids)))
+    return {trade: at for trade, at in rows}  # noqa: C416 - rows are not pairs

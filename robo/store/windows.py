@@ -43,6 +43,16 @@ def waiting(session: Session, before_micros: int) -> list[WaitingOrder]:
     return [WaitingOrder(*row) for row in rows]
 
 
+def waiting_of(
+    session: Session, account_ids: Sequence[AccountId], apart: Sequence[str] = ()
+) -> list[WaitingOrder]:
+    """Return the planned orders of some accounts, by id, apart from those of some reasons."""
+    columns = [_ORDER.c[name] for name in WaitingOrder.__dataclass_fields__]
+    statement = select(*columns).where(in_state("planned"), _ORDER.c.reason.not_in(apart))
+    rows = select_in(session, statement, _ORDER.c.account_id, account_ids)
+    return sorted((WaitingOrder(*row) for row in rows), key=lambda one: one.id)
+
+
 def open_sells_of_batches(session: Session) -> set[str]:
     """Return the batches that have a sell that has not ended."""
     found: set[str] = set()

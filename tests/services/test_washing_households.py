@@ -5,11 +5,19 @@ from datetime import date
 
 import numpy as np
 import pytest
-from wash_homes import Homes, homes
+from wash_homes import Homes, homes, micros
+
+from robo.core.clock import FixedClock, from_micros
+from robo.services import pairing, rechecking
+from robo.services.pairing import Invited
+from robo.services.washing.counting import WashKind
+from robo.store import owners
 
 OLD = date(2025, 11, 3)
 """Long before: what was bought then is not fresh."""
 TODAY = date(2026, 3, 2)
+BEFORE, AFTER, LATE = date(2026, 2, 23), date(2026, 2, 25), date(2026, 2, 26)
+"""Three days of one window: a trade, the other one, and something that comes to light."""
 NAME = 7
 
 
@@ -54,3 +62,133 @@ def test_who_accepts_deferral_may_sell_at_a_loss_beside_what_was_bought_before(
     made.buy(account, NAME, date(2026, 2, 27))
 
     assert made.masks(account, TODAY).no_loss == {}
+
+
+def test_a_purchase_soon_after_a_loss_elsewhere_is_excused_only_if_the_loss_was_not_known(
+    made: Homes,
+) -> None:
+    for told, kind in ((BEFORE, WashKind.UNINTENDED), (LATE, WashKind.OUTSIDE_TRADE)):
+        customer = made.person()
+        account, theirs = made.account(customer), made.elsewhere(customer)
+        made.imports(theirs, NAME, told, ("lot", OLD, 10_000), ("sell", BEFORE, 5_000))
+        made.buy(account, NAME, AFTER)
+
+        assert made.kinds(customer, TODAY) == {kind: 1}
+
+
+def test_a_loss_soon_after_a_purchase_elsewhere_is_excused_only_if_the_purchase_was_not_known(
+    made: Homes,
+) -> None:
+    for told, kind in ((BEFORE, WashKind.UNINTENDED), (LATE, WashKind.OUTSIDE_TRADE)):
+        customer = made.person()
+        account, theirs = made.account(customer), made.elsewhere(customer)
+        lot = made.buy(account, NAME, OLD)
+        made.imports(theirs, NAME, told, ("buy", BEFORE, 10_000))
+        made.sell(account, lot, AFTER, 5_000, "sell_harvest")
+
+        assert made.kinds(customer, TODAY) == {kind: 1}
+
+
+def test_a_sale_elsewhere_after_our_purchase_is_nothing_that_we_chose(made: Homes) -> None:
+    customer = made.person()
+    account, theirs = made.account(customer), made.elsewhere(customer)
+    made.imports(theirs, NAME, LATE, ("lot", OLD, 10_000), ("sell", AFTER, 5_000))
+    made.buy(account, NAME, BEFORE)
+
+    assert made.kinds(customer, TODAY) == {WashKind.OUTSIDE_TRADE: 1}
+
+
+def test_a_merger_paid_in_cash_does_not_excuse_what_we_had_just_bought(made: Homes) -> None:
+    customer = made.person()
+    account, other = made.account(customer), made.account(customer)
+    lot = made.buy(account, NAME, OLD)
+    made.buy(other, NAME, BEFORE)
+    made.sell(account, lot, AFTER, 5_000)
+
+    assert made.kinds(customer, TODAY) == {WashKind.UNINTENDED: 1}
+
+
+@pytest.mark.parametrize(
+    ("hour", "kind"),
+    [(11, WashKind.WITHDRAWAL), (12, WashKind.UNINTENDED), (14, WashKind.UNINTENDED)],
+)
+def test_within_a_day_a_withdrawal_excuses_what_was_bought_before_it_only(
+    made: Homes, hour: int, kind: WashKind
+) -> None:
+    customer = made.person()
+    account = made.account(customer)
+    lot = made.buy(account, NAME, OLD)
+    made.buy(account, NAME, AFTER, hour=hour)
+    made.sell(account, lot, AFTER, 5_000, "sell_withdrawal")
+
+    assert made.kinds(customer, TODAY) == {kind: 1}
+
+
+def test_what_crossed_before_two_people_were_a_household_is_counted_apart(made: Homes) -> None:
+    for joined, kind in ((LATE, WashKind.BEFORE_HOUSEHOLD), (BEFORE, WashKind.UNINTENDED)):
+        one, other = made.person(), made.person()
+        mine, theirs = made.account(one), made.account(other)
+        made.home([one, other], OLD, joined)
+        lot = made.buy(mine, NAME, OLD)
+        made.sell(mine, lot, BEFORE, 5_000, "sell_harvest")
+        made.buy(theirs, NAME, AFTER)
+
+        assert made.kinds(one, TODAY) == {kind: 1}
+        assert made.kinds(other, TODAY) == {}
+
+
+@pytest.mark.parametrize("state", ["planned", "sending"])
+def test_who_forms_a_household_takes_back_planned_orders_that_would_wash(
+    made: Homes, state: str
+) -> None:
+    """One sells a name that the other is about to buy, and holds one that the other would sell."""
+    one, other = made.person(), made.person()
+    mine, theirs = made.account(one), made.account(other)
+    made.buy(mine, NAME, OLD)
+    made.buy(theirs, NAME + 1, OLD)
+    made.buy(mine, NAME + 1, BEFORE)
+    kept = made.order(mine, "sell", NAME, TODAY, state)
+    fine = made.order(theirs, "buy", NAME + 2, TODAY)
+    buy = made.order(theirs, "buy", NAME, TODAY)
+    sell = made.order(theirs, "sell", NAME + 1, TODAY)
+    assert made.open_orders(theirs) == {fine, buy, sell}
+
+    accepted(made, one, other)
+
+    assert made.open_orders(mine) == {kept}
+    assert made.open_orders(theirs) == {fine}
+    with made.db.read() as session:
+        rows = session.connection().exec_driver_sql(
+            f"SELECT code, reserved_cents FROM orders WHERE id IN ('{buy}', '{sell}') ORDER BY 1"
+        )
+        assert [tuple(row) for row in rows] == [("skip_wash_buy", 0), ("skip_wash_loss", 0)]
+
+
+def test_a_loss_elsewhere_that_becomes_known_takes_back_the_purchase_that_was_planned(
+    made: Homes,
+) -> None:
+    customer = made.person()
+    account = made.account(customer)
+    made.order(account, "buy", NAME, TODAY)
+    made.imports(
+        made.elsewhere(customer), NAME, TODAY, ("lot", OLD, 10_000), ("sell", AFTER, 5_000)
+    )
+
+    with made.db.write() as session:
+        taken = rechecking.take_back(session, made.keyring, [customer], TODAY, micros(TODAY, 13))
+
+    assert taken == 1
+    assert made.open_orders(account) == set()
+
+
+def accepted(made: Homes, inviter: str, invitee: str) -> None:
+    """One invites the other by the firm's reference, who accepts, as of long ago."""
+    clock = FixedClock(from_micros(micros(TODAY, 13)))
+    with made.db.read() as session:
+        found = [owners.find_customer(session, one) for one in (inviter, invitee)]
+    asks, agrees = found
+    assert asks is not None
+    assert agrees is not None
+    wanted = Invited(f"inv_{invitee}", invitee, is_reference=True, signed="A", since_on=OLD)
+    pairing.invite(made.db, made.keyring, clock, asks, wanted, actor="test")
+    pairing.accept(made.db, made.keyring, clock, agrees, wanted.id, actor="test")

@@ -120,7 +120,7 @@ def report(
     net = schedule.realised + (found.outside if account_id is None else Net())
     wash = [
         one
-        for one in wash_sales(session, books, customer_id, wanted, known.elsewhere)
+        for one in wash_sales(session, books, known, customer_id, wanted)
         if one.sold_on.year == year
     ]
     names = {int(row.security_id) for row in schedule.rows} | {int(w.security_id) for w in wash}

@@ -2,23 +2,28 @@
 
 Meant are only those that a withdrawal made, a trade elsewhere, or a customer who accepts that
 losses are deferred into shares bought before. Everything else on a sale or purchase that we chose
-is unintended, and there should be none.
+is unintended, and there should be none. One kind is neither: between two people who were no
+household yet when we sent the later order. Nobody could know, and it is counted apart.
+
+The later of sale and purchase makes a wash sale: whose that was, and what was known when it was
+sent, decides. A trade elsewhere that had been imported before excuses nothing.
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Final
 
 from sqlmodel import Session
 
-from robo.core.clock import business_date, from_micros
+from robo.core.clock import NEW_YORK, business_date, from_micros, to_micros
 from robo.core.ids import AccountId, SecurityId
 from robo.core.reasons import Reason
-from robo.services.washing.folding import fold, people
-from robo.store import arrivals, lot_history, tax_profiles
+from robo.services.washing.folding import People, fold, people
+from robo.store import arrivals, lot_history, outside_trades, tax_profiles
+from robo.store.lot_history import Sent
 from robo.store.tax_profiles import Choice
 from robo.tax.wash_events import Disposal, Match
 from robo.tax.wash_sales import Books
@@ -33,10 +38,13 @@ class WashKind(StrEnum):
     """The sale or the purchase was elsewhere."""
     OPTED_IN = "wash_opted_in"
     """Buy-buy-sell: the customer accepts that a loss is deferred into shares bought before."""
-    CORPORATE_ACTION = "wash_corporate_action"
-    """Nobody chose the sale: a merger paid in cash."""
+    BEFORE_HOUSEHOLD = "wash_before_household"
+    """The other side was somebody's with whom there was no household yet when the order went out.
+
+    The two have said since that they counted together by then, or orders crossed as they said so.
+    """
     UNINTENDED = "wash_unintended"
-    """We chose the sale or the purchase."""
+    """We chose the sale or the purchase; a merger paid in cash soon after a purchase, too."""
 
 
 INTENDED: Final = (WashKind.WITHDRAWAL, WashKind.OUTSIDE_TRADE, WashKind.OPTED_IN)
@@ -73,41 +81,85 @@ class Counts:
         return self.by_kind[WashKind.UNINTENDED]
 
 
-@dataclass(slots=True)
-class _Context:
-    """What tells wash sales apart."""
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """What tells wash sales of one person's sales apart."""
 
-    elsewhere: frozenset[AccountId]
+    customer_id: str
+    known: People
     arrived: Mapping[str, str]
     """Lot -> when it came in kind from another firm, for those that did."""
-    reasons: Mapping[str, str]
-    choices: Mapping[str, Sequence[Choice]] = field(default_factory=dict)
+    sales: Mapping[str, Sent]
+    """Sale -> its order, where it had one."""
+    buys: Mapping[str, Sent]
+    """Lot -> the order that bought it, where one did."""
+    imported: Mapping[str, int]
+    """Trade elsewhere -> when we learnt of it."""
+    choices: Sequence[Choice]
 
-    def opted_in(self, customer_id: str, on: date) -> bool:
-        """Return whether a customer accepted deferral on a day."""
-        made = [
-            one
-            for one in self.choices.get(customer_id, ())
-            if business_date(from_micros(one.at)) <= on
-        ]
+    def kind(self, match: Match, sold: Disposal) -> WashKind:
+        """Return why a loss was disallowed."""
+        sale, buy = self.sales.get(sold.sale_id), self.buys.get(match.lot_id)
+        sold_last = match.bought_first
+        if sale is not None and buy is not None:
+            # The law counts days; what came first within one is what was executed first.
+            sold_last = sold_last and buy.executed_at < sale.executed_at
+        later = sale if sold_last else buy
+        at = _day_of(match.on) if later is None else later.sent_at
+        if self._elsewhere(match, sold) and not self._knew(match, sold, later, sold_last=sold_last):
+            return WashKind.OUTSIDE_TRADE
+        reason = sale.reason if sale is not None else ""
+        if sold_last and reason in _OUT:
+            return WashKind.WITHDRAWAL
+        if sold_last and not match.lost and self._accepts(sold.sold_on):
+            return WashKind.OPTED_IN
+        if self._joined_at(match) > at:
+            return WashKind.BEFORE_HOUSEHOLD
+        return WashKind.UNINTENDED
+
+    def _elsewhere(self, match: Match, sold: Disposal) -> bool:
+        # What came in kind after the sale was bought at another firm.
+        brought = sold.sold_on.isoformat() < self.arrived.get(match.lot_id, "")
+        return brought or bool({sold.account_id, match.account_id} & set(self.known.elsewhere))
+
+    def _knew(self, match: Match, sold: Disposal, later: Sent | None, *, sold_last: bool) -> bool:
+        """Return whether our later order went out when the trade elsewhere was known to us."""
+        if later is None:
+            return False  # the later one was itself elsewhere, or nobody's order
+        told = self.imported.get(match.lot_id if sold_last else sold.sale_id)
+        return told is not None and max(told, self._joined_at(match)) <= later.sent_at
+
+    def _joined_at(self, match: Match) -> int:
+        """Return since when we knew that who bought counts with who sold."""
+        if match.account_id in self.known.accounts[self.customer_id]:
+            return 0
+        day = match.on.isoformat()
+        for mine in self.known.memberships.get(self.customer_id, ()):
+            if mine.since_on <= day and (mine.left_on is None or day < mine.left_on):
+                return mine.joined_at
+        return 0
+
+    def _accepts(self, on: date) -> bool:
+        """Return whether the customer accepted deferral on a day."""
+        made = [one for one in self.choices if business_date(from_micros(one.at)) <= on]
         return bool(made and made[-1].buy_buy_sell)
 
 
 def wash_sales(
     session: Session,
     books: Books,
+    known: People,
     customer_id: str,
     accounts: Collection[AccountId],
-    elsewhere: Collection[AccountId],
 ) -> list[WashSale]:
     """Return the disallowed losses of one person's sales, in the order in which they became so.
 
     Args:
         session: The one the books were read with.
         books: Of the person's household.
+        known: The people the books were folded for.
         customer_id: Whose choices count.
-        accounts: The person's own, those elsewhere included.
-        elsewhere: All accounts of the household at other firms.
+        accounts: Of the person's own, those elsewhere included, which are asked about.
     """
     mine = frozenset(accounts)
     rows = [
@@ -117,13 +169,17 @@ def wash_sales(
     ]
     if not rows:
         return []
-    context = _Context(
-        frozenset(elsewhere),
+    lots, sales = [match.lot_id for match, _ in rows], [sold.sale_id for _, sold in rows]
+    sides = _Sides(
+        customer_id,
+        known,
         arrivals.arrived_on(session, sorted({match.account_id for match, _ in rows})),
-        lot_history.reasons(session, [sold.sale_id for _, sold in rows]),
-        tax_profiles.history(session, [customer_id]),
+        lot_history.sent(session, sales),
+        lot_history.opened(session, lots),
+        outside_trades.imported_at(session, [*lots, *sales]) if known.elsewhere else {},
+        tax_profiles.history(session, [customer_id]).get(customer_id, ()),
     )
-    return [_told(match, sold, customer_id, context) for match, sold in rows]
+    return [_told(match, sold, sides.kind(match, sold)) for match, sold in rows]
 
 
 def counts(session: Session, customer_ids: Collection[str], on: date) -> Counts:
@@ -132,8 +188,7 @@ def counts(session: Session, customer_ids: Collection[str], on: date) -> Counts:
     folded = fold(session, known, customer_ids, on)
     found: list[WashSale] = []
     for customer in customer_ids:
-        mine = known.accounts[customer]
-        found += wash_sales(session, folded[customer], customer, mine, known.elsewhere)
+        found += wash_sales(session, folded[customer], known, customer, known.accounts[customer])
     return counted(found)
 
 
@@ -148,9 +203,9 @@ def counted(found: Collection[WashSale]) -> Counts:
     )
 
 
-def _told(match: Match, sold: Disposal, customer_id: str, context: _Context) -> WashSale:
+def _told(match: Match, sold: Disposal, kind: WashKind) -> WashSale:
     return WashSale(
-        _kind(match, sold, customer_id, context),
+        kind,
         sold.account_id,
         sold.security_id,
         sold.sale_id,
@@ -162,18 +217,6 @@ def _told(match: Match, sold: Disposal, customer_id: str, context: _Context) -> 
     )
 
 
-def _kind(match: Match, sold: Disposal, customer_id: str, context: _Context) -> WashKind:
-    # What came in kind after the sale was bought at another firm.
-    brought = sold.sold_on.isoformat() < context.arrived.get(match.lot_id, "")
-    if brought or {sold.account_id, match.account_id} & context.elsewhere:
-        return WashKind.OUTSIDE_TRADE
-    if not match.bought_first:
-        return WashKind.UNINTENDED  # buying after a loss is never allowed
-    reason = context.reasons.get(sold.sale_id, "")
-    if reason in _OUT:
-        return WashKind.WITHDRAWAL
-    if not reason:
-        return WashKind.CORPORATE_ACTION
-    if not match.lost and context.opted_in(customer_id, sold.sold_on):
-        return WashKind.OPTED_IN
-    return WashKind.UNINTENDED
+def _day_of(on: date) -> int:
+    """Return the first instant of a day in New York, for what had no order."""
+    return to_micros(datetime.combine(on, time(), NEW_YORK))
