@@ -13,6 +13,7 @@ from robo.portfolio.problem import BoolArray, FloatArray, IntArray, Taxes
 from robo.store.lot_chunks import LotChunk
 
 EPOCH: Final = date(1970, 1, 1)
+NO_LIMIT: Final = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +26,15 @@ class Aim:
     """Net gain still to realise, negative for losses, after what open sales are expected to do."""
     long_only: BoolArray
     """Gains count only where they are long-term: the 0 % bracket is filled with these."""
+    room_cents: IntArray
+    """Net gain that the customers' budgets still allow after open sales; `NO_LIMIT` without one."""
 
     @classmethod
     def none(cls, count: int) -> "Aim":
         """Return that of accounts without any target."""
         no = np.zeros(count, dtype=np.bool_)
-        return cls(no, np.zeros(count, dtype=np.int64), no)
+        limit = np.full(count, NO_LIMIT, dtype=np.int64)
+        return cls(no, np.zeros(count, dtype=np.int64), no, limit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +84,7 @@ class Ask:
 def gain_room(taxes: Taxes) -> IntArray:
     """Return how much net gain the year's budget still allows, (A,); without a budget, all."""
     left = taxes.gain_budget_cents - taxes.year_short_cents - taxes.year_long_cents
-    return np.where(taxes.gain_budget_cents >= 0, left, np.iinfo(np.int64).max)
+    return np.where(taxes.gain_budget_cents >= 0, left, NO_LIMIT)
 
 
 def unlimited(taxes: Taxes) -> Taxes:

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.portfolio.problem import BoolArray, IntArray, Taxes, TaxMode
-from robo.services.asking import EPOCH, Aim, TaxSide
+from robo.services.asking import EPOCH, NO_LIMIT, Aim, TaxSide
 from robo.services.taxing import standings
 from robo.services.taxing.standings import Standing
 from robo.services.washing.windows import Window
@@ -54,11 +54,13 @@ def tax_side(
         is_fresh=masks.is_fresh,
         closes=masks.closes,
         no_buy=no_buy,
-        aim=_aim(session, mine, taxed.astype(np.bool_)),
+        aim=_aim(session, mine, taxed.astype(np.bool_), planned),
     )
 
 
-def _aim(session: Session, found: Sequence[Standing], taxed: BoolArray) -> Aim:
+def _aim(
+    session: Session, found: Sequence[Standing], taxed: BoolArray, planned: Mapping[str, int]
+) -> Aim:
     """Return what each account's owner still wants to realise, open sales counted as planned."""
     has = taxed & np.array([one.to_target_cents is not None for one in found], dtype=np.bool_)
     if not has.any():
@@ -67,7 +69,9 @@ def _aim(session: Session, found: Sequence[Standing], taxed: BoolArray) -> Aim:
     coming = effects.open_nets(session, owners)
     wanted = [(one.to_target_cents or 0) - coming.get(one.customer_id, 0) for one in found]
     bracket = np.array([one.choice.target == "zero_bracket" for one in found], dtype=np.bool_)
-    return Aim(has, np.where(has, np.array(wanted, dtype=np.int64), 0), has & bracket)
+    room = [_left(one.allowed_cents, planned.get(one.customer_id, 0)) for one in found]
+    allowed = np.array([NO_LIMIT if one < 0 else one for one in room], dtype=np.int64)
+    return Aim(has, np.where(has, np.array(wanted, dtype=np.int64), 0), has & bracket, allowed)
 
 
 def _taxes(found: Sequence[Standing], taxed: BoolArray, planned: Mapping[str, int]) -> Taxes:
@@ -85,17 +89,19 @@ def _taxes(found: Sequence[Standing], taxed: BoolArray, planned: Mapping[str, in
         year_long_cents=zero,
         ordinary_limit_cents=zero,
         carry_ppm=np.full(len(found), _CARRY_PPM, dtype=np.int64),
-        gain_budget_cents=each([_limit(one, planned) for one in found], -1),
+        gain_budget_cents=each(
+            [_left(one.budget_left_cents, planned.get(one.customer_id, 0)) for one in found], -1
+        ),
         recapture_ppm=each([one.recapture_ppm for one in found]),
         netting=np.zeros(len(found), dtype=np.bool_),
     )
 
 
-def _limit(standing: Standing, planned: Mapping[str, int]) -> int:
+def _left(allowed_cents: int | None, planned_cents: int) -> int:
     """Return what is left of a gain budget after open sales; -1 where there is no limit."""
-    if standing.budget_left_cents is None:
+    if allowed_cents is None:
         return -1
-    return max(0, standing.budget_left_cents - planned.get(standing.customer_id, 0))
+    return max(0, allowed_cents - planned_cents)
 
 
 def _masks(

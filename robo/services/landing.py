@@ -2,7 +2,8 @@
 
 All taxable accounts of a customer count together, direct sleeves and baskets alike. Each of the
 sessions corrects the one before, because prices move between plan and fill. What the lots do not
-allow is told, with the amount, and each name that stays has its reason.
+allow is told, with the amount, and each name that stays has its reason; so is what the customer's
+budget for gains does not allow, which holds here as everywhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,32 +15,26 @@ import numpy as np
 from sqlmodel import Session
 
 from robo.core.clock import Clock, business_date, to_micros
-from robo.core.ids import AccountId, LotId
+from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.money import PPM, format_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.portfolio.chunk import notional_cents
-from robo.portfolio.problem import BoolArray, IntArray
 from robo.ports.prices import PriceSource
-from robo.services import assessing, ordering
-from robo.services.asking import EPOCH, TaxSide
+from robo.services import ordering, shelving
 from robo.services.isolating import Blame
 from robo.services.mailing import payload
 from robo.services.ordering import Plan, Trade
 from robo.services.queueing import waves
-from robo.services.quoting import Board, board
+from robo.services.shelving import Shelf
 from robo.services.turns import Turns
-from robo.store import accounts, chunks, events, households, lot_chunks, tax_profiles
+from robo.store import accounts, events, households, tax_profiles
 from robo.store.database import Database
 from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.events import NewEvent
 from robo.store.keyring import Keyring
-from robo.store.lot_chunks import LotChunk
-from robo.tax import arrays as tax_arrays
 from robo.tax.year_target import (
     LAST_SESSIONS,
-    Closing,
     Landing,
     Offer,
     Trim,
@@ -52,15 +47,6 @@ _JOB: Final = "land"
 _PAGE: Final = 200
 _SHORT_CENTS: Final = 25_00
 """A target is reached within so much; beyond it, what stopped us is told."""
-_STAYS: Final[tuple[Reason | None, ...]] = (
-    None,
-    Reason.SKIP_UNSETTLED,
-    Reason.SKIP_RESTRICTED,
-    Reason.SKIP_NO_PRICE,
-    Reason.SKIP_HALTED,
-    Reason.SKIP_WASH_LOSS,
-)
-_FREE, _UNSETTLED, _RESTRICTED, _NO_PRICE, _HALTED, _WASH = range(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +59,6 @@ class _Made:
     @property
     def account_id(self) -> AccountId:
         return AccountId(str(self.event.account_id))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shelf:
-    """The lots of some accounts as the last sessions see them; arrays of shape (L,)."""
-
-    raw: chunks.RawChunk
-    lots: LotChunk
-    tax: TaxSide
-    worth_cents: IntArray
-    """After the cost of selling."""
-    stays: IntArray
-    """Place in `_STAYS` of why a lot cannot go, whatever is wanted."""
-    masked: BoolArray
-    """At a loss today, or after a fall before the fill, it would be washed."""
-    long: BoolArray
-
-    @property
-    def gain_cents(self) -> IntArray:
-        return self.worth_cents - self.tax.basis_cents
 
 
 def plan(
@@ -135,7 +101,7 @@ def plan(
             def look(part: Sequence[AccountId], found: list[_Made] = found) -> None:
                 mine = [account for first in part for account in by_first[first]]
                 with db.read() as session:
-                    shelf = _shelf(session, keyring, prices, clock, policy, mine, on)
+                    shelf = shelving.read(session, keyring, prices, clock, policy, mine, on)
                 found.extend(_landed(shelf, policy, on, f"land/{slot}", last=left == 0))
 
             Blame[AccountId](db, clock, _JOB, str).together(wave[start : start + _PAGE], look)
@@ -154,60 +120,7 @@ def _owned(session: Session, customer_ids: Sequence[str]) -> dict[str, list[Acco
     return found
 
 
-def _shelf(
-    session: Session,
-    keyring: Keyring,
-    prices: PriceSource,
-    clock: Clock,
-    policy: Policy,
-    account_ids: Sequence[AccountId],
-    on: date,
-) -> _Shelf:
-    raw = chunks.read(session, account_ids)
-    ids = list(raw.account_ids)
-    lots = lot_chunks.read(session, ids)
-    names = np.unique(lots.security_id)
-    tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
-    seen = board(prices, names.tolist(), clock.now())
-    price = np.array([seen.price_micros.get(s, 0) for s in lots.security_id.tolist()], np.int64)
-    worth = notional_cents(lots.nanos, price)
-    worth -= -(-worth * policy.trade_cost_ppm // PPM)
-    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
-    lowest = worth - worth * policy.wash_margin_ppm // PPM
-    today = (on - EPOCH).days
-    return _Shelf(
-        raw=raw,
-        lots=lots,
-        tax=tax,
-        worth_cents=worth,
-        stays=_stays(raw, lots, seen, price, today),
-        masked=(tax.no_loss | tax.whole_only) & (lowest < tax.basis_cents),
-        long=tax_arrays.is_long(tax.held_day, today),
-    )
-
-
-def _stays(
-    raw: chunks.RawChunk, lots: LotChunk, seen: Board, price: IntArray, today: int
-) -> IntArray:
-    """Return why lots cannot go, as places in `_STAYS`, (L,)."""
-    busy = {(order.account_id, order.security_id) for order in raw.open_orders}
-    pairs = list(zip(lots.account.tolist(), lots.security_id.tolist(), strict=True))
-    waits = [(raw.account_ids[place], security) in busy for place, security in pairs]
-    barred = [s in raw.restricted.get(raw.sleeves[place].customer_id, {}) for place, s in pairs]
-    halted = [seen.stopped.get(security) is Reason.SKIP_HALTED for _, security in pairs]
-    return np.select(
-        [
-            np.array(barred, dtype=np.bool_),
-            np.array(halted, dtype=np.bool_),
-            price <= 0,
-            np.array(waits, dtype=np.bool_) | (lots.hold_day > today),
-        ],
-        [_RESTRICTED, _HALTED, _NO_PRICE, _UNSETTLED],
-        _FREE,
-    ).astype(np.int64)
-
-
-def _landed(shelf: _Shelf, policy: Policy, on: date, cause: str, *, last: bool) -> list[_Made]:
+def _landed(shelf: Shelf, policy: Policy, on: date, cause: str, *, last: bool) -> list[_Made]:
     """Return what each customer's accounts sell today."""
     places: dict[str, list[int]] = {}
     for place, sleeve in enumerate(shelf.raw.sleeves):
@@ -223,7 +136,7 @@ def _landed(shelf: _Shelf, policy: Policy, on: date, cause: str, *, last: bool) 
 
 
 def _of_one(
-    shelf: _Shelf,
+    shelf: Shelf,
     places: Sequence[int],
     wanted: int,
     policy: Policy,
@@ -234,22 +147,27 @@ def _of_one(
 ) -> _Made:
     """Return what one customer's accounts sell."""
     mine = np.flatnonzero(np.isin(shelf.lots.account, places))
-    offers, closings, kept = _offered(shelf, mine, wanted)
+    offers, closings, kept = shelving.offered(shelf, mine, wanted)
     reach = reachable_cents(offers, wanted, closings)
-    found = land(offers, ask_cents(wanted, last=last), closings)
-    short = wanted - reach
-    told = kept if abs(short) > _SHORT_CENTS else {}
+    asked = ask_cents(wanted, last=last)
+    room = int(shelf.tax.aim.room_cents[places[0]])
+    found = _within(offers, asked, room, policy) if wanted > 0 else land(offers, asked, closings)
+    short, barred = wanted - reach, max(0, reach - room) if wanted > 0 else 0
+    told = dict(kept) if abs(short) > _SHORT_CENTS else {}
+    if barred > _SHORT_CENTS:
+        told |= dict.fromkeys((_name(shelf, one) for one in offers), Reason.SKIP_GAIN_LIMIT)
     plans, gains = _plans(shelf, places, found, told, policy, cause)
     sleeve = shelf.raw.sleeves[places[0]]
     event = NewEvent(
         sleeve.firm_id,
-        "tax_target.short" if abs(short) > _SHORT_CENTS else "tax_target.planned",
+        f"tax_target.{'short' if max(abs(short), barred) > _SHORT_CENTS else 'planned'}",
         sleeve.customer_id,
         payload(
             year=on.year,
             wanted=format_cents(wanted),
             planned=format_cents(gains),
             not_allowed_by_lots=format_cents(short),
+            not_allowed_by_budget=format_cents(barred),
         ),
         customer_id=sleeve.customer_id,
         account_id=sleeve.account_id,
@@ -257,62 +175,24 @@ def _of_one(
     return _Made(plans, event)
 
 
-def _offered(
-    shelf: _Shelf, mine: IntArray, wanted: int
-) -> tuple[list[Offer], list[Closing], dict[tuple[int, int], Reason]]:
-    """Return what may be sold for a wanted gain or loss, and why other lots that fit stay.
-
-    Args:
-        shelf: The lots.
-        mine: Places of the customer's, (M,).
-        wanted: Cents, not 0.
-    """
-    tax, lots, gain = shelf.tax, shelf.lots, shelf.gain_cents
-    stays = shelf.stays.copy()
-    fits = gain < 0 if wanted < 0 else gain > 0
-    if wanted > 0:
-        fits &= shelf.long | ~tax.aim.long_only[lots.account]
-    key = lots.account << 32 | lots.security_id
-    stuck = key[tax.is_fresh & (stays != _FREE)]
-    together = tax.closes & ~np.isin(key, stuck) & (wanted < 0)
-    stays[(stays == _FREE) & shelf.masked & ~together] = _WASH
-    free = stays == _FREE
-    alone = mine[(fits & free & ~(shelf.masked & together))[mine]]
-    offers = [_offer(shelf, lot) for lot in alone.tolist()]
-    fresh: dict[int, list[int]] = {}
-    rest: dict[int, list[int]] = {}
-    for lot in mine[(together & free)[mine]].tolist():
-        if tax.is_fresh[lot]:
-            fresh.setdefault(int(key[lot]), []).append(lot)
-        elif shelf.masked[lot] and fits[lot]:
-            rest.setdefault(int(key[lot]), []).append(lot)
-    closings = [
-        Closing(_offers(shelf, some), _offers(shelf, rest.get(name, ())))
-        for name, some in sorted(fresh.items())
-    ]
-    kept = {
-        (int(lots.account[lot]), int(lots.security_id[lot])): why
-        for lot in mine[(fits & ~free)[mine]].tolist()
-        if (why := _STAYS[int(stays[lot])]) is not None
-    }
-    return offers, closings, kept
+def _within(offers: Iterable[Offer], asked: int, room: int, policy: Policy) -> Landing:
+    """Return the sales of a wanted gain that stay within a budget even if prices rise."""
+    found = land(offers, min(asked, room))
+    worth = sum(one.worth_cents for one in found.trims)
+    most = room - worth * policy.price_margin_ppm // PPM
+    if sum(one.gain_cents for one in found.trims) <= most:
+        return found
+    # Less is sold for less, so what it may rise by is less too.
+    return land(offers, max(0, most))
 
 
-def _offers(shelf: _Shelf, lots: Iterable[int]) -> tuple[Offer, ...]:
-    return tuple(_offer(shelf, lot) for lot in lots)
-
-
-def _offer(shelf: _Shelf, lot: int) -> Offer:
-    return Offer(
-        LotId(str(lot)),
-        int(shelf.lots.nanos[lot]),
-        int(shelf.tax.basis_cents[lot]),
-        int(shelf.worth_cents[lot]),
-    )
+def _name(shelf: Shelf, one: Offer) -> tuple[int, int]:
+    lot = int(one.lot_id)
+    return int(shelf.lots.account[lot]), int(shelf.lots.security_id[lot])
 
 
 def _plans(
-    shelf: _Shelf,
+    shelf: Shelf,
     places: Sequence[int],
     found: Landing,
     kept: Mapping[tuple[int, int], Reason],
@@ -346,7 +226,7 @@ def _plans(
 
 
 def _trade(
-    shelf: _Shelf, place: int, security_id: int, trims: Sequence[Trim], policy: Policy
+    shelf: Shelf, place: int, security_id: int, trims: Sequence[Trim], policy: Policy
 ) -> Trade:
     # The booking takes whole lots in this order: the one that is split must come last.
     ordered = sorted(trims, key=lambda one: one.nanos < int(shelf.lots.nanos[int(one.lot_id)]))
@@ -362,7 +242,7 @@ def _trade(
 
 
 def _effect(
-    shelf: _Shelf, place: int, names: Mapping[int, Sequence[Trim]], policy: Policy
+    shelf: Shelf, place: int, names: Mapping[int, Sequence[Trim]], policy: Policy
 ) -> PlanEffect:
     trims = [one for some in names.values() for one in some]
     long = sum(one.gain_cents for one in trims if shelf.long[int(one.lot_id)])
@@ -377,7 +257,7 @@ def _effect(
     )
 
 
-def _tax(shelf: _Shelf, place: int, trims: Sequence[Trim]) -> int:
+def _tax(shelf: Shelf, place: int, trims: Sequence[Trim]) -> int:
     """Return the tax of sales at the rates on the next dollar; negative where they save tax."""
     taxes = shelf.tax.taxes
     short, long = int(taxes.short_rate_ppm[place]), int(taxes.long_rate_ppm[place])

@@ -139,7 +139,10 @@ def test_the_standing_follows_profile_and_target(me: Newcomer) -> None:
     ask(me, "PUT", "tax-choices", {"target": "loss_limit"})
     losing = ask(me, "GET", "tax-standing")
     ask(me, "PUT", "tax-profile", {**PROFILE, "ordinary_income": "40000.00"})
-    ask(me, "PUT", "tax-choices", {"target": "zero_bracket"})
+    barred = ask(me, "PUT", "tax-choices", {"target": "zero_bracket"})
+    ask(me, "PUT", "tax-choices", {"target": "zero_bracket", "gain_budget": "8000.00"})
+    within = ask(me, "GET", "tax-standing")
+    ask(me, "PUT", "tax-choices", {"gain_budget": None})
     filling = ask(me, "GET", "tax-standing")
 
     assert assumed["rates"] == {"short_ppm": 220_000, "long_ppm": 150_000, "ordinary_ppm": 220_000}
@@ -148,6 +151,9 @@ def test_the_standing_follows_profile_and_target(me: Newcomer) -> None:
     # The 0 % bracket of a single filer ends at 49,450 in 2026: 9,450 above 40,000.
     assert (filling["to_target"], filling["mode"]) == ("9450.00", "neutral")
     assert filling["budget_left"] == "9450.00"
+    # A target is no leave to gain more than the budget says.
+    assert (barred["code"], list(barred["fields"])) == ("tax_choice", ["gain_budget"])
+    assert (within["to_target"], within["budget_left"]) == ("9450.00", "8000.00")
 
 
 def test_a_file_of_trades_elsewhere_is_taken_once(me: Newcomer) -> None:

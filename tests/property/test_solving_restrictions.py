@@ -9,7 +9,7 @@ import pytest
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.problem import Taxes, TaxMode
-from robo.services.asking import EPOCH, Aim, Ask, TaxSide, gain_room
+from robo.services.asking import EPOCH, NO_LIMIT, Aim, Ask, TaxSide, gain_room
 from robo.services.modelling import Model
 from robo.services.quoting import Board
 from robo.services.solving import Solved, solve
@@ -112,7 +112,10 @@ def drawn(rng: np.random.Generator, count: int) -> tuple[Model, Board, Ask]:
         return rng.random((count, NAMES)) < part
 
     aim = Aim(
-        rng.random(count) < 0.3, rng.integers(-(10**6), 10**6, count), np.zeros(count, dtype=bool)
+        rng.random(count) < 0.3,
+        rng.integers(-(10**6), 10**6, count),
+        np.zeros(count, dtype=bool),
+        np.full(count, NO_LIMIT),
     )
     taxes = drawn_taxes(rng, count)
     # As the standing of who has a target says it: gains up to what is wanted, none for a loss.
@@ -228,7 +231,12 @@ def only(ask: Ask, place: int) -> Ask:
             ask.tax.is_fresh[mine],
             ask.tax.closes[mine],
             ask.tax.no_buy[rows],
-            Aim(ask.tax.aim.has[rows], ask.tax.aim.wanted_cents[rows], ask.tax.aim.long_only[rows]),
+            Aim(
+                ask.tax.aim.has[rows],
+                ask.tax.aim.wanted_cents[rows],
+                ask.tax.aim.long_only[rows],
+                ask.tax.aim.room_cents[rows],
+            ),
         ),
         benchmark=ask.benchmark[rows],
         buyable=ask.buyable[rows],

@@ -49,10 +49,10 @@ def world(tmp_path: Path, seasons: MarketCalendar) -> Iterator[World]:
         pytest.param(400_000_00, Choice(target="loss_limit", number=1), marks=pytest.mark.soak),
         pytest.param(
             20_000_00,
-            Choice(target="amount", target_cents=2_000_00, number=1),
+            Choice(target="amount", target_cents=2_000_00, gain_budget_cents=2_500_00, number=1),
             marks=pytest.mark.soak,
         ),
-        (60_000_00, Choice(target="zero_bracket", number=1)),
+        (60_000_00, Choice(target="zero_bracket", gain_budget_cents=None, number=1)),
     ],
     ids=["minus three thousand", "two thousand", "zero bracket"],
 )
@@ -129,6 +129,29 @@ def test_what_the_lots_do_not_allow_is_told_with_the_amount_and_each_name_that_s
     assert skipped == ["skip_restricted"]
     assert barred not in sold(world)
     assert sold(world) <= set(losing)
+
+
+def test_a_target_does_not_gain_more_than_the_budget_allows(world: World) -> None:
+    account = investor(world, 20_000_00)
+    jump(world, FIRST)
+    aim = Choice(target="amount", target_cents=2_000_00, gain_budget_cents=300_00, number=1)
+    choose(world, account, aim)
+
+    night(world)
+    world.next_session()
+    night(world)
+
+    gained = missing(world, account)
+    assert 2_000_00 - 300_00 <= gained < 2_000_00 - 250_00
+    assert reasons(world) == {"sell_year_target"}
+    first, second = told(world)
+    assert cents(first["not_allowed_by_budget"]) > 1_000_00
+    assert cents(first["planned"]) < 300_00
+    assert cents(second["planned"]) < 30_00
+    assert "skip_gain_limit" in texts(world, "SELECT DISTINCT reason FROM skip")
+    assert texts(world, "SELECT DISTINCT kind FROM event WHERE kind LIKE 'tax_target.%'") == [
+        "tax_target.short"
+    ]
 
 
 @pytest.mark.soak

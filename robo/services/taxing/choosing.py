@@ -83,6 +83,8 @@ def choose(
         if "target" in changes and "target_cents" not in changes and made.target != "amount":
             made = replace(made, target_cents=None)
         _check(made)
+        if (before.target, before.target_cents) != (made.target, made.target_cents):
+            _check_budget(made)
         entitling.require_of_customer(session, customer.id, _features(before, made))
         same = replace(made, buy_buy_sell=int(made.buy_buy_sell)) == before
         if same and before.number:
@@ -120,6 +122,18 @@ def _check(made: Choice) -> None:
     if wrong:
         message = "These choices do not fit together."
         raise InvalidInputError(message, code="tax_choice", fields=wrong)
+
+
+def _check_budget(made: Choice) -> None:
+    """Return if the budget leaves room for the gains that a new target asks for."""
+    budget = made.gain_budget_cents
+    wants = made.target_cents or 0
+    if made.target == "zero_bracket":
+        wants = 1
+    if budget is not None and budget < wants:
+        wrong = ["This target realises gains: send with it how much, or null for no limit."]
+        message = "These choices do not fit together."
+        raise InvalidInputError(message, code="tax_choice", fields={"gain_budget": wrong})
 
 
 def _note(

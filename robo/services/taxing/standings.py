@@ -42,7 +42,9 @@ class Standing:
         mode: What to do about taxes today: the customer's choice, or what leads to their target.
         recapture_ppm: See `harvest.tax_per_dollar`.
         to_target_cents: Net gain still to realise to land on the target; None without one.
-        budget_left_cents: Net gain that sales we choose may still bring; None for no limit.
+        allowed_cents: Net gain that the customer's budget still allows; None for no limit.
+        budget_left_cents: Net gain that sales we choose may still bring; None for no limit: what is
+            allowed, and with a target no more than is still wanted.
     """
 
     customer_id: str
@@ -57,6 +59,7 @@ class Standing:
     mode: Mode
     recapture_ppm: int
     to_target_cents: int | None
+    allowed_cents: int | None
     budget_left_cents: int | None
 
     @property
@@ -157,7 +160,9 @@ def _standing(
     wanted = missing(choice, table, profile, realised)
     mode = MODES[choice.mode] if wanted is None else mode_towards(wanted)
     budget = choice.gain_budget_cents
-    left = None if budget is None else max(0, budget - chosen.cents)
+    allowed = None if budget is None else max(0, budget - chosen.cents)
+    # A target is no leave to gain more than the budget allows: the customer changes either.
+    limits = [one for one in (allowed, wanted) if one is not None]
     return Standing(
         customer_id=customer_id,
         year=year,
@@ -171,7 +176,8 @@ def _standing(
         mode=mode,
         recapture_ppm=policy.recapture_ppm,
         to_target_cents=wanted,
-        budget_left_cents=left if wanted is None else max(0, wanted),
+        allowed_cents=allowed,
+        budget_left_cents=max(0, min(limits)) if limits else None,
     )
 
 
