@@ -20,7 +20,7 @@ from robo.core.clock import FixedClock, business_date, from_micros, iso_instant,
 from robo.core.errors import ConfigError, ConflictError, InvalidInputError
 from robo.core.policy import Policy
 from robo.runtime import Runtime, SystemClock, boot, open_database
-from robo.store import blocks
+from robo.store import blocks, windows
 from robo.store import jobs as runs
 from robo.store.jobs import Lease
 from scheduler.jobs import TIMETABLE
@@ -105,7 +105,7 @@ class Timelapse:
                 yield _Moment(before, close)
             for kind in (_Kind.BEFORE, _Kind.WINDOW, _Kind.LATER):
                 yield _Moment(calendar.opens_at(on) + _OFFSETS[kind], kind)
-            if self._at_broker():
+            if self._is_unfinished():
                 yield _Moment(calendar.closes_at(on) + _OFFSETS[close], close)
 
         return self._pass(moments())
@@ -132,7 +132,7 @@ class Timelapse:
 
     def _live(self, moment: "_Moment") -> None:
         """Set the clock and do what is due; a job's failure ends the time-lapse."""
-        if moment.kind is _Kind.LATER and not self._at_broker():
+        if moment.kind is _Kind.LATER and not self._is_unfinished():
             return
         with self.runtime.db.write() as session:
             runs.set_sim_instant(session, to_micros(moment.instant))
@@ -151,9 +151,11 @@ class Timelapse:
                 for name, text in ended:
                     runs.put_state(session, name, text, self._lease(instant), "done")
 
-    def _at_broker(self) -> bool:
+    def _is_unfinished(self) -> bool:
+        """Return whether orders are at the broker, or wait: purchases go once sales are done."""
         with self.runtime.db.read() as session:
-            return bool(blocks.in_states(session, "intended", "open", "unknown"))
+            at_broker = blocks.in_states(session, "intended", "open", "unknown")
+            return bool(at_broker or windows.waiting(session, to_micros(self.clock.now())))
 
     def _daily(self, job: Job, when: AtOpen | AtClose, now: datetime) -> list[Slot]:
         """Run a daily job for the sessions that are due; return them."""

@@ -15,7 +15,7 @@ from robo.core.clock import from_micros, iso_instant, to_micros
 from robo.core.errors import ConfigError, ConflictError, InvalidInputError
 from robo.core.market_calendar import MarketCalendar
 from robo.runtime import SystemClock
-from robo.services import funding
+from robo.services import funding, investing
 from robo.store import jobs
 from scheduler import timelapse
 from scheduler.jobs import TIMETABLE
@@ -54,6 +54,21 @@ def test_money_in_the_morning_is_ten_companies_at_noon(world: World, lapse: Time
     assert len(world.balances(account).holdings_nanos) == 10
     assert world.clock.now() < datetime(2026, 3, 2, 15, 5, tzinfo=UTC)
     assert world.findings() == []
+
+
+def test_what_was_planned_after_the_window_is_sent_the_same_morning(
+    world: World, lapse: Timelapse
+) -> None:
+    (account,) = world.add_accounts(1)
+    lapse.pass_moments(2)
+    world.pay_in(account, 100_00)
+    r = world.runtime
+    investing.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "late")
+
+    lapse.pass_moments(1)
+
+    assert world.clock.now() < datetime(2026, 3, 2, 15, 5, tzinfo=UTC)
+    assert world.scalar("SELECT count(*) FROM orders WHERE state = 'planned'") == 0
 
 
 def test_a_week_is_five_sessions_each_with_every_daily_job(world: World, lapse: Timelapse) -> None:
