@@ -6,57 +6,37 @@ they come; no seed is chosen for them.
 
 import csv
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import text
 
-from robo.core.money import PPM
-from robo.runtime import Runtime
 from robo.store import universe
-from scheduler import life_check, life_rules
+from scheduler import life_check, life_decisions, life_moves, life_rules, life_wash
 from scheduler.life_check import Counts
+from scheduler.life_moves import Stream
 from scheduler.life_pictures import Lines, svg
-from scheduler.life_story import BORN, Life, lived
+from scheduler.life_story import BORN, STEP_WEEKS, Life, lived
+from scheduler.life_taxes import Saved, saved
 
 SEEDS: Final = (1, 2, 3, 4, 5)
 UNTIL_AGE: Final = 55
-BUDGET_CENTS: Final = 0
-SHORT_PPM, LONG_PPM = 220_000, 150_000
-"""Rates of somebody in the middle: those the services assume where a customer has told nothing."""
 MARKS: Final = (25_000, 100_000, 500_000, 1_000_000, 2_000_000)
 OURS: Final = "ours"
+CAPTIONS: Final = {
+    "harvested": "Losses meet the gains of their year, then at most $3,000 of other income; the "
+    "rest is carried until a year can use it. Losses that a wash sale disallows are left out. Much "
+    "of this is tax deferred, not avoided: it comes due when the shares bought again are sold.",
+}
 _YEAR: Final = 13
 """Steps of four weeks."""
-_DECISIONS: Final = """
-    SELECT o.planned_at, 'order', o.side, o.security_id, o.reason, o.state, o.notional_cents,
-           o.nanos, o.filled_cents, o.filled_nanos, e.tax_cents, e.cost_cents, e.tracking_error_ppm
-    FROM orders o LEFT JOIN trade_effect e ON e.order_id = o.id WHERE o.account_id = :account
-    UNION ALL
-    SELECT s.at, 'skip', '', s.security_id, s.reason, '', NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM skip s WHERE s.account_id = :account ORDER BY 1
-"""
-_COLUMNS: Final = (
-    "at_micros",
-    "decision",
-    "side",
-    "symbol",
-    "reason",
-    "state",
-    "buy_cents",
-    "sell_nanos",
-    "filled_cents",
-    "filled_nanos",
-    "tax_cents",
-    "cost_cents",
-    "tracking_error_ppm",
-)
+_AGAIN_DAYS: Final = 2 * 7 * STEP_WEEKS + life_check.AGAIN_DAYS
+"""Time is thinned: of what one look sells the next but one may buy the last; see docs/life.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +47,8 @@ class Told:
     counts: Counts
     worth: tuple[float, ...]
     """Dollars, by week."""
-    harvested: tuple[float, ...]
-    """Tax saved by losses so far, less tax on gains, dollars by week."""
+    saved: Saved
+    """Tax saved by losses so far, less tax on gains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +91,24 @@ def live(seed: int, until_age: int, out: Path) -> Outcome:
     """Return what a seed came to; its decisions are written beside the pictures."""
     began = time.monotonic()
     with lived(seed, until_age) as (life, rt):
-        _write_decisions(rt, life, out / f"decisions-{seed}.csv")
+        life_decisions.write(rt, life.account_id, out / f"decisions-{seed}.csv")
         _write_weeks(life, out / f"weeks-{seed}.csv")
         with rt.db.read() as session:
             raw: Any = session.connection().connection.driver_connection
-            moved = life_check.moves(raw, life.account_id)
+            stream = life_moves.read(raw, life.account_id)
             sizes = {one.id: float(one.size_cents) for one in universe.everything(session)}
-        return _outcome(life, moved, sizes, began)
+        return _outcome(life, stream, sizes, began)
 
 
-def _outcome(
-    life: Life, moved: Sequence[life_check.Moved], sizes: dict[Any, float], began: float
-) -> Outcome:
+def _outcome(life: Life, stream: Stream, sizes: dict[Any, float], began: float) -> Outcome:
     days = [date.fromisoformat(one.on) for one in life.weeks]
     paid = np.diff([0, *(one.paid_in_cents for one in life.weeks)]) / 100
     growth = np.array(life.growth)
     size = np.array([sizes.get(one, 0.0) for one in life.ids])
     others = life_rules.play(days, paid.tolist(), growth, size)
     worth = [one.nav_cents / 100 for one in life.weeks]
-    told = [_told(OURS, moved, days, worth)]
-    told += [_told(name, one.moved, days, one.worth) for name, one in others.items()]
+    told = [_told(OURS, stream, days, worth)]
+    told += [_told(name, one.stream(), days, one.worth) for name, one in others.items()]
     return Outcome(
         seed=life.seed,
         ages=tuple((day - BORN).days / 365.25 for day in days),
@@ -145,26 +123,11 @@ def _outcome(
     )
 
 
-def _told(
-    name: str,
-    moved: Sequence[life_check.Moved],
-    days: Sequence[date],
-    worth: Iterable[float],
-) -> Told:
-    counts = life_check.count(moved, BUDGET_CENTS, harvests=True)
-    saved, spot, sum_saved = [], 0, 0.0
-    sales = [(one.on, one) for one in moved if one.kind == "sell"]
-    since: dict[str, date] = {}
-    for one in moved:
-        since.setdefault(one.lot_id, one.on)
-    for day in days:
-        while spot < len(sales) and sales[spot][0] <= day:
-            one = sales[spot][1]
-            rate = LONG_PPM if life_check.is_long(since[one.lot_id], one.on) else SHORT_PPM
-            sum_saved -= one.gain_cents / 100 * rate / PPM
-            spot += 1
-        saved.append(sum_saved)
-    return Told(name, counts, tuple(worth), tuple(saved))
+def _told(name: str, stream: Stream, days: Sequence[date], worth: Iterable[float]) -> Told:
+    sold = life_wash.adjust(stream.moved, stream.heirs)
+    until = days[-1] - timedelta(days=_AGAIN_DAYS)
+    counts = life_check.count(stream, again_days=_AGAIN_DAYS, until=until, sold=sold)
+    return Told(name, counts, tuple(worth), saved(sold, days))
 
 
 def _tracking(worth: Sequence[float], paid: Sequence[float], growth: Any, size: Any) -> list[float]:
@@ -184,15 +147,6 @@ def _tracking(worth: Sequence[float], paid: Sequence[float], growth: Any, size: 
     ]
 
 
-def _write_decisions(rt: Runtime, life: Life, path: Path) -> None:
-    with rt.db.read() as session, path.open("w", encoding="utf-8", newline="") as file:
-        symbol = {one.id: one.symbol for one in universe.everything(session)}
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        rows = session.connection().execute(text(_DECISIONS), {"account": life.account_id})
-        writer.writerows([*row[:3], symbol.get(row[3], row[3]), *row[4:]] for row in rows)
-
-
 def _write_weeks(life: Life, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(asdict(life.weeks[0])))
@@ -205,16 +159,18 @@ def _draw(outcomes: Sequence[Outcome], out: Path) -> None:
     ages = max((one.ages for one in outcomes), key=len)
     fund = next(iter(life_rules.RULES))
 
-    def both(what: str) -> dict[str, Sequence[float]]:
+    def both(what: Callable[[Told], Sequence[float]]) -> dict[str, Sequence[float]]:
         lines: dict[str, Sequence[float]] = {}
         for one in outcomes:
             by_name = {told.name: told for told in one.told}
-            lines[f"seed {one.seed}, ours"] = getattr(by_name[OURS], what)
-            lines[f"seed {one.seed}, shadow fund"] = getattr(by_name[fund], what)
+            lines[f"seed {one.seed}, ours"] = what(by_name[OURS])
+            lines[f"seed {one.seed}, shadow fund"] = what(by_name[fund])
         return lines
 
     pictures = {
-        "value": Lines("Value, on simulated prices", "$", ages, both("worth"), logarithmic=True),
+        "value": Lines(
+            "Value, on simulated prices", "$", ages, both(lambda one: one.worth), logarithmic=True
+        ),
         "tracking": Lines(
             "Tracking error against the index, realised over a year",
             "%",
@@ -222,13 +178,20 @@ def _draw(outcomes: Sequence[Outcome], out: Path) -> None:
             {f"seed {one.seed}": one.tracking for one in outcomes},
         ),
         "harvested": Lines(
-            "Tax saved so far by losses, less tax on gains", "$", ages, both("harvested")
+            "Tax saved so far by losses that count, less tax on gains (22 % short, 15 % long)",
+            "$",
+            ages,
+            both(lambda one: one.saved.dollars),
         ),
         "names": Lines("Names held", "", ages, {f"seed {one.seed}": one.names for one in outcomes}),
     }
     for name, lines in pictures.items():
         (out / f"{name}.svg").write_text(svg(lines), encoding="utf-8")
-    shown = "\n".join(f'<p><img src="{name}.svg" alt="{name}"></p>' for name in pictures)
+    shown = "\n".join(
+        f'<figure><img src="{name}.svg" alt="{name}">'
+        f"<figcaption>{CAPTIONS.get(name, '')}</figcaption></figure>"
+        for name in pictures
+    )
     page = f"<!doctype html><title>A life</title><h1>A life, on simulated prices</h1>\n{shown}\n"
     (out / "index.html").write_text(page, encoding="utf-8")
 
@@ -244,21 +207,34 @@ def _print(outcomes: Sequence[Outcome], out: Path, seconds: float) -> None:
         reached = "".join(f"{'-' if age is None else f'{age:.1f}':>12}" for age in ages)
         end = f"${worth[-1]:,.0f} of ${one.paid_in:,.0f} paid in, {one.names[-1]} names"
         print(f"{one.seed:>4}  {reached}   {end}, age {one.ages[-1]:.1f}")
-    print("\nThe same life under rules of others (mean of the seeds; counts are sums):\n")
     print(
-        f"{'':36}{'value':>12}{'tax saved':>11}{'sales':>8}{'forced':>8}{'washed':>8}"
-        f"{'years over':>12}{'over budget':>13}"
+        "\nThe same life under rules of others (means of the seeds in dollars; counts are sums):\n"
+    )
+    print(
+        f"{'':34}{'value':>12}{'tax saved':>11}{'losses left':>12}{'sales':>8}{'forced':>8}"
+        f"{'washed':>8}{'deferred':>10}{'years over':>12}{'over budget':>13}"
     )
     for spot, first in enumerate(outcomes[0].told):
         rows = [one.told[spot] for one in outcomes]
         counts = [one.counts for one in rows]
         print(
-            f"{first.name:36}{np.mean([one.worth[-1] for one in rows]):>12,.0f}"
-            f"{np.mean([one.harvested[-1] for one in rows]):>11,.0f}"
+            f"{first.name:34}{np.mean([one.worth[-1] for one in rows]):>12,.0f}"
+            f"{np.mean([one.saved.dollars[-1] for one in rows]):>11,.0f}"
+            f"{np.mean([one.saved.carried_cents / 100 for one in rows]):>12,.0f}"
             f"{sum(one.sales for one in counts):>8,}{sum(one.forced for one in counts):>8,}"
-            f"{sum(one.washed for one in counts):>8,}{sum(one.over_budget for one in counts):>12,}"
+            f"{sum(one.washed for one in counts):>8,}"
+            f"{np.mean([one.deferred_cents / 100 for one in counts]):>10,.0f}"
+            f"{sum(one.over_budget for one in counts):>12,}"
             f"{np.mean([one.over_budget_cents / 100 for one in counts]):>13,.0f}"
         )
+    ours = [one.told[0].counts for one in outcomes]
+    asked = sum(one.apart_cents for one in ours) / 100
+    print(
+        f"\nours, apart: {sum(one.apart for one in ours)} sales that the customer or a corporate "
+        f"action chose, net gain ${asked:,.0f}; {sum(one.washed_meant for one in ours)} wash sales "
+        f"that were meant; losses deferred ${sum(one.deferred_cents for one in ours) / 100:,.0f}; "
+        f"{sum(one.young for one in ours)} losses of the last weeks too young to be judged"
+    )
     print()
     for one in outcomes:
         for on, act in one.acts:

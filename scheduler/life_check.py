@@ -1,71 +1,58 @@
 """Forced sales, unintended wash sales and gains over budget, counted from what was executed.
 
-This module shares nothing with the planners: the standard library, and rows of the books. It takes
-no order's word for why it was made; it looks at what a sale did, when, and what the customer had
-asked for. See `Counts` for the definitions.
+This module shares nothing with the planners: the standard library, and rows of the books
+(`life_moves`), with wash sales worked out by brute force (`life_wash`). It takes no order's word
+for why it was made; it looks at what a sale did, when, and what the customer had asked for.
 """
 
-from collections import defaultdict
+from bisect import bisect_right
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Final
+from itertools import groupby
+from typing import Final
 
-WINDOW_DAYS: Final = 30
-_EVENTS: Final = """
-    SELECT e.on_date, e.security_id, e.lot_id, e.kind, e.nanos_delta, e.basis_delta_cents,
-           e.proceeds_cents, f.id
-    FROM lot_event e LEFT JOIN fill f ON f.id = e.cause
-    WHERE e.account_id = ? ORDER BY e.seq
-"""
-_RESTRICTED: Final = """
-    SELECT r.security_id FROM restriction r JOIN account a ON a.customer_id = r.customer_id
-    WHERE a.id = ? AND r.verb = 'never_own'
-"""
+from scheduler.life_moves import ASKED, BUY, CAME, SELL, WITHDRAWN, Moved, Stream, Wish
+from scheduler.life_wash import WINDOW_DAYS, Sold, adjust
 
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What happened to one lot on one day.
-
-    Attributes:
-        nanos: Shares that came, or left where negative.
-        basis_cents: Paid for what came; given up, as a positive number, for what left.
-        proceeds_cents: For what was sold, after costs.
-        kind: `buy`, `sell`, `asked` (a sale the customer asked for) or `action` (corporate).
-    """
-
-    on: date
-    security_id: int
-    lot_id: str
-    nanos: int
-    basis_cents: int
-    proceeds_cents: int
-    kind: str
-
-    @property
-    def gain_cents(self) -> int:
-        """Return what a sale realised."""
-        return self.proceeds_cents - self.basis_cents
+AGAIN_DAYS: Final = 7
+"""Within which what a harvest brought is bought again: settlement on the next session, which a
+holiday may put four days later, and the session after that."""
+IDLE_PERCENT: Final = 5
+"""Of an account at cost: so much may wait for a price, a ban or the broker's smallest order."""
+_NOBODY: Final = Wish(date.min, harvests=False, budget_cents=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was found.
+    """What was found; a sale is what one order's fill took of one lot.
 
     Attributes:
-        forced: Sales of a lot at a gain, on days after which the year's net gain of sales that the
-            customer did not ask for was above the budget: nothing else explains them. A sale at a
-            loss is a harvest, where the customer wants harvests; else it is forced too.
-        washed: Sales at a loss, not asked for, whose shares were bought again within 30 days, or
-            were bought in the 30 days before and still held when the day ended.
-        over_budget: Years whose net gain of sales not asked for ended above the budget.
+        forced: Sales that nothing allowed explains. Explained are: sales that the customer asked
+            for (a withdrawal, a closure, a name ruled out in person of which the shares were to
+            be sold), corporate actions, harvests, and gains inside the budget. A harvest is a
+            sale at a loss for somebody who wants losses realised, after which the money goes on
+            being invested: the customer still holds as many names, at least half of them, and what
+            the sale brought has been bought again. A gain is inside the budget while the year's
+            gains so far, less the losses that were harvests, are not above it.
+        washed: Sales with a loss that does not count, where we chose the sale or the purchase.
+        washed_meant: Such sales where the customer withdrew money or accepted deferral.
+        deferred_cents: Losses that did not count, of both kinds.
+        over_budget: Years whose net gain of sales we chose ended above the budget, losses that do
+            not count left out and what they added to other shares' basis put in.
         over_budget_cents: By how much, all years together.
-        harvested_short_cents: Losses of shares held up to a year, not negative.
+        harvested_short_cents: Losses that count, of shares held up to a year; not negative.
+        sales: How many we chose.
+        apart: How many the customer or a corporate action chose.
+        apart_cents: Net gain of those.
+        young: Sales at a loss so near the end that nobody can say whether they were harvests.
     """
 
     forced: int
     washed: int
+    washed_meant: int
+    deferred_cents: int
     over_budget: int
     over_budget_cents: int
     harvested_short_cents: int
@@ -73,104 +60,197 @@ class Counts:
     gains_short_cents: int
     gains_long_cents: int
     sales: int
+    apart: int
+    apart_cents: int
+    young: int
 
 
-def moves(connection: Any, account_id: str) -> list[Moved]:
-    """Return what happened to the lots of an account, in order; a plain DB-API connection."""
-    asked = {int(row[0]) for row in connection.execute(_RESTRICTED, (account_id,))}
-    found = []
-    for on, security, lot, kind, nanos, basis, proceeds, fill in connection.execute(
-        _EVENTS, (account_id,)
-    ):
-        told = "action"
-        if fill is not None and kind == "open":
-            told = "buy"
-        elif fill is not None and kind == "close":
-            told = "asked" if int(security) in asked else "sell"
-        day = date.fromisoformat(on)
-        found.append(
-            Moved(day, int(security), lot, int(nanos), abs(int(basis)), int(proceeds), told)
-        )
-    return found
-
-
-def count(moved: Sequence[Moved], budget_cents: int, *, harvests: bool) -> Counts:
+def count(
+    stream: Stream,
+    *,
+    again_days: int = AGAIN_DAYS,
+    until: date | None = None,
+    sold: Sequence[Sold] | None = None,
+) -> Counts:
     """Return what an account's life came to.
 
     Args:
-        moved: In the order of time.
-        budget_cents: Net gain that the customer allows each year.
-        harvests: Whether the customer wants losses realised.
+        stream: All that happened, and what the customer chose about taxes.
+        again_days: Within how many days what a harvest brought has to be bought again.
+        until: Losses taken later are not judged for that: the life ends before one could see.
+        sold: The sales as `life_wash.adjust` returns them, if they are at hand.
     """
-    chosen = [one for one in moved if one.kind == "sell"]
-    by_year: dict[int, int] = defaultdict(int)
-    by_day: dict[date, list[Moved]] = defaultdict(list)
-    for one in chosen:
-        by_day[one.on].append(one)
-    forced = 0
-    for on in sorted(by_day):
-        by_year[on.year] += sum(one.gain_cents for one in by_day[on])
-        above = by_year[on.year] > budget_cents
-        forced += sum(
-            (one.gain_cents > 0 and above) or (one.gain_cents < 0 and not harvests)
-            for one in by_day[on]
-        )
-    over = [cents - budget_cents for cents in by_year.values() if cents > budget_cents]
-    parts = _by_term(moved, chosen)
+    sold = adjust(stream.moved, stream.heirs) if sold is None else sold
+    ours = [one for one in sold if one.moved.kind == SELL]
+    apart = [one for one in sold if one.moved.kind != SELL]
+    invested = _days_invested(stream, again_days)
+    over = _over(ours, stream.wishes)
+    washed, meant = _washed(sold, stream.wishes)
+    parts: dict[tuple[str, bool], int] = defaultdict(int)
+    for one in ours:
+        term = "long" if is_long(one.since, one.moved.on) else "short"
+        parts[term, one.counted_cents < 0] += abs(one.counted_cents)
+    forced, young = _forced(ours, stream.wishes, invested, until)
     return Counts(
         forced=forced,
-        washed=washed(moved),
+        washed=washed,
+        washed_meant=meant,
+        deferred_cents=sum(one.washed_cents for one in sold),
         over_budget=len(over),
         over_budget_cents=sum(over),
         harvested_short_cents=parts["short", True],
         harvested_long_cents=parts["long", True],
         gains_short_cents=parts["short", False],
         gains_long_cents=parts["long", False],
-        sales=len(chosen),
+        sales=len(_rows(ours)),
+        apart=len(_rows(apart)),
+        apart_cents=sum(one.counted_cents for one in apart),
+        young=young,
     )
 
 
-def washed(moved: Iterable[Moved]) -> int:
-    """Return how many sales at a loss, not asked for by the customer, were washed."""
-    by_name: dict[int, list[Moved]] = defaultdict(list)
-    for one in moved:
-        by_name[one.security_id].append(one)
-    return sum(
-        _is_washed(one, rows)
-        for rows in by_name.values()
-        for one in rows
-        if one.kind == "sell" and one.gain_cents < 0
-    )
-
-
-def _is_washed(sale: Moved, rows: Collection[Moved]) -> bool:
-    left: dict[str, int] = defaultdict(int)
-    for one in rows:
-        if one.on <= sale.on:
-            left[one.lot_id] += one.nanos
-    return any(
-        one.kind == "buy"
-        and abs((one.on - sale.on).days) <= WINDOW_DAYS
-        and (one.on > sale.on or left[one.lot_id] > 0)
-        for one in rows
-    )
-
-
-def _by_term(moved: Iterable[Moved], chosen: Iterable[Moved]) -> dict[tuple[str, bool], int]:
-    """Return gains and losses by holding period, all not negative."""
-    since: dict[str, date] = {}
-    for one in moved:
-        since.setdefault(one.lot_id, one.on)
-    parts: dict[tuple[str, bool], int] = defaultdict(int)
-    for one in chosen:
-        term = "long" if is_long(since[one.lot_id], one.on) else "short"
-        parts[term, one.gain_cents < 0] += abs(one.gain_cents)
-    return parts
-
-
-def is_long(bought: date, sold: date) -> bool:
+def is_long(since: date, sold: date) -> bool:
     """Return whether more than a year passed, by the calendar, counted from the day after."""
-    first = bought + timedelta(days=1)
+    first = since + timedelta(days=1)
     leap_day = (first.month, first.day) == (2, 29)
     over = date(first.year + 1, 3, 1) if leap_day else first.replace(year=first.year + 1)
     return sold >= over
+
+
+def _rows(sold: Iterable[Sold]) -> list[list[Sold]]:
+    """Return the parts of each sale together: those that stood alike were told apart."""
+    return [list(parts) for _, parts in groupby(sold, key=lambda one: id(one.moved))]
+
+
+def _wish(wishes: Sequence[Wish], on: date) -> Wish:
+    """Return what the customer had chosen on a day."""
+    spot = bisect_right(wishes, on, key=lambda one: one.on)
+    return wishes[spot - 1] if spot else _NOBODY
+
+
+def _forced(
+    ours: Sequence[Sold],
+    wishes: Sequence[Wish],
+    invested: Collection[date],
+    until: date | None,
+) -> tuple[int, int]:
+    """Return how many sales nothing explains, and how many cannot be judged yet."""
+    net: dict[int, int] = defaultdict(int)
+    forced = young = 0
+    for on, todays in groupby(_rows(ours), key=lambda parts: parts[0].moved.on):
+        wish, gains = _wish(wishes, on), 0
+        for parts in todays:
+            gain = sum(one.gain_cents for one in parts)
+            counted = sum(one.counted_cents for one in parts)
+            if gain >= 0:
+                gains += 1
+            elif wish.harvests and until is not None and on > until:
+                young += 1
+            elif not wish.harvests or on not in invested:
+                forced += 1
+                counted = 0  # what is no harvest makes no room
+            net[on.year] += counted
+        if wish.budget_cents is not None and net[on.year] > wish.budget_cents:
+            forced += gains
+    return forced, young
+
+
+def _over(ours: Iterable[Sold], wishes: Sequence[Wish]) -> list[int]:
+    """Return by how much each year's net gain was above the largest budget that held in it."""
+    net: dict[int, int] = defaultdict(int)
+    for one in ours:
+        net[one.moved.on.year] += one.counted_cents
+    over = []
+    for year, cents in net.items():
+        first, last = date(year, 1, 1), date(year, 12, 31)
+        held = [_wish(wishes, first), *(one for one in wishes if first < one.on <= last)]
+        budgets = [one.budget_cents for one in held if one is not _NOBODY] or [0]
+        limits = [one for one in budgets if one is not None]
+        if len(limits) == len(budgets) and cents > max(limits):
+            over.append(cents - max(limits))
+    return over
+
+
+def _washed(sold: Iterable[Sold], wishes: Sequence[Wish]) -> tuple[int, int]:
+    """Return how many sales made wash sales that nobody meant, and that were meant.
+
+    To buy after a loss is always our choice. A sale for a withdrawal is not; a sale of a name that
+    the customer wants out is no excuse: we chose the day and what was bought before it.
+    """
+    unmeant = meant = 0
+    for parts in _rows(sold):
+        moved = parts[0].moved
+        allowed = moved.kind == WITHDRAWN or (
+            moved.kind in {SELL, ASKED} and _wish(wishes, moved.on).defers
+        )
+        washes = [wash for one in parts for wash in one.washes]
+        unmeant += any(not (allowed and wash.bought_first) for wash in washes)
+        meant += any(allowed and wash.bought_first for wash in washes)
+    return unmeant, meant
+
+
+def _days_invested(stream: Stream, again_days: int) -> set[date]:
+    """Return the days of our sales after which the money went on being invested."""
+    account = _Account(again_days)
+    for on, rows in groupby(stream.moved, key=lambda one: one.on):
+        account.judge(on.toordinal())
+        account.live(on, list(rows))
+    account.judge(None)
+    return account.found
+
+
+class _Account:
+    """What is held at cost, and for how long what sales brought has been waiting.
+
+    It is spent oldest first, and only as far as the account's cash falls: buying with a deposit
+    that came in between does not count.
+    """
+
+    def __init__(self, again_days: int) -> None:
+        self.found: set[date] = set()
+        self._again_days = again_days
+        self._cash_cents = self._book_cents = 0
+        self._nanos: dict[int, int] = defaultdict(int)
+        self._idle: deque[tuple[int, int]] = deque()
+        """Ordinal of the day of sales, cents that wait since."""
+        self._names: deque[tuple[int, int]] = deque()
+        """Ordinal of a day, names held when it ended."""
+        self._judged: deque[tuple[date, int]] = deque()
+        """Day of sales, the most names held in the month before."""
+
+    def judge(self, before: int | None) -> None:
+        """Look at the sales whose time was over before a day, as things stand; None for all."""
+        while self._judged:
+            day, had = self._judged[0]
+            if before is not None and day.toordinal() + self._again_days >= before:
+                return
+            self._judged.popleft()
+            waits = sum(cents for since, cents in self._idle if since <= day.toordinal())
+            whole = self._book_cents + self._cash_cents
+            if 2 * self._held() >= had and 100 * waits <= IDLE_PERCENT * whole:
+                self.found.add(day)
+
+    def live(self, on: date, rows: Sequence[Moved]) -> None:
+        today, brought = on.toordinal(), 0
+        while len(self._names) > 1 and self._names[0][0] < today - WINDOW_DAYS:
+            self._names.popleft()
+        had = max((many for _, many in self._names), default=0)
+        for one in rows:
+            self._nanos[one.security_id] += one.nanos
+            comes = one.kind in {BUY, CAME}
+            self._book_cents += one.basis_cents if comes else -one.basis_cents
+            self._cash_cents += one.proceeds_cents - (one.basis_cents if one.kind == BUY else 0)
+            brought += one.proceeds_cents if one.kind == SELL else 0
+        if any(one.kind == SELL for one in rows):
+            self._judged.append((on, had))
+            self._idle.append((today, brought))
+        spent = sum(cents for _, cents in self._idle) - max(self._cash_cents, 0)
+        while self._idle and spent > 0:
+            since, cents = self._idle.popleft()
+            if cents > spent:
+                self._idle.appendleft((since, cents - spent))
+            spent -= cents
+        self._names.append((today, self._held()))
+
+    def _held(self) -> int:
+        return sum(1 for nanos in self._nanos.values() if nanos > 0)

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.life_check import WINDOW_DAYS, Moved
+from scheduler.life_moves import BUY, MONEY, SELL, Moved, Stream, Wish
+from scheduler.life_wash import WINDOW_DAYS
 
 FloatArray = NDArray[np.float64]
 
@@ -23,6 +24,9 @@ DIRECT_FROM, DIRECT_UNTIL = 100_000.0, 50_000.0
 DRIFT: Final = 0.03
 HARVEST: Final = 0.05
 _NANOS: Final = 1_000_000_000
+_DUST: Final = 1e-9
+_WISHES: Final = (Wish(date.min, harvests=True, budget_cents=0),)
+"""What our customer chooses: the same code counts the same things."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,7 @@ class _Lot:
     id: str
     shares: float
     basis: float
+    nanos: int
 
 
 @dataclass(slots=True)
@@ -45,6 +50,10 @@ class Ruled:
     lost_on: dict[int, date] = field(default_factory=dict)
     count: int = 0
 
+    def stream(self) -> Stream:
+        """Return what happened, to be counted as ours is."""
+        return Stream(self.moved, (), _WISHES)
+
     def value(self, price: Callable[[int], float]) -> float:
         """Return what is held."""
         return sum(price(name) * self.shares(name) for name in self.lots)
@@ -58,11 +67,11 @@ class Ruled:
         if dollars < 1.0 or price(name) <= 0:
             return
         self.count += 1
-        lot = _Lot(f"{self.name}-{self.count}", dollars / price(name), dollars)
+        shares = dollars / price(name)
+        lot = _Lot(f"{self.name}-{self.count}", shares, dollars, round(shares * _NANOS))
         self.lots.setdefault(name, []).append(lot)
         self.bought_on[name] = on
-        nanos, cents = round(lot.shares * _NANOS), round(dollars * 100)
-        self.moved.append(Moved(on, name, lot.id, nanos, cents, 0, "buy"))
+        self.moved.append(Moved(on, name, lot.id, lot.nanos, round(dollars * 100), 0, BUY))
 
     def sell(
         self, on: date, name: int, price: Callable[[int], float], *, losing: float | None = None
@@ -88,14 +97,16 @@ class Ruled:
                 break
             self._leave(on, name, lot, part * price(name), part)
             got += part * price(name)
-        self.lots[name] = [lot for lot in self.lots.get(name, ()) if lot.shares > 1e-9]  # noqa: PLR2004 - a nanoshare
+        self.lots[name] = [lot for lot in self.lots.get(name, ()) if lot.shares > _DUST]
         return got
 
     def _leave(self, on: date, name: int, lot: _Lot, worth: float, shares: float) -> None:
         basis = lot.basis * shares / lot.shares
-        nanos = round(shares * _NANOS)
+        whole = lot.shares - shares <= _DUST
+        nanos = lot.nanos if whole else min(round(shares * _NANOS), lot.nanos)
         cents = round(basis * 100), round(worth * 100)
-        self.moved.append(Moved(on, name, lot.id, -nanos, *cents, "sell"))
+        self.moved.append(Moved(on, name, lot.id, -nanos, *cents, SELL))
+        lot.nanos -= nanos
         lot.basis -= basis
         lot.shares -= shares
         if worth < basis:
@@ -230,6 +241,7 @@ def play(
         living = [one for one in top[: 4 * HUNDRED] if row[one] > 0]
         day = Day(on, dollars[spot], price, living, december)
         for name, rule in RULES.items():
+            made[name].moved.append(Moved(on, 0, "", 0, 0, round(day.dollars * 100), MONEY))
             rule(made[name], day)
             made[name].worth.append(made[name].value(price))
     return made

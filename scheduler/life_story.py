@@ -30,7 +30,7 @@ from robo.services import reporting
 from robo.services.verifying import verify
 from robo.store import universe
 from robo.store.schema import upgrade
-from scheduler import timelapse
+from scheduler import life_decisions, timelapse
 from scheduler.life_client import LocalClient, Person
 from scheduler.life_market import HeldDividends
 from scheduler.timelapse import Timelapse
@@ -123,6 +123,7 @@ def _settings(folder: Path, seed: int) -> Settings:
     settings = replace(config.read(environment), prices="scheduler.life_market:create")
     db = open_database(settings)
     upgrade(db)
+    life_decisions.watch(db)
     db.close()
     timelapse.set_clock(settings, START)
     db = open_database(settings)
