@@ -95,7 +95,9 @@ class AlpacaBroker(AlpacaHearing):
             if known not in {"", ticket.broker_account}:
                 detail = "This client id belongs to an order of another account."
                 code = "client_id_mismatch"
-                return SubmitResult(SubmitStatus.REJECTED, None, code, detail, Refusal.CLIENT_ID)
+                return SubmitResult(
+                    SubmitStatus.REJECTED, None, code, detail, Refusal.CLIENT_ID_TAKEN
+                )
             self._symbols.learn(ticket.symbol, ticket.security_id)
             self._journal.note(mark, ticket.broker_account)
         return self._desk(ticket.broker_account).submit(ticket)
@@ -111,7 +113,7 @@ class AlpacaBroker(AlpacaHearing):
             return None
         desk = self._desk(account)
         order = desk.find(client_id)
-        return None if order is None else desk.published(order)
+        return None if order is None else replace(desk.published(order), broker_account=account)
 
     def cancel(self, client_id: str) -> SubmitResult:
         """Ask for an order to be cancelled; late fills may still come."""
@@ -154,7 +156,10 @@ class AlpacaBroker(AlpacaHearing):
         return MassStatus(
             broker_account=broker_account,
             as_of=self._clock.now(),
-            open_orders=self._desk(broker_account).open_orders(),
+            open_orders=[
+                replace(one, broker_account=broker_account)
+                for one in self._desk(broker_account).open_orders()
+            ],
             positions=self.positions(broker_account),
             cash=self.cash(broker_account),
             moving=moving,

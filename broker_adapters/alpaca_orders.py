@@ -190,11 +190,15 @@ class OrderDesk:
         except BrokerUnavailableError:
             order = None
         if order is None:
-            return SubmitResult(SubmitStatus.UNKNOWN, code="duplicate", refusal=Refusal.CLIENT_ID)
+            return SubmitResult(
+                SubmitStatus.UNKNOWN, code="duplicate", refusal=Refusal.CLIENT_ID_TAKEN
+            )
         if not order.matches(ticket):
             detail = "Another order has this client id."
             code = "client_id_mismatch"
-            return SubmitResult(SubmitStatus.REJECTED, order.id, code, detail, Refusal.CLIENT_ID)
+            return SubmitResult(
+                SubmitStatus.REJECTED, order.id, code, detail, Refusal.CLIENT_ID_TAKEN
+            )
         self._journal.learn(KnownOrder(order.id, order.client_id, ticket.security_id))
         return SubmitResult(SubmitStatus.DUPLICATE, order.id, "duplicate")
 

@@ -26,7 +26,12 @@ _LATER: Final = SubmitStatus.THROTTLED
 _REFUSALS: Final = tuple(
     (re.compile(pattern), Verdict(status, code, refusal))
     for pattern, status, code, refusal in (
-        (r"client_order_id must be unique", SubmitStatus.DUPLICATE, "duplicate", Refusal.CLIENT_ID),
+        (
+            r"client_order_id must be unique",
+            SubmitStatus.DUPLICATE,
+            "duplicate",
+            Refusal.CLIENT_ID_TAKEN,
+        ),
         (r"client_order_id", _NO, "client_id_length", Refusal.CLIENT_ID),
         (r"wash trade", _LATER, "wash_trade", Refusal.OPPOSITE_ORDER),
         (r"while having open closing", _LATER, "opposite_order_open", Refusal.OPPOSITE_ORDER),

@@ -241,7 +241,7 @@ class PaperBroker:
 
 _KINDS: Final = {
     "client_id_length": Refusal.CLIENT_ID,
-    "client_id_mismatch": Refusal.CLIENT_ID,
+    "client_id_mismatch": Refusal.CLIENT_ID_TAKEN,
     "unknown_order": Refusal.ORDER_STATE,
     "not_cancelable": Refusal.ORDER_STATE,
     "no_price": Refusal.NOT_TRADABLE,

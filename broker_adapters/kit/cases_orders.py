@@ -6,7 +6,7 @@ from broker_adapters.kit.bench import Ability
 from broker_adapters.kit.case import Need, case
 from broker_adapters.kit.desk import SHARE, Desk, changed, same
 from broker_adapters.kit.market import APPLE, BANK
-from robo.ports.broker import BrokerOrderState, OrderTicket, Side, SubmitStatus
+from robo.ports.broker import BrokerOrderState, OrderTicket, Refusal, Side, SubmitStatus
 
 _BANK = "BBB"
 
@@ -40,12 +40,16 @@ def the_same_ticket_again_is_a_duplicate(desk: Desk) -> None:
 
 
 def _another_under_the_same_id(desk: Desk, ticket: OrderTicket, other: OrderTicket) -> None:
-    """Assert that a second meaning of an id never becomes an order."""
+    """Assert that a second meaning of an id never becomes an order, and that it is said why.
+
+    A plain rejection would free the money to be planned under a new id, beside the live order.
+    """
     desk.accepted(ticket)
 
     result = desk.send(other)
 
-    assert result.status in {SubmitStatus.REJECTED, SubmitStatus.DUPLICATE}, result
+    taken = result.refusal is Refusal.CLIENT_ID_TAKEN and result.status is SubmitStatus.REJECTED
+    assert taken or result.status is SubmitStatus.DUPLICATE, result
     same(ticket, desk.found(ticket))
     if Ability.LEDGER in desk.bench.abilities:
         assert len(desk.bench.seen()) == 1

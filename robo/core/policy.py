@@ -151,8 +151,13 @@ class Policy:
     cut_off_minutes: int = 5
     """Minutes before the close after which nothing new is sent: a day order needs time to fill."""
 
+    look_again_seconds: int = 10
+    """A run that tells orders for longer looks at prices, halts and restrictions again this often;
+    the kill switch, breaks and the hour it looks at before each order."""
+
     rejections_max: int = 3
-    """How often a day a broker may refuse a name and side before we stop asking until tomorrow."""
+    """How often a day a broker may refuse a name and side in one of its accounts before we stop
+    asking until tomorrow."""
 
     tradability_minutes: int = 60
     """How long what a broker said it trades is believed; its list moves a few times a day."""

@@ -52,7 +52,10 @@ class Refusal(StrEnum):
     CREDENTIALS = "credentials"
     RATE = "rate"
     CLIENT_ID = "client_id"
-    """The id is too long, or belongs to another order."""
+    """The id is too long, or has signs in it that the broker does not take."""
+    CLIENT_ID_TAKEN = "client_id_taken"
+    """There is an order under this id already: REJECTED where it is another one than was told
+    (a person must look), UNKNOWN where it could not be compared."""
     UNSUPPORTED = "unsupported"
     """Beyond the broker's capabilities; it was never sent."""
     ORDER_STATE = "order_state"
@@ -186,6 +189,8 @@ class BrokerOrder:
     """Gross cents of all executions so far."""
     code: str = ""
     detail: str = ""
+    broker_account: str = ""
+    """The broker's account that it is in, where the adapter knows; then it must be the block's."""
 
 
 class ExecutionKind(StrEnum):

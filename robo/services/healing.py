@@ -7,6 +7,7 @@ on the day it was meant for; later its price, or even what a share is, may be an
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from sqlmodel import Session
 
@@ -18,8 +19,12 @@ from robo.services import telling
 from robo.store import blocks, tellings
 
 _MICROS: int = 1_000_000
-_HELD_SECONDS: int = 300
-"""A stopped account's orders are told again this often: many would use up the broker's patience."""
+HELD_SECONDS: Final = 300
+"""A stopped account is tried again this often, and an order under our id that is somebody else's
+looked at: more would use up the broker's patience, and a person is needed anyway."""
+_OPPOSITE_SECONDS: Final = 60
+"""So often an order is told again that one of somebody else's is in the way of: ours we would see
+end."""
 
 
 class Step(StrEnum):
@@ -44,18 +49,34 @@ _WAIT = Verdict(Step.WAIT)
 _TELL = Verdict(Step.TELL)
 
 
-def must_wait(session: Session, block: blocks.Block) -> bool:
-    """Return whether a block must wait for an order of the other side to end (a wash trade)."""
-    return block.code == telling.OPPOSITE and tellings.opposite_open(session, block)
+def must_wait(session: Session, block: blocks.Block, now_micros: int) -> bool:
+    """Return whether a block must wait for another order of its name to end (a wash trade).
+
+    The other may be no order of ours: told in vain twice, it is told again after a while only.
+    """
+    if block.code != telling.OPPOSITE:
+        return False
+    if tellings.another_open(session, block):
+        return True
+    return block.attempts > 1 and _is_fresh(block, now_micros, _OPPOSITE_SECONDS)
 
 
 def verdict(broker: Broker, clock: Clock, policy: Policy, block: blocks.Block) -> Verdict:
     """Return what to do with a block that is intended or unknown; asks the broker if needed."""
     now = clock.now()
     late = business_date(from_micros(block.created_at)) < business_date(now)
-    if block.state == "intended" and block.code in telling.NOT_TAKEN:
-        # The broker said that it has not taken it, or was never told.
+    if block.state == "intended" and telling.is_not_taken(block.code):
+        # It was never told, or never but in answers by which the broker has surely not taken it.
         return _expired(block) if late else _again(block, to_micros(now))
+    if block.code == telling.MISMATCH and _is_fresh(block, to_micros(now), HELD_SECONDS):
+        return _WAIT
+    return _asked(broker, policy, block, to_micros(now), late=late)
+
+
+def _asked(
+    broker: Broker, policy: Policy, block: blocks.Block, now_micros: int, *, late: bool
+) -> Verdict:
+    """Return what to do with a block that the broker may have, by what it says of it now."""
     try:
         found = broker.find(block.id)
     except BrokerUnavailableError:
@@ -64,7 +85,7 @@ def verdict(broker: Broker, clock: Clock, policy: Policy, block: blocks.Block) -
         return Verdict(Step.RECORD, telling.adopt(block, found))
     if block.executed_nanos or block.executed_cents:
         return _WAIT  # it has traded, so it is there, whatever the list says
-    if not _proven(broker, policy, block, to_micros(now)):
+    if not _proven(broker, policy, block, now_micros):
         return Verdict(Step.COUNT)
     return _expired(block) if late and block.code != telling.DUPLICATE else _TELL
 
@@ -74,8 +95,12 @@ def _expired(block: blocks.Block) -> Verdict:
 
 
 def _again(block: blocks.Block, now_micros: int) -> Verdict:
-    pause = now_micros - block.told_at < _HELD_SECONDS * _MICROS
-    return _WAIT if block.code == telling.HELD and pause else _TELL
+    paused = block.code == telling.HELD and _is_fresh(block, now_micros, HELD_SECONDS)
+    return _WAIT if paused else _TELL
+
+
+def _is_fresh(block: blocks.Block, now_micros: int, seconds: int) -> bool:
+    return now_micros - block.told_at < seconds * _MICROS
 
 
 def _proven(broker: Broker, policy: Policy, block: blocks.Block, now_micros: int) -> bool:

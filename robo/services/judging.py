@@ -127,15 +127,13 @@ def _held(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> 
     if controls.EVERYBODY in scopes:
         return {one.id: Reason.WAIT_KILL_SWITCH for one in waiting}
     found = {one.id: Reason.WAIT_KILL_SWITCH for one in waiting if one.firm_id in scopes}
-    places: Mapping[str, str] = {}
-    apart = broker.capabilities.account_model is AccountModel.SEGREGATED
-    if apart:
-        places = controls.broker_accounts(session, sorted({one.account_id for one in waiting}))
     doubted = breaks.blocked(session)
+    apart = broker.capabilities.account_model is AccountModel.SEGREGATED
     if not apart and not doubted:
         return found
+    places = _places(session, broker, waiting)
     for one in waiting:
-        place = places.get(one.account_id) if apart else f"omnibus/{one.firm_id}"
+        place = places.get(one.account_id)
         if place is None:
             found.setdefault(one.id, Reason.WAIT_NO_ACCOUNT)
         elif doubted.covers(place, one.security_id):
@@ -150,22 +148,12 @@ def _by_name(
     waiting: Sequence[WaitingOrder],
 ) -> dict[str, Reason]:
     ids = sorted({one.security_id for one in waiting})
-    found_quotes = [quotes.get(SecurityId(i)) for i in ids]
-    marks = _marks(session, bench)
-    ages = [int((bench.now - q.as_of).total_seconds()) if q else 0 for q in found_quotes]
-    halted = [q.halted if q else False for q in found_quotes]
-    codes = guards.name_codes(
-        [q.price_micros if q else 0 for q in found_quotes],
-        [marks.get(i, 0) for i in ids],
-        [max(0, age) for age in ages],
-        halted,
-        _market(bench),
-        bench.policy.collar_ppm,
-    )
-    stopped = {i: reason_of(c) for i, c in zip(ids, codes.tolist(), strict=True) if c}
+    stopped = names_against(session, bench, quotes, ids)
     gone = {i for i, said in bench.said.items() if not said.tradable}
     refused = tellings.refusals_since(session, bench.midnight)
     tired = {key for key, count in refused.items() if count >= bench.policy.rejections_max}
+    # Where every customer has an account, what one is refused says nothing of the others.
+    places = _places(session, bench.broker, waiting) if tired else {}
     found: dict[str, Reason] = {}
     for one in waiting:
         if one.security_id in gone:
@@ -174,12 +162,44 @@ def _by_name(
             found[one.id] = Reason.REFUSE_NOT_TRADABLE if buying else Reason.WAIT_REFUSED
         elif one.security_id in stopped:
             found[one.id] = stopped[one.security_id]
-        elif (one.firm_id, one.security_id, one.side) in tired:
+        elif (places.get(one.account_id, ""), one.security_id, one.side) in tired:
             found[one.id] = Reason.WAIT_REFUSED
     return found
 
 
-def _market(bench: Bench) -> guards.Market:
+def names_against(
+    session: Session,
+    bench: Bench,
+    quotes: Mapping[SecurityId, Quote],
+    security_ids: Sequence[int],
+) -> dict[int, Reason]:
+    """Return what speaks against sending anything in a name now: the market, its price, a halt."""
+    found = [quotes.get(SecurityId(i)) for i in security_ids]
+    marks = _marks(session, bench)
+    ages = [int((bench.now - q.as_of).total_seconds()) if q else 0 for q in found]
+    codes = guards.name_codes(
+        [q.price_micros if q else 0 for q in found],
+        [marks.get(i, 0) for i in security_ids],
+        [max(0, age) for age in ages],
+        [q.halted if q else False for q in found],
+        market(bench),
+        bench.policy.collar_ppm,
+    )
+    return {i: reason_of(c) for i, c in zip(security_ids, codes.tolist(), strict=True) if c}
+
+
+def _places(
+    session: Session, broker: Broker, waiting: Sequence[WaitingOrder]
+) -> Mapping[AccountId, str]:
+    """Return account -> where its orders go at the broker; accounts without a place are absent."""
+    ids = sorted({one.account_id for one in waiting})
+    if broker.capabilities.account_model is AccountModel.SEGREGATED:
+        return controls.broker_accounts(session, ids)
+    return {one.account_id: f"omnibus/{one.firm_id}" for one in waiting}
+
+
+def market(bench: Bench) -> guards.Market:
+    """Return whether the market takes orders now."""
     if bench.broker.capabilities.always_open:
         return guards.Market()
     if not bench.calendar.is_open(bench.now):

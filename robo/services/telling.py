@@ -30,8 +30,10 @@ DUPLICATE: Final = "duplicate"
 OPPOSITE: Final = "opposite_order"
 HELD: Final = "account_stopped"
 """The broker takes nothing for this one account now."""
-NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, HELD})
-"""Codes of blocks that the broker told us it did not take, or was never told of."""
+_NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, HELD})
+_WAITS: Final = "wait_"
+_REFUSES: Final = "refuse_"
+"""How the codes of the guards begin (`robo.core.reasons`)."""
 _STATE_OF: Final[Mapping[SubmitStatus, str]] = {
     SubmitStatus.ACCEPTED: "open",
     SubmitStatus.REJECTED: "open",
@@ -67,18 +69,42 @@ def tell(broker: Broker, block: Block) -> Outcome:
         found = ask(broker, block)
         return found or Outcome(block.id, "unknown", result.broker_order_id, DUPLICATE)
     if result.refusal is Refusal.OPPOSITE_ORDER:
-        return Outcome(block.id, "intended", None, OPPOSITE)
+        return not_taken(block, OPPOSITE)
     if result.status is SubmitStatus.THROTTLED:
         # What stops one account says nothing of the others; anything else ends the run.
-        why = HELD if result.refusal is Refusal.ACCOUNT else THROTTLED
-        return Outcome(block.id, "intended", None, why)
-    if result.code == MISMATCH:
-        return Outcome(block.id, "unknown", None, MISMATCH)
+        return not_taken(block, HELD if result.refusal is Refusal.ACCOUNT else THROTTLED)
+    if result.refusal is Refusal.CLIENT_ID_TAKEN:
+        another = result.status is SubmitStatus.REJECTED
+        return Outcome(block.id, "unknown", None, MISMATCH if another else DUPLICATE)
     code = result.code
     if result.status is SubmitStatus.REJECTED:
         # The marker makes `collect` end the block: its orders must be freed in turns first.
         code = f"rejected:{result.refusal or result.code or 'broker'}"
     return Outcome(block.id, _STATE_OF[result.status], result.broker_order_id, code)
+
+
+def is_not_taken(code: str) -> bool:
+    """Return whether a code says that the broker has not taken a block, or was not told of it."""
+    return code in _NOT_TAKEN or code.startswith(_WAITS)
+
+
+def not_taken(block: Block, code: str, *, told: bool = True) -> Outcome:
+    """Return the outcome of a block that the broker has not taken this time, or was not told of.
+
+    That proves nothing of an earlier telling whose end we did not see: such a block stays unknown,
+    and is asked for before anything else becomes of it.
+
+    Args:
+        block: As it was before.
+        code: Why.
+        told: Whether the broker was told at all.
+    """
+    if block.state == "unknown":
+        kept = DUPLICATE if block.code == DUPLICATE else code
+        return Outcome(block.id, "unknown", None, kept, told)
+    if code.startswith(_REFUSES):
+        return Outcome(block.id, "open", None, f"rejected:{code}", told)
+    return Outcome(block.id, "intended", None, code, told)
 
 
 def ask(broker: Broker, block: Block) -> Outcome | None:
@@ -105,4 +131,5 @@ def same(block: Block, found: BrokerOrder) -> bool:
         and found.side == block.side
         and found.notional_cents == block.notional_cents
         and found.nanos == block.nanos
+        and found.broker_account in {"", block.broker_account}
     )

@@ -14,7 +14,16 @@ from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId, child_id
 from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Broker, BrokerOrder, BrokerOrderState
-from robo.services import booking, guarding, healing, hearing, sizing, telling, undoing
+from robo.services import (
+    booking,
+    guarding,
+    healing,
+    hearing,
+    permitting,
+    sizing,
+    telling,
+    undoing,
+)
 from robo.services.turns import Turns
 from robo.store import blocks, controls, events, orders, tellings, universe, windows
 from robo.store.database import Database
@@ -49,12 +58,13 @@ def send(
         window: Names this run; the same window makes the same blocks.
         desk: What the guards look at. Without it only the kill switch and breaks hold orders.
     """
-    heal(db, broker, clock, policy)
+    heal(db, broker, clock, policy, desk)
     now = to_micros(clock.now())
     review = guarding.review(db, broker, clock, policy, desk)
     for side in ("sell", "buy"):
         _assign(db, broker, policy, window, side, now, review.held)
-    return _tell_all(db, broker, _intend(db, broker, window, now, review.sizes), now)
+    gate = permitting.Gate(db, broker, clock, policy, desk)
+    return _tell_all(db, broker, _intend(db, broker, window, now, review.sizes), gate)
 
 
 def _assign(
@@ -142,29 +152,49 @@ def _places(session: Session, broker: Broker, sums: Sequence[blocks.BlockSum]) -
     return {one.block_id: known[one.account_id] for one in sums if one.account_id in known}
 
 
-def _tell_all(db: Database, broker: Broker, todo: Sequence[blocks.Block], at_micros: int) -> int:
-    """Tell blocks in order; the kill switch is looked at before each, a throttle ends the run."""
+def _tell_all(
+    db: Database, broker: Broker, todo: Sequence[blocks.Block], gate: permitting.Gate
+) -> int:
+    """Tell blocks in order, each if nothing speaks against it now; a throttle ends the run."""
+    gate.expect(todo)
     throttled = False
     told = 0
     for start in range(0, len(todo), _OUTCOMES):
         part = todo[start : start + _OUTCOMES]
+        begun = set() if throttled else _begin(db, gate, part)
         outcomes: list[blocks.Outcome] = []
         for block in part:
-            if throttled or _stopped(db, block):
-                why = telling.THROTTLED if throttled else telling.STOPPED
-                outcomes.append(blocks.Outcome(block.id, "intended", None, why))
+            why = telling.THROTTLED if throttled else gate.why(block)
+            if why:
+                outcomes += _held_back(block, why, begun=block.id in begun)
                 continue
-            outcomes.append(_tell(broker, block))
-            throttled = outcomes[-1].code == telling.THROTTLED
+            outcome = _tell(broker, block)
+            outcomes.append(outcome)
+            throttled = outcome.code == telling.THROTTLED
             told += not throttled
-        _record(db, outcomes, at_micros, {block.id: block for block in part})
+            if outcome.code == telling.HELD:
+                gate.hold(block.broker_account)
+        _record(db, outcomes, to_micros(gate.clock.now()), {block.id: block for block in part})
     return told
 
 
-def _stopped(db: Database, block: blocks.Block) -> bool:
-    with db.read() as session:
-        scopes = controls.stopped(session)
-    return controls.EVERYBODY in scopes or block.firm_id in scopes
+def _begin(db: Database, gate: permitting.Gate, part: Sequence[blocks.Block]) -> set[str]:
+    """Write down which blocks are told once more; from here on they may have arrived."""
+    again = [block.id for block in part if block.code or block.asks]
+    again = [block.id for block in part if block.id in set(again) and not gate.why(block)]
+    if again:
+        with db.write() as session:
+            tellings.begin_telling(session, again)
+    return set(again)
+
+
+def _held_back(block: blocks.Block, why: str, *, begun: bool) -> list[blocks.Outcome]:
+    """Return what to write of a block that is not told now; nothing where that is known."""
+    if not begun and block.code and why == telling.THROTTLED:
+        return []
+    outcome = telling.not_taken(block, why, told=False)
+    same = (outcome.state, outcome.code) == (block.state, block.code)
+    return [] if same and not begun else [outcome]
 
 
 def _record(
@@ -192,7 +222,13 @@ def _record(
         )
 
 
-def heal(db: Database, broker: Broker, clock: Clock, policy: Policy) -> int:
+def heal(
+    db: Database,
+    broker: Broker,
+    clock: Clock,
+    policy: Policy,
+    desk: guarding.Desk | None = None,
+) -> int:
     """Resolve blocks whose telling we did not see the end of; return how many were resolved.
 
     Asks by client id first. Where a broker's lists lag, one "not found" is no proof: it must say so
@@ -203,7 +239,7 @@ def heal(db: Database, broker: Broker, clock: Clock, policy: Policy) -> int:
     at_micros = to_micros(clock.now())
     with db.read() as session:
         waiting = blocks.in_states(session, "intended", "unknown")
-        todo = [block for block in waiting if not healing.must_wait(session, block)]
+        todo = [block for block in waiting if not healing.must_wait(session, block, at_micros)]
     outcomes: list[blocks.Outcome] = []
     again: list[blocks.Block] = []
     unheard: list[str] = []
@@ -216,12 +252,10 @@ def heal(db: Database, broker: Broker, clock: Clock, policy: Policy) -> int:
         elif verdict.step is healing.Step.COUNT:
             unheard.append(block.id)
     _record(db, outcomes, at_micros)
-    if again or unheard:
+    if unheard:
         with db.write() as session:
             tellings.record_unheard(session, unheard, at_micros)
-            # From here on it may have arrived: what the broker said before proves nothing more.
-            tellings.begin_telling(session, [block.id for block in again])
-        _tell_all(db, broker, again, at_micros)
+    _tell_all(db, broker, again, permitting.Gate(db, broker, clock, policy, desk))
     return len(outcomes) + len(again)
 
 

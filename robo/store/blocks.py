@@ -221,6 +221,8 @@ class Outcome:
     state: str
     broker_order_id: str | None
     code: str
+    told: bool = True
+    """Whether it was told or asked for; false where it was held back."""
 
 
 def record(session: Session, outcomes: Sequence[Outcome], at_micros: int = 0) -> None:
@@ -228,9 +230,12 @@ def record(session: Session, outcomes: Sequence[Outcome], at_micros: int = 0) ->
     bulk(
         session,
         "UPDATE block SET state = ?, broker_order_id = COALESCE(?, broker_order_id), code = ?, "
-        "attempts = attempts + 1, told_at = ? "
+        "attempts = attempts + ?, told_at = CASE WHEN ? = 1 THEN ? ELSE told_at END "
         "WHERE id = ? AND state IN ('intended', 'unknown', 'open')",
-        [(o.state, o.broker_order_id, o.code, at_micros, o.block_id) for o in outcomes],
+        [
+            (o.state, o.broker_order_id, o.code, int(o.told), int(o.told), at_micros, o.block_id)
+            for o in outcomes
+        ],
     )
 
 
@@ -315,16 +320,6 @@ def unbooked(session: Session) -> list[BookedExecution]:
         .order_by(_BOOKING.c.position)
     )
     return [BookedExecution(*row) for row in session.connection().execute(statement)]
-
-
-def has_unbooked(session: Session, block_id: str) -> bool:
-    """Return whether an execution of the block waits to be booked."""
-    statement = (
-        select(func.count())
-        .select_from(_EXECUTION.join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id))
-        .where(_EXECUTION.c.block_id == block_id, _BOOKING.c.state == "open")
-    )
-    return bool(session.connection().execute(statement).scalar_one())
 
 
 def finish(session: Session, execution_ids: Sequence[str]) -> None:

@@ -32,10 +32,14 @@ def record_unheard(session: Session, block_ids: Sequence[str], at_micros: int) -
 
 
 def begin_telling(session: Session, block_ids: Sequence[str]) -> None:
-    """Forget what was said of blocks that are told again: from now on they may have arrived."""
+    """Forget what was said of blocks that are told again: from now on they may have arrived.
+
+    Not that the broker called their id taken: that proves an order for ever.
+    """
     bulk(
         session,
-        "UPDATE block SET asks = 0, asked_at = 0, code = '' "
+        "UPDATE block SET asks = 0, asked_at = 0, "
+        "code = CASE WHEN code = 'duplicate' THEN code ELSE '' END "
         "WHERE id = ? AND state IN ('intended', 'unknown')",
         [(block_id,) for block_id in block_ids],
     )
@@ -59,11 +63,18 @@ def with_unbooked(session: Session) -> set[str]:
 
 
 def refusals_since(session: Session, since_micros: int) -> dict[tuple[str, int, str], int]:
-    """Return (firm, security, side) -> how many blocks the broker rejected since an instant."""
-    keys = (_BLOCK.c.firm_id, _BLOCK.c.security_id, _BLOCK.c.side)
+    """Return (broker's account, security, side) -> how many blocks it rejected since an instant.
+
+    What we ended ourselves, because it was late or not wanted any more, is no refusal of its.
+    """
+    keys = (_BLOCK.c.broker_account, _BLOCK.c.security_id, _BLOCK.c.side)
     statement = (
         select(*keys, func.count())
-        .where(_BLOCK.c.state == "rejected", _BLOCK.c.created_at >= since_micros)
+        .where(
+            _BLOCK.c.state == "rejected",
+            _BLOCK.c.created_at >= since_micros,
+            _BLOCK.c.code.not_in(("rejected:expired", "rejected:refuse_restricted")),
+        )
         .group_by(*keys)
     )
     return {
@@ -71,9 +82,23 @@ def refusals_since(session: Session, since_micros: int) -> dict[tuple[str, int, 
     }
 
 
+def told_since(session: Session, code: str, since_micros: int) -> set[str]:
+    """Return the broker's accounts in which it answered a code since an instant."""
+    statement = select(_BLOCK.c.broker_account).where(
+        _BLOCK.c.state.in_(("intended", "unknown")),
+        _BLOCK.c.code == code,
+        _BLOCK.c.told_at > since_micros,
+    )
+    return set(session.connection().execute(statement.distinct()).scalars())
+
+
 def firm_turnover_since(session: Session, since_micros: int) -> dict[str, int]:
-    """Return firm -> cents that its blocks since an instant were for, or brought."""
-    cents = func.coalesce(_BLOCK.c.notional_cents, _BLOCK.c.executed_cents)
+    """Return firm -> cents that its blocks since an instant were for, or brought.
+
+    Of a block that has ended only what was executed counts: what was refused moved no market.
+    """
+    wanted = func.coalesce(_BLOCK.c.notional_cents, _BLOCK.c.executed_cents)
+    cents = case((_BLOCK.c.closed_at.is_(None), wanted), else_=_BLOCK.c.executed_cents)
     statement = (
         select(_BLOCK.c.firm_id, func.sum(cents))
         .where(_BLOCK.c.created_at >= since_micros)
@@ -82,13 +107,13 @@ def firm_turnover_since(session: Session, since_micros: int) -> dict[str, int]:
     return {row[0]: int(row[1] or 0) for row in session.connection().execute(statement)}
 
 
-def opposite_open(session: Session, block: Block) -> bool:
-    """Return whether a block of the other side in the same name and account is at the broker."""
+def another_open(session: Session, block: Block) -> bool:
+    """Return whether another block in the same name and account is at the broker."""
     statement = select(_BLOCK.c.id).where(
         _BLOCK.c.state.in_(("open", "unknown")),
         _BLOCK.c.broker_account == block.broker_account,
         _BLOCK.c.security_id == block.security_id,
-        _BLOCK.c.side != block.side,
+        _BLOCK.c.id != block.id,
     )
     return session.connection().execute(statement.limit(1)).first() is not None
 

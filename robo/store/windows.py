@@ -134,3 +134,21 @@ def planned_against_restrictions(session: Session) -> list[tuple[str, str, str, 
         .distinct()
     )
     return [(row[0], row[1], row[2], row[3]) for row in session.connection().execute(statement)]
+
+
+def restricted_since(session: Session, since_micros: int) -> set[str]:
+    """Return the blocks that hold an order which a restriction made since an instant forbids."""
+    never = (_RESTRICTION.c.verb == "never_trade") | (_RESTRICTION.c.source == "employer")
+    forbids = (_ORDER.c.side == "buy") | never
+    statement = (
+        select(_ORDER.c.block_id)
+        .join(_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id)
+        .join(
+            _RESTRICTION,
+            (_RESTRICTION.c.customer_id == _ACCOUNT.c.customer_id)
+            & (_RESTRICTION.c.security_id == _ORDER.c.security_id),
+        )
+        .where(in_state("sending"), _RESTRICTION.c.created_at >= since_micros, forbids)
+        .distinct()
+    )
+    return set(session.connection().execute(statement).scalars())

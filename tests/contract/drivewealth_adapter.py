@@ -76,7 +76,7 @@ _REFUSALS = {
     "O301": Refusal.POSITION,
     "O402": Refusal.ORDER_STATE,
     "O403": Refusal.ORDER_STATE,
-    "I001": Refusal.CLIENT_ID,
+    "I001": Refusal.CLIENT_ID_TAKEN,
 }
 _UNREADABLE = "the broker did not give an answer that can be read"
 

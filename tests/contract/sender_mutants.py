@@ -195,8 +195,8 @@ def buys_before_sells(patch):
     """Buys are told first."""
     tell_all = trading._tell_all
 
-    def turned(db, broker, todo, at_micros):
-        return tell_all(db, broker, sorted(todo, key=lambda one: one.side), at_micros)
+    def turned(db, broker, todo, gate):
+        return tell_all(db, broker, sorted(todo, key=lambda one: one.side), gate)
 
     patch.setattr(trading, "_tell_all", turned)
 

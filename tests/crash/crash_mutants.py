@@ -67,7 +67,7 @@ def _no_question(stage: Stage) -> None:
     _forgetful_broker(stage)
     heal = trading.heal
 
-    def hasty(db: Any, broker: Any, clock: Any, policy: Any) -> Any:
+    def hasty(db: Any, broker: Any, clock: Any, policy: Any, *desk: Any) -> Any:
         class Deaf:
             def find(self, _client_id: str) -> None:
                 return None
@@ -75,7 +75,7 @@ def _no_question(stage: Stage) -> None:
             def __getattr__(self, name: str) -> Any:
                 return getattr(broker, name)
 
-        return heal(db, Deaf(), clock, policy)
+        return heal(db, Deaf(), clock, policy, *desk)
 
     trading.heal = hasty
 

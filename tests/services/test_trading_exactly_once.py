@@ -34,7 +34,7 @@ WASH_OF_ALPACA = classify(
 HELD = classify(
     403, {"code": 40310000, "message": "new orders are rejected by user request"}
 ).result()
-STRANGER = SubmitResult(SubmitStatus.REJECTED, "o-1", "client_id_mismatch", "", Refusal.CLIENT_ID)
+STRANGER = SubmitResult(SubmitStatus.REJECTED, "o-1", "40910000", "", Refusal.CLIENT_ID_TAKEN)
 
 
 @pytest.fixture(scope="module")
