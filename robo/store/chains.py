@@ -59,7 +59,7 @@ def append(session: Session, key: bytes, links: Sequence[Link], at_micros: int) 
     by_chain: dict[str, list[Link]] = {}
     for item in links:
         by_chain.setdefault(item.chain, []).append(item)
-    heads = _heads(session, sorted(by_chain))
+    heads = heads_of(session, sorted(by_chain))
     rows: dict[ChainTable, list[tuple[Any, ...]]] = {}
     new_heads: list[tuple[Any, ...]] = []
     for name in sorted(by_chain):
@@ -80,7 +80,8 @@ def append(session: Session, key: bytes, links: Sequence[Link], at_micros: int) 
     )
 
 
-def _heads(session: Session, chains: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+def heads_of(session: Session, chains: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """Return chain -> (count, code) of its last row, of those that have any."""
     heads = ChainHeadRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
     rows = select_in(
         session, select(heads.c.chain, heads.c.seq, heads.c.mac), heads.c.chain, chains

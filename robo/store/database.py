@@ -35,6 +35,7 @@ _IN_CHUNK: Final = 5_000
 _CHUNK: Final = "chunk"
 _AMONG: Final[dict[Any, Any]] = {}
 _KNOWN: Final = "known"
+_KEPT: Final = "kept"
 """What a reading session was told before; see `once`."""
 T = TypeVar("T")
 _LOG_FRAMES: Final = 4_000
@@ -71,6 +72,7 @@ class Database:
         self.engine = engine
         self.longest_write_ms = 0.0
         """The longest that a committed transaction of this process held the write lock."""
+        self._kept: dict[str, Any] = {}
         self._room = room
         self._turn = turn
         self._has_log = has_log
@@ -96,7 +98,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session on one consistent snapshot; whatever it changes is rolled back."""
-        info: dict[Any, Any] = {_KNOWN: {}}
+        info: dict[Any, Any] = {_KNOWN: {}, _KEPT: self._kept}
         with Session(self.engine, expire_on_commit=False, autoflush=False, info=info) as session:
             yield session
             session.rollback()
@@ -287,6 +289,16 @@ def once(session: Session, key: tuple[str, ...], ask: Callable[[], T]) -> T:
         known[key] = ask()
     found: T = known[key]
     return found
+
+
+def kept(session: Session, key: str, make: Callable[[], T]) -> T | None:
+    """Return what this process keeps of the database from one snapshot to the next.
+
+    For what can be told to be still true at less cost than working it out. None in a writing
+    session: what that sees may never be committed.
+    """
+    found: dict[str, T] | None = session.info.get(_KEPT)
+    return None if found is None else found.setdefault(key, make())
 
 
 def bulk(session: Session, sql: str, rows: Sequence[Sequence[Any]]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import bindparam, func, literal_column, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
@@ -118,6 +118,17 @@ def events_of(
         account: [event for _, event in sorted(rows, key=lambda one: one[0])]
         for account, rows in found.items()
     }
+
+
+def events_after(session: Session, account_id: str, seq: int) -> list[LotEvent]:
+    """Return what happened to the lots of an account after a row of its books."""
+    columns = [_EVENT.c[name] for name in LotEvent.__dataclass_fields__]
+    statement = select(*columns).where(
+        _EVENT.c.chain == bindparam("chain"), _EVENT.c.seq > bindparam("seq")
+    )
+    statement = statement.order_by(_EVENT.c.seq)
+    rows = session.connection().execute(statement, {"chain": account_id, "seq": seq})
+    return [LotEvent(*row) for row in rows]
 
 
 def closed(

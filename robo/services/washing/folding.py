@@ -19,6 +19,10 @@ IRAS = frozenset({"traditional_ira", "roth_ira", "ira"})
 """Kinds of accounts whose sales are not taxed, ours and others'."""
 
 
+Days = dict[date, dict[str, list[Event]]]
+"""What happened, by day and person."""
+
+
 @dataclass(slots=True)
 class People:
     """Some people, those they ever shared a household with, and all their accounts."""
@@ -208,20 +212,40 @@ def _lived(
     known: People, histories: _Histories, persons: Collection[str], until: date
 ) -> dict[str, Books]:
     """Return person -> books, for people connected through households."""
-    last = until.isoformat()
     books = {one: Books(known.accounts[one]) for one in sorted(persons)}
-    days: dict[date, dict[str, list[Event]]] = {}
+    days: Days = {}
     for one in sorted(persons):
         for on, event in histories.events[one]:
             days.setdefault(on, {}).setdefault(one, []).append(event)
+    live(known, books, days, histories.actions, (date.min, until))
+    return books
+
+
+def live(
+    known: People,
+    books: dict[str, Books],
+    days: Days,
+    actions: Sequence[lot_history.Action],
+    span: tuple[date, date],
+) -> None:
+    """Let days happen to the books of people connected through households.
+
+    Args:
+        known: The people.
+        books: By person, as of the day before; who counts together shares them. Changed.
+        days: What happened on each day of the span to each of them, in order.
+        actions: Of all names in these books, in the order of ex-dates.
+        span: The first and the last day, inclusive.
+    """
+    first, last = span
     told: dict[date, list[Event]] = {}
-    for on, event in streams.successions(histories.actions):
-        told.setdefault(on, []).append(event)
-        days.setdefault(on, {})
-    mine = [m for one in sorted(persons) for m in known.memberships.get(one, ())]
+    for on, event in streams.successions(actions):
+        if first <= on <= last:
+            told.setdefault(on, []).append(event)
+    mine = [m for one in sorted(books) for m in known.memberships.get(one, ())]
     changes = {m.since_on for m in mine} | {m.left_on for m in mine if m.left_on}
-    turns = {date.fromisoformat(on) for on in changes if on <= last}
-    for on in sorted(days.keys() | turns):
+    turns = {on for on in map(date.fromisoformat, changes) if first <= on <= last}
+    for on in sorted(days.keys() | told.keys() | turns):
         if on in turns:
             _regroup(known, books, mine, on)
         for group in _groups(books):
@@ -230,7 +254,6 @@ def _lived(
                 events += days.get(on, {}).get(one, ())
             if events:
                 books[group[0]].apply(on, events)
-    return books
 
 
 def _groups(books: Mapping[str, Books]) -> list[list[str]]:

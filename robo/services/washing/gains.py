@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from typing import Final
 
 from sqlmodel import Session
@@ -66,8 +67,7 @@ def gains(
         made[history.owner[row.account_id]].add(sold_on.year, net, chosen=chosen)
     for customer in customer_ids:
         mine = frozenset(known.accounts[customer])
-        books = history.books.get(customer)
-        for sold in books.disposals if books is not None else ():
+        for sold in chain.from_iterable(one.disposals for one in history.books.get(customer, ())):
             if sold.account_id in mine and sold.sold_on.year >= first_year:
                 net = _net(sold.held_from, sold.sold_on, sold.recognised_cents)
                 chosen = why.get(sold.sale_id, "") not in NOT_CHOSEN and sold.account_id in ours

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
-from robo.services.washing.folding import People, fold, kin, people, spread
+from robo.services.washing import remembering
+from robo.services.washing.folding import People, kin, people, spread
 from robo.store import lot_history, outside_trades
 from robo.store.lot_history import Bought, Closed
 from robo.tax.wash_events import AccountKind
@@ -37,7 +38,7 @@ class History:
         losses: Sales at a loss from taxable accounts, ever.
         fresh: Lots bought in the 30 days up to `on` of which something is left.
         folded: By person, the names that were folded: the same for people ever connected.
-        books: By person: of the folded names only.
+        books: By person: of the folded names only, one for each group of names tied together.
     """
 
     on: date
@@ -46,7 +47,7 @@ class History:
     losses: list[Closed]
     fresh: list[Bought]
     folded: dict[str, frozenset[int]]
-    books: dict[str, Books]
+    books: dict[str, tuple[Books, ...]]
 
     def is_folded(self, account_id: AccountId, security_id: int) -> bool:
         """Return whether a name's truth about an account is in the books."""
@@ -78,7 +79,7 @@ def read(session: Session, customer_ids: Collection[str], on: date) -> History:
         for trade in outside_trades.trades_of(session, known.elsewhere)
     }
     names = _names(session, known, doubtful)
-    books = fold(session, known, names, on, names) if names else {}
+    books = remembering.fold(session, known, names, on) if names else {}
     fresh = [one for one in recent if one.nanos and one.acquired_on <= last]
     return History(on, known, owner, losses, fresh, names, books)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from typing import Final
@@ -29,6 +29,64 @@ class _Parent:
     leaving: bool
 
 
+@dataclass(slots=True)
+class Stream:
+    """The events of one of our accounts, as far as its rows were fed; goes on where it stopped."""
+
+    account_id: AccountId
+    day: date = date.min
+    _nanos: dict[str, int] = field(default_factory=dict)
+    _parents: dict[str, _Parent] = field(default_factory=dict)
+
+    def copy(self) -> "Stream":
+        """Return a stream that can go on without changing this one."""
+        return Stream(self.account_id, self.day, dict(self._nanos), dict(self._parents))
+
+    def feed(
+        self,
+        rows: Iterable[LotEvent],
+        elsewhere: Mapping[str, str] | None = None,
+        actions: Sequence[Action] = (),
+    ) -> list[Dated]:
+        """Return the events of the next rows, days rising unless shares came from another firm.
+
+        Args:
+            rows: As they were booked, without executions that were taken back.
+            elsewhere: Lot -> when its shares were bought at another firm.
+            actions: Of all names; splits since then are told of what was bought there.
+        """
+        made: list[Dated] = []
+        nanos, parents = self._nanos, self._parents
+        for row in rows:
+            day = self.day = max(self.day, date.fromisoformat(row.on_date))
+            nanos[row.lot_id] = nanos.get(row.lot_id, 0) + row.nanos_delta
+            lot, security = LotId(row.lot_id), SecurityId(row.security_id)
+            match row.kind:
+                case "open" if row.cause.startswith(_ACTION):
+                    parent = parents.pop(row.lot_id, None) or _silent_parent(row, nanos)
+                    leaving, basis = parent.leaving, row.basis_delta_cents
+                    move = Move(parent.lot_id, lot, security, row.nanos_delta, basis, leaving)
+                    made.append((day, move))
+                case "open" if elsewhere and row.lot_id in elsewhere:
+                    since = date.fromisoformat(elsewhere[row.lot_id])
+                    made += _brought(self.account_id, row, since, actions)
+                case "open":
+                    share, cents = row.nanos_delta, row.basis_delta_cents
+                    made.append((day, Purchase(self.account_id, security, lot, share, cents)))
+                case "close":
+                    basis = -row.basis_delta_cents
+                    sold = Sale(row.cause, lot, -row.nanos_delta, basis, row.proceeds_cents)
+                    made.append((day, sold))
+                case "split":
+                    made.append((day, Rescale(lot, nanos[row.lot_id])))
+                case _:
+                    heir = child_id("lot", row.cause, row.lot_id)
+                    parents[heir] = _Parent(lot, -row.basis_delta_cents, row.kind == "merge")
+        if elsewhere:
+            made.sort(key=lambda one: one[0])  # stable: a day keeps the books' order
+        return made
+
+
 def booked(
     account_id: AccountId,
     rows: Iterable[LotEvent],
@@ -47,38 +105,7 @@ def booked(
         elsewhere: Lot -> when its shares were bought at another firm.
         actions: Of all names; splits since then are told of what was bought there.
     """
-    made: list[Dated] = []
-    nanos: dict[str, int] = {}
-    parents: dict[str, _Parent] = {}
-    day = date.min
-    for row in happened(rows):
-        day = max(day, date.fromisoformat(row.on_date))
-        nanos[row.lot_id] = nanos.get(row.lot_id, 0) + row.nanos_delta
-        lot, security = LotId(row.lot_id), SecurityId(row.security_id)
-        match row.kind:
-            case "open" if row.cause.startswith(_ACTION):
-                parent = parents.pop(row.lot_id, None) or _silent_parent(row, nanos)
-                leaving, basis = parent.leaving, row.basis_delta_cents
-                move = Move(parent.lot_id, lot, security, row.nanos_delta, basis, leaving)
-                made.append((day, move))
-            case "open" if elsewhere and row.lot_id in elsewhere:
-                since = date.fromisoformat(elsewhere[row.lot_id])
-                made += _brought(account_id, row, since, actions)
-            case "open":
-                bought = Purchase(account_id, security, lot, row.nanos_delta, row.basis_delta_cents)
-                made.append((day, bought))
-            case "close":
-                basis = -row.basis_delta_cents
-                sold = Sale(row.cause, lot, -row.nanos_delta, basis, row.proceeds_cents)
-                made.append((day, sold))
-            case "split":
-                made.append((day, Rescale(lot, nanos[row.lot_id])))
-            case _:
-                heir = child_id("lot", row.cause, row.lot_id)
-                parents[heir] = _Parent(lot, -row.basis_delta_cents, row.kind == "merge")
-    if elsewhere:
-        made.sort(key=lambda one: one[0])  # stable: a day keeps the books' order
-    return made
+    return Stream(account_id).feed(happened(rows), elsewhere, actions)
 
 
 def _brought(
@@ -101,6 +128,11 @@ def _brought(
     for ex_on, _, _ in ratios:
         made.append((ex_on, Rescale(lot, counts.pop())))
     return made
+
+
+def takes_back(rows: Iterable[LotEvent]) -> bool:
+    """Return whether any of some rows takes an execution back."""
+    return any(row.cause.startswith(_UNDONE) for row in rows)
 
 
 def happened(rows: Iterable[LotEvent]) -> list[LotEvent]:

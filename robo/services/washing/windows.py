@@ -244,15 +244,15 @@ def _folded(history: History, units: Mapping[str, _Unit], adjusted: dict[LotId, 
     """Say what the books say of the names that were folded."""
     seen: set[int] = set()
     for customer, unit in units.items():
-        books = history.books.get(customer)
-        if books is None or unit.number in seen:
+        if unit.number in seen:
             continue
         seen.add(unit.number)
-        for name, until in books.bans(history.on).items():
-            unit.ban(name, until)
-        for one in books.fresh(history.on):
-            unit.freshen(one.security_id, Fresh(one.lot_id, one.bought_on, one.in_ira))
-        adjusted |= _adjusted(books)
+        for books in history.books.get(customer, ()):
+            for name, until in books.bans(history.on).items():
+                unit.ban(name, until)
+            for one in books.fresh(history.on):
+                unit.freshen(one.security_id, Fresh(one.lot_id, one.bought_on, one.in_ira))
+            adjusted |= _adjusted(books)
 
 
 def _adjusted(books: Books) -> dict[LotId, Adjusted]:
