@@ -5,7 +5,8 @@ household owes more: replacements in other accounts, in a spouse's, in an IRA. S
 basis as the broker does, and one adjustment that is the sum of three named parts:
 
 * `wash_cents`: the loss disallowed because of the same account, which the broker reports (W);
-* `household_wash_cents`: the loss disallowed because of another account; for good in an IRA (W);
+* `household_wash_cents`: the loss disallowed because of another account, for good in an IRA, or
+  a loss that the broker does not see for want of the basis below (W);
 * `household_basis_cents`: basis that an earlier wash sale elsewhere put on these shares; it lowers
   the gain, so it is not positive, and the basis on the broker's form is wrong by it (B).
 
@@ -104,7 +105,7 @@ class ScheduleD:
 
 def form_row(sold: Disposal, final_from: date) -> FormRow:
     """Return the row of one disposal."""
-    elsewhere = sold.added_cents if sold.added_elsewhere else 0
+    elsewhere = sold.added_elsewhere_cents
     return FormRow(
         part=Part.LONG if is_long(sold.held_from, sold.sold_on) else Part.SHORT,
         account_id=sold.account_id,

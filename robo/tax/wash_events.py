@@ -90,9 +90,11 @@ class Disposal:
         held_from: Since when they count as held; earlier where they replaced others.
         basis_cents: By the books, before wash sales.
         added_cents: What earlier wash sales added to that.
-        added_elsewhere: Whether that came from another account or security: no broker knows.
+        added_elsewhere_cents: The part of that which the broker does not know of: it came from
+            another account or security, now or by a wash sale before.
         deferred_cents: The part of the loss that went into the basis of replacements.
-        elsewhere_cents: The part of that whose replacement sits in another account.
+        elsewhere_cents: The part of that which the broker does not report: its replacement sits
+            in another account, or the loss is one of basis that it does not know of.
         lost_cents: The part of the loss that an IRA's purchase took for good.
     """
 
@@ -107,7 +109,7 @@ class Disposal:
     proceeds_cents: int
     basis_cents: int
     added_cents: int = 0
-    added_elsewhere: bool = False
+    added_elsewhere_cents: int = 0
     deferred_cents: int = 0
     elsewhere_cents: int = 0
     lost_cents: int = 0
@@ -165,6 +167,8 @@ class Position:
     added_cents: int
     spare: bool
     """May still replace shares sold at a loss."""
+    elsewhere_cents: int = 0
+    """The part of `added_cents` that the account's broker does not know of."""
 
     @property
     def adjusted_cents(self) -> int:

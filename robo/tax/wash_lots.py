@@ -20,13 +20,20 @@ class Piece:
     run: int = 0
     gone: int = 0
     """Shares of the run before these."""
-    elsewhere: bool = False
+    broker_cents: int = 0
+    """The part of `cents` that the account's broker knows of; the rest came from elsewhere."""
 
     def added(self, nanos: int) -> int:
         """Return what the first shares carry; all of them carry all, even where none are left."""
         if self.run == 0:
             return self.cents if nanos == self.nanos else 0
         return part_of(self.cents, self.gone, nanos, self.run)
+
+    def known(self, nanos: int) -> int:
+        """Return the part of `added` that the account's broker knows of."""
+        if self.run == 0:
+            return self.broker_cents if nanos == self.nanos else 0
+        return known_of(self.broker_cents, self.cents, (self.gone, nanos, self.run))
 
 
 @dataclass(slots=True)
@@ -53,6 +60,8 @@ class Claim:
     left: int
     cents: int
     run: int
+    broker_cents: int
+    """The part of the loss that the broker of the account sees: it lacks basis from elsewhere."""
     gone: int = 0
 
     @property
@@ -114,15 +123,19 @@ class Shelf:
         return made
 
 
-def take(lot: Lot, nanos: int) -> list[tuple[Piece, int]]:
-    """Take the first shares of a lot: pieces as sold, and what wash sales had added to them."""
-    taken: list[tuple[Piece, int]] = []
+def take(lot: Lot, nanos: int) -> list[tuple[Piece, int, int]]:
+    """Take the first shares of a lot: pieces as sold, and what wash sales had added to them.
+
+    Returns:
+        Pieces, each with the cents added and the part of them that the broker knows of.
+    """
+    taken: list[tuple[Piece, int, int]] = []
     while lot.pieces:
         piece = lot.pieces[0]
         if nanos == 0 and piece.nanos:
             break
         part = min(piece.nanos, nanos)
-        taken.append((replace(piece, nanos=part), piece.added(part)))
+        taken.append((replace(piece, nanos=part), piece.added(part), piece.known(part)))
         nanos -= part
         if part == piece.nanos:
             lot.pieces.pop(0)
@@ -142,18 +155,34 @@ def rescale(lot: Lot, nanos: int) -> None:
     after = spread(nanos, [piece.nanos for piece in lot.pieces])
     require(nanos == 0 or lot.nanos > 0, f"lot {lot.id} has no shares to split")
     for piece, left in zip(lot.pieces, after, strict=True):
-        settle(piece, left, piece.added(piece.nanos))
+        settle(piece, left, piece.added(piece.nanos), piece.known(piece.nanos))
     lot.nanos = nanos
 
 
-def settle(piece: Piece, nanos: int, cents: int) -> None:
+def settle(piece: Piece, nanos: int, cents: int, broker_cents: int) -> None:
     """Let a piece begin again with so many shares that carry so much."""
     piece.nanos, piece.cents, piece.run, piece.gone = nanos, cents, nanos if cents else 0, 0
+    piece.broker_cents = broker_cents
 
 
 def part_of(cents: int, gone: int, nanos: int, run: int) -> int:
     """Return what `nanos` shares after the first `gone` carry, of `cents` on `run` shares."""
     return round_ratio(cents * (gone + nanos), run) - round_ratio(cents * gone, run)
+
+
+def known_of(broker_cents: int, cents: int, spot: tuple[int, int, int]) -> int:
+    """Return how much of what shares carry is of the part that a broker knows of.
+
+    It follows the cents, not the shares, so that it is never negative nor more than they carry.
+
+    Args:
+        broker_cents: Of the whole run, at most `cents`.
+        cents: On the whole run.
+        spot: Shares of the run before these, these, and all of the run.
+    """
+    gone, nanos, run = spot
+    before, after = round_ratio(cents * gone, run), round_ratio(cents * (gone + nanos), run)
+    return ratio_of(broker_cents, after, cents) - ratio_of(broker_cents, before, cents)
 
 
 def ratio_of(cents: int, moved: int, whole: int) -> int:

@@ -19,6 +19,9 @@ Rounding: of a loss of E cents on N nanoshares, the first k carry E * k / N cent
 zero, and any later run of them the difference of two such numbers. So nothing is lost or made,
 every cent is within one of its exact share, and it does not matter how shares are taken.
 
+A broker reports what lies within one of its accounts. So beside what a replacement takes on stands
+the part that its broker knows of: of the loss that the broker saw, in the same account.
+
 Splits scale what waits and what is held; a merger's successor counts as the same name, whose
 shares replace as the old ones would have; a spun-off share is not bought and replaces nothing.
 
@@ -52,6 +55,7 @@ from robo.tax.wash_lots import (
     Lot,
     Piece,
     Shelf,
+    known_of,
     part_of,
     ratio_of,
     require,
@@ -144,6 +148,7 @@ class Books:
                     cents,
                     piece.added(piece.nanos),
                     piece.spare,
+                    piece.added(piece.nanos) - piece.known(piece.nanos),
                 )
                 for piece, cents in zip(lot.pieces, basis, strict=True)
             ]
@@ -202,7 +207,7 @@ class Books:
         require(fine and event.proceeds_cents >= 0, f"lot {lot.id} does not hold what is sold")
         require(event.nanos > 0 or lot.nanos == 0, f"nothing of lot {lot.id} is sold")
         taken = take(lot, event.nanos)
-        parts = [piece.nanos for piece, _ in taken]
+        parts = [piece.nanos for piece, *_ in taken]
         basis, proceeds = spread(event.basis_cents, parts), spread(event.proceeds_cents, parts)
         lot.nanos -= event.nanos
         lot.basis_cents -= event.basis_cents
@@ -212,7 +217,7 @@ class Books:
         if self.kinds[lot.account_id] is AccountKind.IRA:
             return []
         claims = []
-        for spot, (piece, added) in enumerate(taken):
+        for spot, (piece, added, known) in enumerate(taken):
             made = Disposal(
                 event.id,
                 lot.account_id,
@@ -225,12 +230,13 @@ class Books:
                 proceeds[spot],
                 basis[spot],
                 added,
-                piece.elsewhere,
+                added - known,
             )
             loss = -made.gain_cents
             if loss > 0 and piece.nanos:
                 order = self.day, lot.bought_on, lot.place, len(self.disposals)
-                claims.append(Claim(order, lot.security_id, piece.nanos, loss, piece.nanos))
+                seen = max(0, loss - made.added_elsewhere_cents)
+                claims.append(Claim(order, lot.security_id, piece.nanos, loss, piece.nanos, seen))
             self.disposals.append(made)
         return claims
 
@@ -257,11 +263,13 @@ class Books:
                 pieces.append(piece)
                 continue
             cents = part_of(claim.cents, claim.gone, nanos, claim.run)
+            spot = claim.gone, nanos, claim.run
+            known = 0 if elsewhere else known_of(claim.broker_cents, claim.cents, spot)
             used = Piece(nanos, piece.held_from, spare=False)
             if not lost:
                 used.held_from = tacked(lot.bought_on, sold.held_from, sold.sold_on)
                 used.cents, used.run, used.gone = claim.cents, claim.run, claim.gone
-                used.elsewhere = elsewhere
+                used.broker_cents = 0 if elsewhere else claim.broker_cents
             pieces.append(used)
             claim.left -= nanos
             claim.gone += nanos
@@ -272,7 +280,7 @@ class Books:
             sold = self.disposals[claim.disposal] = replace(
                 sold,
                 deferred_cents=sold.deferred_cents + deferred,
-                elsewhere_cents=sold.elsewhere_cents + (deferred if elsewhere else 0),
+                elsewhere_cents=sold.elsewhere_cents + deferred - known,
                 lost_cents=sold.lost_cents + gone_for_good,
             )
             row = claim.disposal, sold.sale_id, lot.id, lot.account_id, self.day, nanos, cents
@@ -285,11 +293,12 @@ class Books:
         fresh = spread(event.nanos, [piece.nanos for piece in old.pieces])
         pieces = []
         for piece, nanos in zip(old.pieces, fresh, strict=True):
-            added = piece.added(piece.nanos)
+            added, known = piece.added(piece.nanos), piece.known(piece.nanos)
             moved = added if event.leaving else ratio_of(added, event.basis_cents, old.basis_cents)
+            with_it = ratio_of(known, moved, added)
             spare = piece.spare and event.leaving
-            pieces.append(Piece(nanos, piece.held_from, spare, moved, nanos, 0, piece.elsewhere))
-            settle(piece, piece.nanos, added - moved)
+            pieces.append(Piece(nanos, piece.held_from, spare, moved, nanos, 0, with_it))
+            settle(piece, piece.nanos, added - moved, known - with_it)
         new = replace(
             old,
             id=event.new_lot_id,
@@ -310,7 +319,9 @@ class Books:
         for claim in (*old, *todays):
             if claim.security_id == event.security_id:
                 claim.security_id = event.successor_id
-                claim.cents = part_of(claim.cents, claim.gone, claim.left, claim.run)
+                spot = claim.gone, claim.left, claim.run
+                claim.broker_cents = known_of(claim.broker_cents, claim.cents, spot)
+                claim.cents = part_of(claim.cents, *spot)
                 # Sold at a loss, a share can be replaced, however small a split makes it.
                 claim.left = max(1, round_ratio(claim.left * event.ratio_num, event.ratio_den))
                 claim.run, claim.gone = claim.left, 0

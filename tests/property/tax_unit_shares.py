@@ -39,6 +39,16 @@ def dealt(cents: int, n: int) -> list[int]:
     return [after(cents, k + 1, n) - after(cents, k, n) for k in range(n)]
 
 
+def seen(told: int, cents: list[int]) -> list[int]:
+    """What a broker knows of the cents on each share, of `told` on all: by the cents before it."""
+    whole, before, made = sum(cents), 0, []
+    for one in cents:
+        first, last = (after(told, c, whole) if whole else 0 for c in (before, before + one))
+        made.append(last - first)
+        before += one
+    return made
+
+
 def hamilton(total: int, weights: list[int]) -> list[int]:
     whole = sum(weights)
     if whole == 0:
@@ -60,6 +70,8 @@ class Unit:
     cents: int = 0
     size: int = 1
     used: bool = False
+    known: int = 0
+    """Of the cents, what the account's broker put there too."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +91,7 @@ class SoldUnit:
     turn: tuple[int, ...]
     name: int
     cents: int
+    known: int
     replaced: bool = False
 
 
@@ -89,6 +102,8 @@ class UnitShares:
         self.lots: dict[str, Bought] = {}
         self.rows: list[dict[str, Any]] = []
         self.sold: list[SoldUnit] = []
+        self.where: list[tuple[str, int]] = []
+        """Account and name of each row, as when it was sold."""
         self.seq = 0
 
     def day(self, on: date, events: list[Event]) -> None:
@@ -144,6 +159,8 @@ class UnitShares:
             else:
                 row["deferred"] += gone.cents
                 unit.cents = gone.cents
+                unit.known = gone.known if self.where[gone.row] == (lot.account, lot.name) else 0
+                row["elsewhere"] += unit.cents - unit.known
                 unit.held = lot.day - (gone.day - row["held"])
 
     def sell(self, event: Sale, today: int) -> list[tuple[int, ...]]:
@@ -162,7 +179,9 @@ class UnitShares:
         losers = []
         for group, size, paid, got in zip(groups, sizes, basis, money, strict=True):
             added = sum(u.cents for u in group)
+            strange = added - sum(u.known for u in group)
             number = len(self.rows)
+            self.where.append((lot.account, lot.name))
             self.rows.append(
                 {
                     "sale": event.id,
@@ -174,14 +193,18 @@ class UnitShares:
                     "added": added,
                     "deferred": 0,
                     "lost": 0,
+                    "added_elsewhere": strange,
+                    "elsewhere": 0,
                 }
             )
             if got < paid + added and size:
                 turn = (today, lot.day, lot.seq, number)
                 losers.append(turn)
+                loss = dealt(paid + added - got, size)
+                told = seen(max(0, paid + added - strange - got), loss)
                 self.sold += [
-                    SoldUnit(number, today, turn, lot.name, cents)
-                    for cents in dealt(paid + added - got, size)
+                    SoldUnit(number, today, turn, lot.name, cents, known)
+                    for cents, known in zip(loss, told, strict=True)
                 ]
         return losers
 
@@ -191,7 +214,8 @@ class UnitShares:
         sizes = hamilton(total, [sum(u.size for u in group) for group in groups])
         made = []
         for group, size in zip(groups, sizes, strict=True):
-            made += regrown(group, size, sum(u.cents for u in group))
+            carried = sum(u.cents for u in group), sum(u.known for u in group)
+            made += regrown(group, size, *carried)
         return made
 
     def move(self, event: Move) -> None:
@@ -201,16 +225,17 @@ class UnitShares:
         fresh: list[Unit] = []
         stay: list[Unit] = []
         for group, size in zip(groups, sizes, strict=True):
-            whole = sum(u.cents for u in group)
+            whole, told = sum(u.cents for u in group), sum(u.known for u in group)
             goes = whole
             if not event.leaving:
                 goes = after(whole, event.basis_cents, old.basis) if old.basis else 0
-            moved = regrown(group, size, goes)
+            tells = after(told, goes, whole) if whole else 0
+            moved = regrown(group, size, goes, tells)
             for unit in moved:
                 unit.lot = event.new_lot_id
                 unit.used = unit.used or not event.leaving
             fresh += moved
-            stay += regrown(group, sum(u.size for u in group), whole - goes)
+            stay += regrown(group, sum(u.size for u in group), whole - goes, told - tells)
         old.basis -= event.basis_cents
         old.units = stay
         if event.leaving:
@@ -228,9 +253,11 @@ class UnitShares:
             if left:
                 n, den = len(left) * event.ratio_num, event.ratio_den
                 size = max(1, (2 * n + den) // (2 * den))
+                loss = dealt(sum(u.cents for u in left), size)
+                told = seen(sum(u.known for u in left), loss)
                 rest += [
-                    SoldUnit(row, left[0].day, left[0].turn, event.successor_id, cents)
-                    for cents in dealt(sum(u.cents for u in left), size)
+                    SoldUnit(row, left[0].day, left[0].turn, event.successor_id, cents, known)
+                    for cents, known in zip(loss, told, strict=True)
                 ]
         self.sold = rest
 
@@ -245,8 +272,10 @@ class UnitShares:
             sizes = [sum(u.size for u in group) for group in groups]
             for group, size, paid in zip(groups, sizes, hamilton(lot.basis, sizes), strict=True):
                 added = sum(u.cents for u in group)
+                strange = added - sum(u.known for u in group)
                 first = group[0]
-                found.append((name, lot.name, size, first.held, paid, added, not first.used))
+                row = name, lot.name, size, first.held, paid, added, not first.used, strange
+                found.append(row)
         return found
 
 
@@ -258,11 +287,15 @@ def runs(units: list[Unit]) -> Iterator[tuple[int, int]]:
             start = i
 
 
-def regrown(group: list[Unit], size: int, cents: int) -> list[Unit]:
+def regrown(group: list[Unit], size: int, cents: int, known: int) -> list[Unit]:
     like = group[0]
     if size == 0:
-        return [Unit(like.lot, like.tag, like.held, cents, 0, like.used)]
-    return [Unit(like.lot, like.tag, like.held, c, 1, like.used) for c in dealt(cents, size)]
+        return [Unit(like.lot, like.tag, like.held, cents, 0, like.used, known)]
+    each = dealt(cents, size)
+    return [
+        Unit(like.lot, like.tag, like.held, c, 1, like.used, k)
+        for c, k in zip(each, seen(known, each), strict=True)
+    ]
 
 
 class Life:

@@ -68,6 +68,32 @@ def test_adjustments_of_the_household_stand_apart_from_the_brokers() -> None:
     assert report.rows[0].final_from == SOLD + timedelta(days=31)
 
 
+def test_a_second_wash_keeps_apart_what_the_broker_does_not_know() -> None:
+    """A loss of $500 goes to the spouse, whose $100 as the broker sees it then is washed again."""
+    dated: list[tuple[date, Event]] = [
+        (date(2026, 1, 5), buy("a", 1_500_00)),
+        (date(2026, 3, 2), sell("a", 1_500_00, 1_000_00)),
+        (date(2026, 3, 3), buy("b", 500_00, SPOUSE)),
+        (date(2026, 5, 4), sell("b", 500_00, 400_00)),
+        (date(2026, 5, 5), buy("c", 400_00, SPOUSE)),
+        (date(2026, 7, 6), sell("c", 400_00, 1_100_00)),
+    ]
+
+    report = schedule_d(fold(KINDS, dated).disposals, [ME, SPOUSE], load(2026), PROFILE)
+
+    told = [
+        (r.code, r.basis_cents, r.wash_cents, r.household_wash_cents, r.household_basis_cents)
+        for r in report.rows
+    ]
+    assert told == [
+        ("W", 1_500_00, 0, 500_00, 0),
+        ("BW", 500_00, 100_00, 500_00, -500_00),
+        ("B", 500_00, 0, 0, -500_00),
+    ]
+    assert [row.gain_cents for row in report.rows] == [0, 0, 100_00]
+    assert sum(row.gain_cents for row in report.rows) == 2_500_00 - 2_400_00
+
+
 def test_losses_carried_in_and_the_limit_close_the_year() -> None:
     books = fold(
         KINDS,

@@ -8,7 +8,7 @@ from tax_unit_shares import KINDS, Life, UnitShares
 
 from robo.tax.wash_sales import Books, fold
 
-COUNTED = {"washed": 0, "lost": 0, "matches": 0, "rows": 0}
+COUNTED = {"washed": 0, "lost": 0, "matches": 0, "rows": 0, "elsewhere": 0, "mixed": 0}
 
 
 def told(books: Books) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
@@ -23,6 +23,8 @@ def told(books: Books) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
             d.added_cents,
             d.deferred_cents,
             d.lost_cents,
+            d.added_elsewhere_cents,
+            d.elsewhere_cents,
         )
         for d in books.disposals
     ]
@@ -35,6 +37,7 @@ def told(books: Books) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
             p.basis_cents,
             p.added_cents,
             p.spare,
+            p.elsewhere_cents,
         )
         for p in books.positions()
     ]
@@ -60,6 +63,8 @@ def run(seeds: range, days: int) -> dict[str, int]:
         counted["matches"] += len(books.matches)
         counted["washed"] += any(d.deferred_cents for d in books.disposals)
         counted["lost"] += any(d.lost_cents for d in books.disposals)
+        counted["elsewhere"] += any(d.elsewhere_cents for d in books.disposals)
+        counted["mixed"] += any(0 < d.elsewhere_cents < d.deferred_cents for d in books.disposals)
     return counted
 
 
@@ -68,6 +73,8 @@ def test_ten_thousand_lives_have_the_same_basis_to_the_cent() -> None:
 
     assert counted["washed"] > 2_000
     assert counted["lost"] > 500
+    assert counted["elsewhere"] > 500
+    assert counted["mixed"] > 20
 
 
 @pytest.mark.soak
@@ -112,6 +119,12 @@ def test_no_cent_is_lost_or_made_except_in_the_ira() -> None:
         # Dollars deferred are either in an open lot or were given back by a sale since.
         assert deferred == carried + sum(p.added_cents for p in books.positions())
         assert all(d.disallowed_cents <= max(0, -d.gain_cents) for d in books.disposals)
+        for d in books.disposals:
+            assert 0 <= d.elsewhere_cents <= d.deferred_cents
+            assert 0 <= d.added_elsewhere_cents <= d.added_cents
+            # No broker reports more than the loss that it sees.
+            seen = d.basis_cents + d.added_cents - d.added_elsewhere_cents - d.proceeds_cents
+            assert d.deferred_cents - d.elsewhere_cents <= max(0, seen)
         assert sum(m.cents for m in books.matches if not m.lost) == deferred
 
 

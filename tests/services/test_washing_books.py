@@ -74,6 +74,8 @@ def rows_of(books: Books) -> list[tuple[object, ...]]:
             d.added_cents,
             d.deferred_cents,
             d.lost_cents,
+            d.added_elsewhere_cents,
+            d.elsewhere_cents,
         )
         for d in books.disposals
     )
@@ -99,6 +101,7 @@ def test_what_is_booked_folds_to_what_single_shares_say(
                 p.basis_cents,
                 p.added_cents,
                 p.spare,
+                p.elsewhere_cents,
             )
             for p in books.positions()
         ]
