@@ -188,6 +188,10 @@ class Policy:
     price_margin_ppm: int = 20_000
     """2 %: a plan keeps within a gain budget even if prices rise by so much before it trades."""
 
+    close_part_days: int = 3
+    """A closing that is not through after so many days pays what has settled, and the rest later:
+    a sale on the next session, even after a weekend, has settled by then."""
+
     wash_margin_ppm: int = 100_000
     """10 %: a lot whose loss would be washed is sold only at a gain that outlasts such a fall."""
 

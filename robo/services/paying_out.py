@@ -1,9 +1,14 @@
-"""Whether money may leave an account: whose it is, what is owed, what it is worth."""
+"""Whether money may leave an account: whose it is, what is owed, what it is worth.
 
+And how the money of an account that is closing leaves it, where a part of it cannot be sold yet.
+"""
+
+from dataclasses import replace
 from typing import Final
 
 from sqlmodel import Session
 
+from robo.core.clock import business_date, from_micros
 from robo.core.errors import (
     BelowMinimumError,
     ConflictError,
@@ -12,9 +17,12 @@ from robo.core.errors import (
     RefusedError,
     RestrictedError,
 )
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, FirmId, child_id
+from robo.core.policy import Policy
+from robo.ledger import recipes
 from robo.services import selling
-from robo.store import accounts, households, transfers, withdrawals
+from robo.store import accounts, households, ledger, transfers, withdrawals
+from robo.store.keyring import Keyring
 from robo.store.withdrawals import Withdrawal
 
 OPEN: Final = ("requested", "selling", "settling")
@@ -85,3 +93,61 @@ def same(
         message = "this id belongs to another withdrawal"
         raise ConflictError(message)
     return existing
+
+
+def promise_cause(session: Session, one: Withdrawal, more_cents: int) -> str:
+    """Return the cause of promising more to a withdrawal: another each time."""
+    parts = len(_parts(session, one))
+    place = f"{parts}/" if parts else ""
+    return f"{one.id}/{place}{one.promised_cents + more_cents}"
+
+
+def part_of(session: Session, one: Withdrawal, policy: Policy, at_micros: int) -> Withdrawal | None:
+    """Return the settled part of a closing that need not wait for what cannot be sold; or None.
+
+    A name that is halted or restricted may stay so for months. What has settled then leaves as a
+    withdrawal of its own, and the closing goes on without it.
+    """
+    waited = business_date(from_micros(at_micros)) - business_date(from_micros(one.requested_at))
+    if not one.promised_cents or waited.days < policy.close_part_days:
+        return None
+    if withdrawals.waiting_proceeds(session, one.account_id):
+        return None  # more settles soon, and leaves with it
+    return replace(
+        one,
+        id=child_id("wdr", one.id, "part", len(_parts(session, one))),
+        cents=one.promised_cents,
+        state="sent",
+        requested_at=at_micros,
+    )
+
+
+def _parts(session: Session, one: Withdrawal) -> list[Withdrawal]:
+    """Return what left before the rest of a closing."""
+    found = {w.id: w for w in withdrawals.of_accounts(session, [one.account_id])}
+    parts: list[Withdrawal] = []
+    while (made := found.get(child_id("wdr", one.id, "part", len(parts)))) is not None:
+        parts.append(made)
+    return parts
+
+
+def closes(session: Session, account_id: AccountId) -> list[Withdrawal]:
+    """Return the closing of an account that has not been sent, if there is one."""
+    mine = withdrawals.of_accounts(session, [account_id])
+    return [w for w in mine if w.closing and w.state in OPEN]
+
+
+def stop_closing(
+    session: Session, keyring: Keyring, firm_id: FirmId, account_id: AccountId, at_micros: int
+) -> list[Withdrawal]:
+    """Cancel the rest of a closing whose money the bank did not take; return what was cancelled.
+
+    The account waits, blocked, for another bank: its money must not be invested again.
+    """
+    stopped = closes(session, account_id)
+    for one in stopped:
+        moved = recipes.undo_withdrawal(account_id, one.promised_cents, f"{one.id}/stopped")
+        ledger.post(session, keyring.chain, moved, firm_id, at_micros)
+        withdrawals.save(session, replace(one, promised_cents=0, state="canceled"))
+    accounts.set_state(session, account_id, "blocked", at_micros)
+    return stopped

@@ -188,7 +188,7 @@ def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock, policy: Policy
 
     def advance(one: Withdrawal) -> None:
         with db.write() as session:
-            _advance(session, keyring, one.id, to_micros(clock.now()))
+            _advance(session, keyring, policy, one.id, to_micros(clock.now()))
 
     blame.each(todo, advance)
     with db.read() as session:
@@ -229,7 +229,9 @@ def _tell(
     return True
 
 
-def _advance(session: Session, keyring: Keyring, withdrawal_id: str, at_micros: int) -> None:
+def _advance(
+    session: Session, keyring: Keyring, policy: Policy, withdrawal_id: str, at_micros: int
+) -> None:
     """Bring one withdrawal as far as settled cash allows."""
     one = withdrawals.get(session, withdrawal_id)
     if one is None or one.state not in _OPEN:
@@ -239,16 +241,21 @@ def _advance(session: Session, keyring: Keyring, withdrawal_id: str, at_micros: 
     settled = withdrawals.settled_cash(session, [one.account_id])[one.account_id]
     more = settled if one.closing else min(one.cents - one.promised_cents, settled)
     if more:
-        moved = recipes.promise_withdrawal(
-            one.account_id, more, f"{one.id}/{one.promised_cents + more}"
-        )
+        cause = paying_out.promise_cause(session, one, more)
+        moved = recipes.promise_withdrawal(one.account_id, more, cause)
         ledger.post(session, keyring.chain, moved, FirmId(sleeve.firm_id), at_micros)
         one = replace(one, promised_cents=one.promised_cents + more)
     coming = bool(raw.open_orders) or withdrawals.waiting_proceeds(session, one.account_id) > 0
     done = one.promised_cents >= one.cents and not one.closing
-    if one.closing and not coming:
-        coming = withdrawals.unsettled_deposits(session, one.account_id)
+    if one.closing:
+        arriving = withdrawals.unsettled_deposits(session, one.account_id)
+        coming = coming or arriving
         done = not coming and not balances.holdings_nanos
+        part = paying_out.part_of(session, one, policy, at_micros)
+        if part is not None and not done and not arriving:
+            withdrawals.add(session, part)
+            one = replace(one, promised_cents=0)
+            _emit(session, sleeve, part, "sent", at_micros)
     if done:
         _finish(session, sleeve, one, at_micros)
     elif coming or one.state == "requested":
@@ -345,8 +352,9 @@ def _fail(session: Session, keyring: Keyring, one: Withdrawal, at_micros: int) -
     failed = replace(one, state="failed", promised_cents=0)
     withdrawals.save(session, failed)
     if one.closing:
-        # Blocked, not open: the money must wait for a new bank link, not be invested again.
-        accounts.set_state(session, one.account_id, "blocked", at_micros)
+        stopped = paying_out.stop_closing(session, keyring, firm_id, one.account_id, at_micros)
+        for rest in stopped:
+            _emit(session, sleeve, rest, "canceled", at_micros)
     _emit(session, sleeve, failed, "failed", at_micros)
 
 

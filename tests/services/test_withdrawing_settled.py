@@ -1,15 +1,19 @@
 """Withdrawals beside money that has not settled: sold once, paid from settled cash only."""
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import funds
 import pytest
 from world import World, make_world
 
+from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.ports.funding import BankEventKind
+from robo.ports.prices import PriceSource, Quote
 from robo.services import reporting, withdrawing
 from robo.store import withdrawals
 
@@ -107,3 +111,94 @@ def test_an_uninvested_deposit_counts_as_unsettled_until_the_bank_says_so(world:
     funds.collect(world, bank)
 
     assert (before, settled()) == (30_00, 130_00)
+
+
+def test_what_has_settled_of_a_closing_does_not_wait_for_a_name_that_is_halted(
+    world: World,
+) -> None:
+    account, halted, bank = closing_with_one_halted(world)
+
+    sent = [(each.id, each.cents) for each in bank.asked]
+    (part,) = sent
+    bank.say(world, part[0], BankEventKind.SETTLED)
+    funds.collect(world, bank)
+    state = texts(world, "SELECT state FROM account")
+    left = world.balances(account)
+    halted.clear()
+    pass_a_day(world, bank)
+    bank.say(world, "wdr_1", BankEventKind.SETTLED)
+    funds.collect(world, bank)
+
+    # Nine names of ten had settled.
+    assert part[1] > 850_00
+    assert state == ["closing"]
+    assert len(left.holdings_nanos) == 1
+    assert (left.cash_cents, left.outgoing_cents) == (0, 0)
+    assert [each.id for each in bank.asked] == [part[0], "wdr_1"]
+    assert texts(world, "SELECT state FROM account") == ["closed"]
+    after = world.balances(account)
+    assert (after.cash_cents, after.outgoing_cents, after.holdings_nanos) == (0, 0, {})
+    assert world.findings() == []
+
+
+def test_a_part_of_a_closing_that_comes_back_stops_the_rest(world: World) -> None:
+    account, _, bank = closing_with_one_halted(world)
+    (part,) = bank.asked
+
+    bank.say(world, part.id, BankEventKind.RETURNED, code="R02")
+    funds.collect(world, bank)
+    pass_a_day(world, bank)
+
+    assert texts(world, "SELECT state FROM account") == ["blocked"]
+    assert texts(world, "SELECT state FROM withdrawal ORDER BY closing, id") == [
+        "canceled" if one == "wdr_1" else "failed"
+        for one in texts(world, "SELECT id FROM withdrawal ORDER BY closing, id")
+    ]
+    assert world.balances(account).cash_cents == part.cents
+    assert len(bank.asked) == 1
+    assert world.findings() == []
+
+
+def closing_with_one_halted(world: World) -> tuple[AccountId, set[int], funds.ScriptedBank]:
+    """An account that asked to be closed on Monday, on Thursday: one name has not traded since."""
+    account, bank = funds.investor(world), funds.ScriptedBank()
+    world.pay_in(account, 1_000_00)
+    world.trade()
+    world.next_session()
+    halted = {min(world.balances(account).holdings_nanos)}
+    world.runtime = replace(world.runtime, prices=Halting(world.runtime.prices, halted))
+    r = world.runtime
+    link = funds.link_of(world, account)
+    withdrawing.request(world.db, r.keyring, r.prices, world.clock, account, "wdr_1", link, None)
+    for _ in range(3):
+        assert not bank.asked
+        pass_a_day(world, bank)
+    return account, halted, bank
+
+
+def pass_a_day(world: World, bank: funds.ScriptedBank) -> None:
+    r = world.runtime
+    world.trade()
+    world.next_session()
+    withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
+
+
+class Halting:
+    """Prices of a market that halts some names."""
+
+    def __init__(self, prices: PriceSource, halted: set[int]) -> None:
+        self._prices, self._halted = prices, halted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prices, name)
+
+    def quotes(
+        self, security_ids: Sequence[SecurityId], at: datetime
+    ) -> Mapping[SecurityId, Quote]:
+        found = self._prices.quotes(security_ids, at)
+        return {one: replace(it, halted=one in self._halted) for one, it in found.items()}
+
+
+def texts(world: World, sql: str) -> list[str]:
+    with world.db.read() as session:
+        return [str(one) for one in session.connection().exec_driver_sql(sql).scalars()]

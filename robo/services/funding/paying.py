@@ -8,6 +8,7 @@ from robo.core.clock import to_micros
 from robo.core.money import format_cents
 from robo.ledger import chart, recipes
 from robo.ports.funding import BankEvent, BankEventKind
+from robo.services import paying_out
 from robo.services.funding import notes
 from robo.store import accounts, ledger, payers, withdrawals
 from robo.store.keyring import Keyring
@@ -60,7 +61,8 @@ def _arrived(
     made = recipes.pay_withdrawal(payer.account_id, one.promised_cents, one.id)
     ledger.post(session, keyring.chain, made, payer.firm_id, at_micros)
     withdrawals.save(session, replace(one, state="paid", paid_at=to_micros(event.at)))
-    if one.closing and payer.account_state == "closing":
+    more = paying_out.closes(session, payer.account_id)
+    if one.closing and payer.account_state == "closing" and not more:
         accounts.set_state(session, payer.account_id, "closed", at_micros)
     _note(session, payer, one, "paid", at_micros)
 
@@ -84,7 +86,10 @@ def _came_back(
     ledger.post(session, keyring.chain, made, payer.firm_id, at_micros)
     withdrawals.save(session, replace(one, state="failed", paid_at=None))
     if one.closing:
-        accounts.set_state(session, payer.account_id, "blocked", at_micros)
+        for rest in paying_out.stop_closing(
+            session, keyring, payer.firm_id, payer.account_id, at_micros
+        ):
+            notes.write(session, payer, "withdrawal.canceled", rest.id, at_micros, {})
     _note(session, payer, one, "failed", at_micros, code=event.code)
 
 
