@@ -7,11 +7,10 @@ as before.
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from live import Live, Reply, serving
+from live import Live, Reply
 
 HEAD = b"Host: 127.0.0.1\r\nConnection: close\r\n"
 JSON = b"Content-Type: application/json\r\n"
@@ -112,12 +111,6 @@ REQUESTS: dict[str, bytes] = {
     "proxy line": b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + get(),
 }
 SMUGGLED = b"GET /v1/agreements HTTP/1.1\r\nHost: smuggled\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with serving(tmp_path_factory.mktemp("live")) as made:
-        yield made
 
 
 @pytest.mark.parametrize("name", REQUESTS)

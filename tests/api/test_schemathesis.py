@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from live import Live, serving
+from live import Live
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 from story import Ground, Person, standing
@@ -104,12 +104,6 @@ def ground(
     tmp_path_factory: pytest.TempPathFactory, short_calendar: MarketCalendar
 ) -> Iterator[Ground]:
     with standing(tmp_path_factory.mktemp("generated") / "state", short_calendar) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with serving(tmp_path_factory.mktemp("live")) as made:
         yield made
 
 

@@ -175,6 +175,7 @@ class Lab:
         self.require_unconnected()
         gc.collect()
         gc.freeze()
+        gc.disable()  # a child lives for milliseconds, and a search touches pages all share
 
     def require_unconnected(self) -> None:
         """Refuse to fork with a database file open."""
