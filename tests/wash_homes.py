@@ -73,6 +73,18 @@ class Homes:
             )
         return account
 
+    def joint(self, first: str, second: str) -> AccountId:
+        account = self.account(first, "joint")
+        with self.db.write() as session:
+            households.own_jointly(session, account, second, 1)
+        return account
+
+    def restrict(self, customer: str, name: int, verb: str, source: str) -> None:
+        columns = ("id", "customer_id", "security_id", "verb", "source", "reason", "held_choice")
+        row = (child_id("rst", self.number()), customer, name, verb, source, "x", "none", 1)
+        with self.db.write() as session:
+            insert_many(session, "restriction", (*columns, "created_at"), [row])
+
     def home(self, people: list[str], since: date, joined: date | None = None) -> str:
         home = child_id("hh", "home", self.number())
         with self.db.write() as session:

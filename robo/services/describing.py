@@ -69,10 +69,9 @@ def show(
     ids = sorted({lot.security_id for lot in lots})
     today = business_date(clock.now())
     price = board(prices, ids, clock.now()).price_micros
-    barred = chunks.restrictions(session, [account.customer_id]).get(account.customer_id, {})
-    bans = windows.window(session, [AccountId(account.id)], today).no_purchase(
-        AccountId(account.id)
-    )
+    mine = AccountId(account.id)
+    barred = chunks.restrictions(session, [mine]).get(mine, {})
+    bans = windows.window(session, [mine], today).no_purchase(mine)
     named = universe.by_id(session, ids)
     positions = tuple(
         _brought(

@@ -63,7 +63,7 @@ def weights(
     wishes = []
     for sleeve in raw.sleeves:
         row = rows.get(sleeve.account_id) or first_row(sleeve, len(raw.targets[sleeve.target_id]))
-        barred = frozenset(raw.restricted.get(sleeve.customer_id, {})) | gone
+        barred = frozenset(raw.restricted.get(sleeve.account_id, {})) | gone
         wishes.append(wish(session, sleeve, row, row.names, barred))
     return benchmarking.benchmarks(model, wishes).of(np.arange(len(wishes)))
 
@@ -82,13 +82,13 @@ def targets(model: Model, raw: chunks.RawChunk) -> BoolArray:
 
 
 def frozen(model: Model, raw: chunks.RawChunk) -> BoolArray:
-    """Return the names that are restricted for a customer: neither bought nor sold, (A, N).
+    """Return the names that are restricted for an account: neither bought nor sold, (A, N).
 
     Shares already held are sold only if the customer said so, by the job that unwinds them.
     """
     mask = np.zeros((len(raw.sleeves), model.security_ids.size), dtype=np.bool_)
     for place, sleeve in enumerate(raw.sleeves):
-        barred = raw.restricted.get(sleeve.customer_id)
+        barred = raw.restricted.get(sleeve.account_id)
         if barred:
             columns = model.columns(sorted(barred))
             mask[place, columns[columns >= 0]] = True

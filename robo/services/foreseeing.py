@@ -191,7 +191,7 @@ def _loaded(
     row = personalising.show(session, sleeve.account_id)
     if more or sleeve.kind == "basket":
         row = replace(row, names=_names(raw, row, seen, more))
-        barred = frozenset(raw.restricted.get(sleeve.customer_id, {})) | universe.gone(session)
+        barred = frozenset(raw.restricted.get(sleeve.account_id, {})) | universe.gone(session)
         wish = following.wish(session, sleeve, row, row.names, frozenset(barred))
         weight = benchmarking.benchmarks(model, [wish]).of(np.array([0]))
         kept = [{one.security_id for one in raw.targets.get(sleeve.target_id, ())}]

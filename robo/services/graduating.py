@@ -276,7 +276,7 @@ def _asks(page: _Page, row: DirectSleeve, sleeve: Sleeve, count: int, on: date) 
     if sleeve.kind != DIRECT:
         return count > row.names
     target = {one.security_id for one in page.raw.targets.get(sleeve.target_id, ())}
-    barred = page.raw.restricted.get(sleeve.customer_id, {}).keys() | page.gone
+    barred = page.raw.restricted.get(sleeve.account_id, {}).keys() | page.gone
     return count > row.names or bool(target & barred) or row.reviewed_on[:7] != on.isoformat()[:7]
 
 
@@ -289,7 +289,7 @@ def _targets(
         wishes = []
         for place in asked:
             sleeve = page.raw.sleeves[place]
-            barred = frozenset(page.raw.restricted.get(sleeve.customer_id, {})) | page.gone
+            barred = frozenset(page.raw.restricted.get(sleeve.account_id, {})) | page.gone
             names = int(count[place])
             wishes.append(following.wish(session, sleeve, page.rows[place], names, barred))
     made = benchmarking.benchmarks(model, wishes)

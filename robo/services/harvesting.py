@@ -45,6 +45,7 @@ from robo.tax.year_target import LAST_SESSIONS
 
 _JOB: Final = "harvest"
 _PAGE: Final = 500
+_BARRED: Final = "an owner of this account may not buy it"
 _WAITS: Final = "it was sold at a loss; it may be bought again after 30 days"
 
 
@@ -203,7 +204,7 @@ class _Night:
         stopped = np.array([one in seen.stopped for one in security], dtype=np.bool_)
         barred = np.array(
             [
-                one in raw.restricted.get(raw.sleeves[place].customer_id, {})
+                one in raw.restricted.get(raw.sleeves[place].account_id, {})
                 for place, one in zip(lots.account.tolist(), security, strict=True)
             ],
             dtype=np.bool_,
@@ -339,8 +340,9 @@ class _Night:
         gone = set(security[goes].tolist()) - kept
         banned = set(names[tax.no_buy[place]].tolist()) - kept
         waits: Mapping[int, str] = dict.fromkeys(sorted(gone | banned), _WAITS)
-        own = sleeve.customer_id in raw.restricted
-        why = {**waits, **(_reasons(session, sleeve.customer_id) if own else {})}
+        barred = raw.restricted.get(sleeve.account_id, {})
+        why = {**waits, **dict.fromkeys(barred, _BARRED)}
+        why |= _reasons(session, sleeve.customer_id) if barred else {}
         why |= dict.fromkeys(dead, "it no longer trades")
         key = (sleeve.firm_id, basket.id, tuple(sorted(why.items())))
         if key not in self._made:

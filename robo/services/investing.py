@@ -177,7 +177,7 @@ def _blocked(
     if raw.restricted:
         restricted = allocator.reason_code(Reason.SKIP_RESTRICTED)
         for row, sleeve in enumerate(raw.sleeves):
-            columns = [place[s] for s in raw.restricted.get(sleeve.customer_id, ()) if s in place]
+            columns = [place[s] for s in raw.restricted.get(sleeve.account_id, ()) if s in place]
             if columns:
                 blocked[row, np.isin(slots.security[row], columns)] = restricted
     return blocked

@@ -234,11 +234,11 @@ def _by_customer(
 ) -> dict[str, Reason]:
     mine = {one.id for one in waiting}
     rows = [row for row in windows.planned_against_restrictions(session) if row[0] in mine]
-    rules = chunks.restrictions(session, sorted({customer for _, _, customer, _ in rows}))
+    rules = chunks.restrictions(session, sorted({account for _, _, account, _ in rows}))
     return {
         order_id: Reason.REFUSE_RESTRICTED
-        for order_id, side, customer, security_id in rows
-        if side == "buy" or rules[customer][security_id].sell_blocked
+        for order_id, side, account, security_id in rows
+        if side == "buy" or rules[account][security_id].sell_blocked
     }
 
 

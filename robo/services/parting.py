@@ -122,7 +122,7 @@ def _sell_blocked(raw: chunks.RawChunk, lots: LotChunk, lot: IntArray) -> BoolAr
     blocked = {
         (place, security)
         for place, sleeve in enumerate(raw.sleeves)
-        for security, rule in raw.restricted.get(sleeve.customer_id, {}).items()
+        for security, rule in raw.restricted.get(sleeve.account_id, {}).items()
         if rule.sell_blocked
     }
     pairs = zip(lots.account[lot].tolist(), lots.security_id[lot].tolist(), strict=True)

@@ -306,7 +306,7 @@ def _changed(
         RestrictedError: If too few names are left of a basket.
     """
     sleeve = place.sleeve
-    mine = dict(place.raw.restricted.get(sleeve.customer_id, {}))
+    mine = dict(place.raw.restricted.get(sleeve.account_id, {}))
     before = frozenset(mine) | place.gone
     mine |= {one: mine.get(one, NO_RESTRICTION) for one in wishes.exclude}
     barred = frozenset(mine) | place.gone
@@ -325,7 +325,7 @@ def _changed(
     changed = replace(
         place.raw,
         targets={**place.raw.targets, sleeve.target_id: target},
-        restricted={**place.raw.restricted, sleeve.customer_id: mine},
+        restricted={**place.raw.restricted, sleeve.account_id: mine},
     )
     return changed, benchmark
 

@@ -43,7 +43,7 @@ def worth(raw: chunks.RawChunk, prices: PriceSource, at: datetime) -> Worth:
 
 
 def _barred(raw: chunks.RawChunk) -> set[int]:
-    mine = raw.restricted.get(raw.sleeves[0].customer_id, {})
+    mine = raw.restricted.get(raw.sleeves[0].account_id, {})
     return {security_id for security_id, rule in mine.items() if rule.sell_blocked}
 
 

@@ -97,7 +97,7 @@ def _stays(
     busy = {(order.account_id, order.security_id) for order in raw.open_orders}
     pairs = list(zip(lots.account.tolist(), lots.security_id.tolist(), strict=True))
     waits = [(raw.account_ids[place], security) in busy for place, security in pairs]
-    barred = [s in raw.restricted.get(raw.sleeves[place].customer_id, {}) for place, s in pairs]
+    barred = [s in raw.restricted.get(raw.sleeves[place].account_id, {}) for place, s in pairs]
     halted = [seen.stopped.get(security) is Reason.SKIP_HALTED for _, security in pairs]
     return np.select(
         [

@@ -13,16 +13,22 @@ from robo.services import offering
 from robo.store import accounts, chunks, people, universe
 
 
-def resolve(session: Session, customer_id: str, basket: Basket, at_micros: int) -> str:
+def resolve(
+    session: Session,
+    customer_id: str,
+    basket: Basket,
+    at_micros: int,
+    account_id: AccountId | None = None,
+) -> str:
     """Return the id of the target that a customer's account follows, written if it is new.
 
-    Names the customer may not buy, and names that no longer trade, are replaced by the basket's
-    understudies, each with the reason.
+    Names that an owner of it may not buy, and names that no longer trade, are replaced by the
+    basket's understudies, each with the reason.
 
     Raises:
         RestrictedError: If too few names are left to fill the basket.
     """
-    final = personal(session, customer_id, basket)
+    final = personal(session, customer_id, basket, account_id)
     weights = [
         accounts.TargetWeight(one.security_id, one.weight_ppm, one.reason)
         for one in final.constituents
@@ -32,13 +38,17 @@ def resolve(session: Session, customer_id: str, basket: Basket, at_micros: int) 
     )
 
 
-def personal(session: Session, customer_id: str, basket: Basket) -> Basket:
-    """Return a basket as this customer may hold it.
+def personal(
+    session: Session, customer_id: str, basket: Basket, account_id: AccountId | None = None
+) -> Basket:
+    """Return a basket as this customer may hold it, or the account, which may have two owners.
 
     Raises:
         RestrictedError: If too few names are left to fill the basket.
     """
-    barred = set(chunks.restrictions(session, [customer_id]).get(customer_id, {}))
+    barred = set(chunks.of_customers(session, [customer_id]).get(customer_id, {}))
+    if account_id is not None:
+        barred |= chunks.restrictions(session, [account_id]).get(account_id, {}).keys()
     gone = universe.gone(session)
     reasons: dict[int, str] = {}
     for row in people.restrictions(session, customer_id):
@@ -67,7 +77,7 @@ def refresh(session: Session, account_ids: Sequence[AccountId], at_micros: int) 
         if basket is None:
             continue
         try:
-            target_id = resolve(session, sleeve.customer_id, basket, at_micros)
+            target_id = resolve(session, sleeve.customer_id, basket, at_micros, sleeve.account_id)
         except RestrictedError:
             continue
         if target_id != sleeve.target_id:

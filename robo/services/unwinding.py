@@ -100,7 +100,7 @@ def _asked(raw: RawChunk) -> list[int]:
     if not raw.sleeves:
         return []
     sleeve = raw.sleeves[0]
-    rules = raw.restricted.get(sleeve.customer_id, {})
+    rules = raw.restricted.get(sleeve.account_id, {})
     busy = {order.security_id for order in raw.open_orders}
     held = {lot.security_id for lot in raw.lots.get(sleeve.account_id, ()) if lot.nanos}
     return sorted(
@@ -125,7 +125,7 @@ class _Account:
     def plan(self, names: Sequence[int], on: date) -> Plan:
         """Return what is sold of some names, and why what stays stays."""
         sleeve = self.raw.sleeves[0]
-        rules = self.raw.restricted[sleeve.customer_id]
+        rules = self.raw.restricted[sleeve.account_id]
         trades: list[Trade] = []
         sold: list[_Piece] = []
         skips: dict[int, Reason] = {}

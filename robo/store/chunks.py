@@ -49,7 +49,8 @@ class RawChunk:
         targets: By target id.
         open_orders: Orders that have not ended, of these accounts.
         lots: Open lots by account.
-        restricted: Securities that a customer may not buy, by customer and security.
+        restricted: Securities that may not be bought, by account and security: what its owner
+            may not, and of a joint account either.
         hold_until: Latest settlement of deposits that have not settled, ISO; `""` for none,
             `?` where the bank has not said when.
     """
@@ -59,7 +60,7 @@ class RawChunk:
     targets: Mapping[str, tuple[TargetWeight, ...]]
     open_orders: Sequence[orders.OpenOrder]
     lots: Mapping[AccountId, Sequence[lots.OpenLot]]
-    restricted: Mapping[str, Mapping[int, Restriction]]
+    restricted: Mapping[AccountId, Mapping[int, Restriction]]
     hold_until: Mapping[AccountId, str]
 
     @property
@@ -89,7 +90,7 @@ def read(
         targets=targets(session, sorted({sleeve.target_id for sleeve in kept})),
         open_orders=orders.open_orders(session, ids),
         lots=lots.open_lots(session, ids) if with_lots else {},
-        restricted=restrictions(session, sorted({sleeve.customer_id for sleeve in kept})),
+        restricted=_by_account(session, {sleeve.account_id: sleeve.customer_id for sleeve in kept}),
         hold_until=_hold_until(session, ids),
     )
 
@@ -156,14 +157,24 @@ def _hold_until(session: Session, account_ids: Sequence[AccountId]) -> dict[Acco
 
 
 def restrictions(
-    session: Session, customer_ids: Sequence[str]
-) -> dict[str, dict[int, Restriction]]:
-    """Return customer -> security -> what is forbidden.
+    session: Session, account_ids: Sequence[AccountId]
+) -> dict[AccountId, dict[int, Restriction]]:
+    """Return account -> security -> what is forbidden; accounts without are left out.
 
     An employer's shares already held are never traded until the customer says what to do with them;
-    `never_trade` blocks selling whatever was said. What the second owner of a joint account may not
-    buy, its first owner does not buy either.
+    `never_trade` blocks selling whatever was said. In a joint account both owners' rules hold, and
+    the first says what to do with shares held; of the first one's other accounts the second one's
+    are no rules.
     """
+    statement = select(_ACCOUNT.c.id, _ACCOUNT.c.customer_id)
+    rows = select_in(session, statement, _ACCOUNT.c.id, account_ids)
+    return _by_account(session, {AccountId(account): customer for account, customer in rows})
+
+
+def of_customers(
+    session: Session, customer_ids: Sequence[str]
+) -> dict[str, dict[int, Restriction]]:
+    """Return customer -> security -> what is forbidden in accounts that are theirs alone."""
     columns = (
         _RESTRICTION.c.customer_id,
         _RESTRICTION.c.security_id,
@@ -173,8 +184,6 @@ def restrictions(
     )
     found: dict[str, dict[int, Restriction]] = {}
     rows = select_in(session, select(*columns), _RESTRICTION.c.customer_id, customer_ids)
-    for customer, security_id in _of_second_owners(session, customer_ids):
-        found.setdefault(customer, {})[security_id] = NO_RESTRICTION
     for customer, security_id, verb, source, choice in rows:
         selling = choice in {"sell", "sell_within_budget"}
         blocked = verb == "never_trade" or (source == "employer" and not selling)
@@ -186,16 +195,32 @@ def restrictions(
     return found
 
 
-def _of_second_owners(session: Session, customer_ids: Sequence[str]) -> list[tuple[str, int]]:
-    """Return (first owner, security) for what second owners of open joint accounts may not buy."""
-    statement = (
-        select(_ACCOUNT.c.customer_id, _RESTRICTION.c.security_id)
-        .join(_OWNER, _OWNER.c.account_id == _ACCOUNT.c.id)
-        .join(_RESTRICTION, _RESTRICTION.c.customer_id == _OWNER.c.customer_id)
-        .where(_ACCOUNT.c.state != "closed")
-    )
-    rows = select_in(session, statement, _ACCOUNT.c.customer_id, customer_ids)
-    return [(customer, security_id) for customer, security_id in rows]
+def _by_account(
+    session: Session, owner: Mapping[AccountId, str]
+) -> dict[AccountId, dict[int, Restriction]]:
+    statement = select(_OWNER.c.account_id, _OWNER.c.customer_id)
+    second = dict(select_in(session, statement, _OWNER.c.account_id, list(owner)))
+    people = sorted({*owner.values(), *second.values()})
+    by_customer = of_customers(session, people)
+    found: dict[AccountId, dict[int, Restriction]] = {}
+    for account, customer in owner.items():
+        mine = by_customer.get(customer, {})
+        if account in second:
+            mine = _both(mine, by_customer.get(second[account], {}))
+        if mine:
+            found[account] = mine
+    return found
+
+
+def _both(
+    first: Mapping[int, Restriction], second: Mapping[int, Restriction]
+) -> dict[int, Restriction]:
+    made = dict(first)
+    for security_id, theirs in second.items():
+        mine = made.get(security_id, NO_RESTRICTION)
+        blocked = mine.sell_blocked or theirs.sell_blocked
+        made[security_id] = Restriction(sell_blocked=blocked, to_sell=mine.to_sell)
+    return made
 
 
 def customers_who_sell(session: Session) -> list[str]:

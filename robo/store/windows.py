@@ -11,10 +11,12 @@ from robo.core.ids import AccountId
 from robo.store.accounts import AccountRow
 from robo.store.customers import RestrictionRow
 from robo.store.database import bulk, select_in
+from robo.store.households import JointOwnerRow
 from robo.store.orders import OPEN_STATES, OrderRow, in_state
 
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_SECOND: Any = JointOwnerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _RESTRICTION: Any = RestrictionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -120,20 +122,22 @@ def still_planned(session: Session, order_ids: Sequence[str]) -> set[str]:
     return {row[0] for row in select_in(session, statement, _ORDER.c.id, order_ids)}
 
 
-def planned_against_restrictions(session: Session) -> list[tuple[str, str, str, int]]:
-    """Return (order, side, customer, security) of planned orders in names restricted for it."""
-    statement = (
-        select(_ORDER.c.id, _ORDER.c.side, _ACCOUNT.c.customer_id, _ORDER.c.security_id)
-        .join(_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id)
-        .join(
-            _RESTRICTION,
-            (_RESTRICTION.c.customer_id == _ACCOUNT.c.customer_id)
-            & (_RESTRICTION.c.security_id == _ORDER.c.security_id),
-        )
-        .where(in_state("planned"))
-        .distinct()
+def planned_against_restrictions(session: Session) -> list[tuple[str, str, AccountId, int]]:
+    """Return (order, side, account, security) of planned orders in names an owner may not buy."""
+    order = (_ORDER.c.id, _ORDER.c.side, _ORDER.c.account_id, _ORDER.c.security_id)
+    owners = (
+        (_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id, _ACCOUNT.c.customer_id),
+        (_SECOND, _SECOND.c.account_id == _ORDER.c.account_id, _SECOND.c.customer_id),
     )
-    return [(row[0], row[1], row[2], row[3]) for row in session.connection().execute(statement)]
+    found: set[tuple[str, str, AccountId, int]] = set()
+    for table, same, customer in owners:
+        mine = (_RESTRICTION.c.customer_id == customer) & (
+            _RESTRICTION.c.security_id == _ORDER.c.security_id
+        )
+        statement = select(*order).join(table, same).join(_RESTRICTION, mine)
+        rows = session.connection().execute(statement.where(in_state("planned")))
+        found |= {(row[0], row[1], row[2], row[3]) for row in rows}
+    return sorted(found)
 
 
 def restricted_since(session: Session, since_micros: int) -> set[str]:

@@ -11,7 +11,7 @@ from robo.core.clock import FixedClock, from_micros
 from robo.services import pairing, rechecking
 from robo.services.pairing import Invited
 from robo.services.washing.counting import WashKind
-from robo.store import owners
+from robo.store import chunks, owners, windows
 
 OLD = date(2025, 11, 3)
 """Long before: what was bought then is not fresh."""
@@ -179,6 +179,30 @@ def test_a_loss_elsewhere_that_becomes_known_takes_back_the_purchase_that_was_pl
 
     assert taken == 1
     assert made.open_orders(account) == set()
+
+
+def test_what_a_second_owner_may_not_buy_is_no_rule_of_the_first_ones_own_accounts(
+    made: Homes,
+) -> None:
+    one, other = made.person(), made.person()
+    own, shared, theirs = made.account(one), made.joint(one, other), made.account(other)
+    made.restrict(other, NAME, "never_own", "employer")
+    made.restrict(one, NAME + 1, "never_own", "own")
+    orders = [made.order(account, "buy", NAME, TODAY) for account in (own, shared, theirs)]
+
+    with made.db.read() as session:
+        raw = chunks.read(session, [own, shared, theirs])
+        told = chunks.restrictions(session, [own, shared, theirs])
+        refused = {row[0] for row in windows.planned_against_restrictions(session)}
+
+    assert raw.restricted == told
+    assert {account: set(names) for account, names in told.items()} == {
+        own: {NAME + 1},
+        shared: {NAME, NAME + 1},
+        theirs: {NAME},
+    }
+    assert told[shared][NAME].sell_blocked
+    assert refused & set(orders) == set(orders[1:])
 
 
 def accepted(made: Homes, inviter: str, invitee: str) -> None:

@@ -24,7 +24,7 @@ from robo.core.errors import NotFoundError
 from robo.core.ids import SecurityId, child_id
 from robo.services import offering, targeting
 from robo.services.mailing import payload
-from robo.store import accounts, owners, people
+from robo.store import accounts, households, owners, people
 from robo.store.database import Database
 from robo.store.events import NewEvent, emit
 from robo.store.people import OWN, StoredRestriction
@@ -113,6 +113,7 @@ def keep(session: Session, customer_id: str, made: Restrictions, at_micros: int)
 def retarget(session: Session, customer_id: str, at_micros: int) -> None:
     """Point a customer's accounts at what their baskets mean under today's restrictions."""
     found = accounts.accounts_of_customer(session, customer_id)
+    found += sorted(households.owned_jointly(session, [customer_id]))
     if found:
         targeting.refresh(session, found, at_micros)
 
