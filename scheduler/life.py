@@ -91,7 +91,7 @@ def live(seed: int, until_age: int, out: Path) -> Outcome:
     """Return what a seed came to; its decisions are written beside the pictures."""
     began = time.monotonic()
     with lived(seed, until_age) as (life, rt):
-        life_decisions.write(rt, life.account_id, out / f"decisions-{seed}.csv")
+        life_decisions.write(rt.db, life.account_id, out / f"decisions-{seed}.csv")
         _write_weeks(life, out / f"weeks-{seed}.csv")
         with rt.db.read() as session:
             raw: Any = session.connection().connection.driver_connection

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
-from robo.runtime import Runtime
 from robo.store import universe
 from robo.store.database import Database
 
@@ -94,12 +93,12 @@ def watch(db: Database) -> None:
             session.connection().exec_driver_sql(words)
 
 
-def write(rt: Runtime, account_id: str, path: Path) -> int:
+def write(db: Database, account_id: str, path: Path) -> int:
     """Write every decision of an account; return how many there are.
 
     A change of target is a line for each name that comes, goes, or stands in for another one.
     """
-    with rt.db.read() as session:
+    with db.read() as session:
         symbol = {int(one.id): one.symbol for one in universe.everything(session)}
         connection = session.connection()
         lines = [

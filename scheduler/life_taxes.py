@@ -38,7 +38,10 @@ def saved(sold: Sequence[Sold], days: Sequence[date]) -> Saved:
     """
     lines: list[float] = []
     before, carried, year = 0.0, Net(), Net()
-    spot, now = 0, days[0].year if days else 0
+    spot, now = (
+        0,
+        min((one.year for one in (*days[:1], *(sale.moved.on for sale in sold[:1]))), default=0),
+    )
     for day in days:
         for turn in range(now, day.year):
             while spot < len(sold) and sold[spot].moved.on.year <= turn:
