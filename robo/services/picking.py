@@ -30,10 +30,10 @@ def least_tax(window: Window, standing: Standing, account_id: AccountId) -> Pick
     """Return a picker of the lots whose sale costs an account's owner the least.
 
     Bases and holding periods are those after wash sales, and a loss that would be disallowed counts
-    as none. Who has told us nothing of their taxes sells the oldest first, as brokers do unless
-    told otherwise; so does an IRA, where it makes no difference.
+    as none. For who has told us nothing of their taxes it is the rates that we assume, at which
+    their losses are taken too; an IRA, where it makes no difference, sells the oldest first.
     """
-    if standing.is_assumed or window.kinds[account_id] is AccountKind.IRA:
+    if window.kinds[account_id] is AccountKind.IRA:
         return oldest_first
     rates = _ordered(standing.rates)
 

@@ -93,9 +93,11 @@ def grown(world: World) -> AccountId:
     return account
 
 
-def test_a_withdrawal_sells_the_lots_that_cost_least(world: World) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["profile", "assumed"])
+def test_a_withdrawal_sells_the_lots_that_cost_least(world: World, told: bool) -> None:  # noqa: FBT001 - a case
     account = grown(world)
-    tell_taxes(world, account)
+    if told:
+        tell_taxes(world, account)
     with world.db.read() as session:
         before = lots.open_lots(session, [account])[account]
 
@@ -114,24 +116,6 @@ def test_a_withdrawal_sells_the_lots_that_cost_least(world: World) -> None:
                 assert one.basis_cents * other.nanos >= other.basis_cents * one.nanos
                 compared += 1
     assert compared >= 2
-
-
-def test_without_a_profile_the_oldest_go_first(world: World) -> None:
-    account = grown(world)
-    with world.db.read() as session:
-        before = lots.open_lots(session, [account])[account]
-
-    withdraw(world, account, 300_000)
-
-    with world.db.read() as session:
-        left = {lot.id: lot.nanos for lot in lots.open_lots(session, [account])[account]}
-    for security_id in {lot.security_id for lot in before}:
-        mine = sorted(
-            (lot for lot in before if lot.security_id == security_id),
-            key=lambda lot: (lot.acquired_on, lot.id),
-        )
-        touched = [left.get(lot.id, 0) < lot.nanos for lot in mine]
-        assert touched == sorted(touched, reverse=True)
 
 
 def test_money_that_comes_after_a_loss_buys_other_names(world: World) -> None:
