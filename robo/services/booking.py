@@ -356,8 +356,8 @@ def close_complete(
 def _end_state(block: blocks.Block, *, rejected: bool) -> str:
     if not (block.executed_nanos or block.executed_cents):
         return "rejected" if rejected else "canceled"
-    complete = block.executed_cents == block.notional_cents or block.executed_nanos == block.nanos
-    return "filled" if complete else "partial"
+    equal = block.executed_cents == block.notional_cents or block.executed_nanos == block.nanos
+    return "filled" if equal or block.exceeded else "partial"
 
 
 def _ending(order: orders.BlockOrder, *, rejected: bool) -> str:

@@ -1,8 +1,10 @@
 """What the broker tells of executions: read by cursor, accepted once, never believed blindly.
 
-An execution that no block of ours explains, or that would overfill one, is not booked; it becomes
-an event for the operators and holds nobody else up. One that comes after its order had ended is
-ours all the same: the customer gets it where money or shares are still there, else the firm does.
+An execution that no block of ours explains, or that would overfill one, is not booked; it is kept
+for a person to decide (`strays`), with an event, and holds nobody else up. What a correction brings
+beyond the order it replaces is accepted: it did happen, and the firm has the excess. One that comes
+after its order had ended is ours all the same: the customer gets it where money or shares are still
+there, else the firm does.
 """
 
 import json
@@ -14,7 +16,7 @@ from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
 from robo.ports.broker import Broker, Execution, ExecutionKind
-from robo.store import blocks, chains, cursors, events, inventory, tellings
+from robo.store import blocks, chains, cursors, events, inventory, strays, tellings
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -37,9 +39,22 @@ def accept(db: Database, keyring: Keyring, broker: Broker, clock: Clock) -> None
 
 
 def take(
-    session: Session, keyring: Keyring, told: Sequence[Execution], at_micros: int
+    session: Session,
+    keyring: Keyring,
+    told: Sequence[Execution],
+    at_micros: int,
+    *,
+    adopted: bool = False,
 ) -> list[Execution]:
-    """Accept what is new of a page, in the broker's order; return what could not be accepted."""
+    """Accept what is new of a page, in the broker's order; return what could not be accepted.
+
+    Args:
+        session: The caller's transaction.
+        keyring: Signs the chains.
+        told: The page.
+        at_micros: When it was heard.
+        adopted: Whether a person has decided that it happened: it may go beyond its order.
+    """
     known = blocks.accepted(session, [one.id for one in told])
     known |= tellings.known_busts(session, [one.id for one in told])
     fresh: dict[str, Execution] = {}
@@ -48,7 +63,7 @@ def take(
             fresh.setdefault(one.id, one)
     if not fresh:
         return []
-    heard = _Heard(session, list(fresh.values()))
+    heard = _Heard(session, list(fresh.values()), adopted=adopted)
     trades = [booked(one) for one in heard.trades]
     busts = [
         inventory.Bust(b.id, b.busts, b.nanos, b.cents, b.fee_cents, to_micros(b.executed_at))
@@ -62,7 +77,8 @@ def take(
     chains.append(session, keyring.chain, links, at_micros)
     blocks.accept(session, trades, [(b.client_id, b.nanos, b.cents) for b in heard.busts])
     inventory.begin_undoing(session, [bust.id for bust in busts])
-    _report(session, heard, at_micros)
+    if not adopted:
+        _report(session, heard, at_micros)
     return [fresh[i] for i in heard.why]
 
 
@@ -76,7 +92,10 @@ class _Heard:
     busts: list[Execution] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
     firm_of: dict[str, str] = field(default_factory=dict)
+    adopted: bool = False
+    """Whether a person has said that what is told did happen, even beyond its order."""
     _filled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _corrected: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Sort, keeping the sums of the blocks as the page goes on."""
@@ -85,6 +104,7 @@ class _Heard:
         self._filled = {b.id: (b.executed_nanos, b.executed_cents) for b in ours.values()}
         originals = tellings.executions(self.session, [one.busts for one in self.told if one.busts])
         gone = inventory.busted(self.session, list(originals))
+        self._corrected = inventory.busted_blocks(self.session, list(ours))
         for one in self.told:
             if one.kind is ExecutionKind.BUST:
                 same_page = next((t for t in self.trades if t.id == one.busts), None)
@@ -105,11 +125,18 @@ class _Heard:
             self.why[one.id] = "another_security_or_side"
         elif one.nanos <= 0 or one.cents < 0 or one.fee_cents < 0:
             self.why[one.id] = "impossible_size"
-        elif (block.notional_cents or cents) < cents or (block.nanos or nanos) < nanos:
+        elif self._too_much(block, nanos, cents):
             self.why[one.id] = "more_than_ordered"
         else:
             self._filled[block.id] = nanos, cents
             self.trades.append(one)
+
+    def _too_much(self, block: blocks.Block, nanos: int, cents: int) -> bool:
+        """Return whether a block would have more than it may: its size, or twice if corrected."""
+        times = 2 if self.adopted or block.id in self._corrected else 1
+        most_cents = cents if block.notional_cents is None else block.notional_cents * times
+        most_nanos = nanos if block.nanos is None else block.nanos * times
+        return cents > most_cents or nanos > most_nanos
 
     def _sort_bust(
         self, one: Execution, original: blocks.BookedExecution | None, *, again: bool
@@ -123,6 +150,7 @@ class _Heard:
         else:
             nanos, cents = self._filled[one.client_id]
             self._filled[one.client_id] = nanos - one.nanos, cents - one.cents
+            self._corrected.add(one.client_id)
             self.busts.append(replace(one, fee_cents=original.fee_cents))
 
 
@@ -145,6 +173,8 @@ def booked(execution: Execution) -> blocks.BookedExecution:
 def _report(session: Session, heard: _Heard, at_micros: int) -> None:
     """Tell the operators of executions that no order of ours explains; they are never booked."""
     by_id = {one.id: one for one in heard.told}
+    before = strays.many(session, list(heard.why))
+    strays.add(session, [_stray(by_id[i], code, at_micros) for i, code in heard.why.items()])
     events.emit(
         session,
         [
@@ -155,6 +185,25 @@ def _report(session: Session, heard: _Heard, at_micros: int) -> None:
                 json.dumps({"client_id": by_id[i].client_id, "why": code}),
             )
             for i, code in heard.why.items()
+            if i not in before
         ],
         at_micros,
+    )
+
+
+def _stray(one: Execution, why: str, at_micros: int) -> strays.Stray:
+    return strays.Stray(
+        id=one.id,
+        client_id=one.client_id,
+        busts=one.busts,
+        security_id=one.security_id,
+        side=one.side.value,
+        nanos=one.nanos,
+        price_micros=one.price_micros,
+        cents=one.cents,
+        fee_cents=one.fee_cents,
+        executed_at=to_micros(one.executed_at),
+        settles_on=one.settles_on.isoformat(),
+        why=why,
+        heard_at=at_micros,
     )

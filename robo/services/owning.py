@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlmodel import Session
 
 from robo.core.ids import FirmId, SecurityId, child_id
-from robo.core.money import nanos_for_cents, notional_cents, round_ratio
+from robo.core.money import NANOS_PER_SHARE, nanos_for_cents, notional_cents, round_ratio
 from robo.ledger import recipes
 from robo.ledger.entries import Transfer
 from robo.store import blocks, events, inventory, ledger, orders
@@ -45,15 +45,22 @@ def customers_part(
 def concerned(session: Session, block_ids: Sequence[str]) -> set[str]:
     """Return the blocks whose executions may be the firm's in part; see `settle`."""
     principals = set(inventory.principals(session))
+    busted = inventory.busted_blocks(session, block_ids)
     return {
         block.id
         for block in blocks.many(session, block_ids).values()
-        if _may_own(block, principals)
+        if _may_own(block, principals, busted)
     }
 
 
-def _may_own(block: blocks.Block, principals: Collection[str]) -> bool:
-    """Return whether the firm may take a part: of shares bought, or of anything it deals in."""
+def _may_own(block: blocks.Block, principals: Collection[str], busted: Collection[str]) -> bool:
+    """Return whether the firm may take a part: of shares bought, or of anything it deals in.
+
+    And of whatever a correction brings beyond what its orders want: more than was ordered, or what
+    customers had kept of the trade that was taken back.
+    """
+    if block.id in busted or block.exceeded:
+        return True
     if block.notional_cents is not None:
         return False
     return block.side == "buy" or block.firm_id in principals
@@ -71,19 +78,23 @@ def settle(
         block = blocks.get(session, block_id)
         assert block is not None
         principals = inventory.principals(session)
-        if not _may_own(block, principals):
+        if not _may_own(block, principals, inventory.busted_blocks(session, [block_id])):
             return
-        principal = block.firm_id in principals
+        deals = block.notional_cents is None and block.firm_id in principals
         members = orders.of_block(session, block_id)
         fills = [blocks.fills_of(session, block_id, one.id) for one in mine]
         known = {one.execution_id: one for one in inventory.parts(session, [e.id for e in mine])}
         own = inventory.held(session, block.firm_id).get(block.security_id, 0)
+        diverted = inventory.diverted(session, block_id)
     unit = 1 if block.side == "buy" else 0
     left = sum(order.open_units for order in members)
     left += sum(pair[unit] for some in fills for pair in some.values())
+    now = {one.id for one in mine}
+    gone = [part for part in diverted if part.execution_id not in now]
+    left -= sum(part.cents if unit else part.nanos for part in gone)
     for number, one in enumerate(mine):
         last = block.executed_nanos == block.nanos and number == len(mine) - 1
-        part = known.get(one.id) or _part(block, one, left, own, fraction=principal and last)
+        part = known.get(one.id) or _part(block, one, left, own, fraction=deals and last)
         whole = customers_part(one, part)
         left -= whole.cents if unit else whole.nanos
         if part is not None and one.id not in known:
@@ -152,7 +163,9 @@ def _of_sell(
     """Return (nanoshares, cents, why) that the firm sells in it; negative where it buys."""
     if one.nanos > open_nanos:
         mine = one.nanos - open_nanos
-        return mine, one.cents * mine // one.nanos, "whole_share"
+        # Whole shares are rounded by less than one; anything more is a correction's.
+        why = "whole_share" if mine < NANOS_PER_SHARE else "excess"
+        return mine, one.cents * mine // one.nanos, why
     if not fraction:
         return 0, 0, ""
     rest = open_nanos - one.nanos

@@ -25,7 +25,7 @@ from robo.services import (
     undoing,
 )
 from robo.services.turns import Turns
-from robo.store import blocks, controls, events, orders, tellings, universe, windows
+from robo.store import blocks, controls, events, orders, strays, tellings, universe, windows
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -211,7 +211,7 @@ def _record(
         foreign = [
             outcome.block_id
             for outcome in outcomes
-            if outcome.code == mismatch and blocks.code_of(session, outcome.block_id) != mismatch
+            if outcome.code == mismatch and tellings.code_of(session, outcome.block_id) != mismatch
         ]
         blocks.record(session, outcomes, at_micros)
         controls.put_tradability(session, sizing.learnt(outcomes, told or {}, at_micros))
@@ -280,12 +280,16 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns:
     for block in refused:
         booking.close_block(db, keyring, clock, block, turns, rejected=True, code=block.code)
     told = [one for one in ready if not one.code.startswith("rejected:")]
+    with db.read() as session:
+        refused_of = strays.sums(session, [one.id for one in told])
     final: dict[str, BrokerOrder] = {}
     mine: list[blocks.Block] = []
     for block in _perhaps_final(broker, told):
         found = _found(broker, block.id)
-        filled = (block.executed_nanos, block.executed_cents)
-        # Where the broker counts more, the next page brings the executions.
+        more = refused_of.get(block.id, (0, 0))
+        filled = (block.executed_nanos + more[0], block.executed_cents + more[1])
+        # Where the broker counts more, the next page brings the executions; what could not be
+        # accepted waits for a person, and its order for nobody.
         if found and found.state.final and (found.filled_nanos, found.filled_cents) == filled:
             final[block.id] = found
             mine.append(block)

@@ -42,8 +42,9 @@ class BlockRow(SQLModel, table=True):
             "(coalesce(nanos, 0) > 0 AND notional_cents IS NULL)",
         ),
         check("block_executed", "executed_nanos >= 0 AND executed_cents >= 0"),
-        check("block_fill_cents", "notional_cents IS NULL OR executed_cents <= notional_cents"),
-        check("block_fill_nanos", "nanos IS NULL OR executed_nanos <= nanos"),
+        # A trade that the broker corrects upwards may go beyond: the firm has the excess.
+        check("block_fill_cents", "notional_cents IS NULL OR executed_cents <= 2 * notional_cents"),
+        check("block_fill_nanos", "nanos IS NULL OR executed_nanos <= 2 * nanos"),
         STRICT,
     )
     id: str = text(key=True)
@@ -101,6 +102,15 @@ class Block:
     asks: int = 0
     asked_at: int = 0
     code: str = ""
+
+    @property
+    def exceeded(self) -> bool:
+        """Return whether more was executed than was ordered."""
+        ordered, executed = self.notional_cents, self.executed_cents
+        if ordered is None:
+            ordered, executed = self.nanos, self.executed_nanos
+        assert ordered is not None
+        return executed > ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +339,6 @@ def finish(session: Session, execution_ids: Sequence[str]) -> None:
         "UPDATE booking SET state = 'done' WHERE execution_id = ?",
         [(execution_id,) for execution_id in execution_ids],
     )
-
-
-def code_of(session: Session, block_id: str) -> str:
-    """Return the code that was recorded last for a block."""
-    statement = select(_BLOCK.c.code).where(_BLOCK.c.id == block_id)
-    return session.connection().execute(statement).scalar() or ""
 
 
 def many(session: Session, block_ids: Sequence[str]) -> dict[str, Block]:

@@ -152,12 +152,16 @@ def parts(session: Session, execution_ids: Sequence[str]) -> list[Taken]:
 
 
 def diverted(session: Session, block_id: str) -> list[Taken]:
-    """Return the parts of a block's executions that were meant for customers' orders."""
+    """Return the parts of a block's executions that were meant for customers' orders.
+
+    Of executions that were taken back nothing is left.
+    """
     columns = [_INVENTORY.c[name] for name in Taken.__dataclass_fields__]
     statement = (
         select(*columns)
         .join(_EXECUTION, _EXECUTION.c.id == _INVENTORY.c.execution_id)
-        .where(_EXECUTION.c.block_id == block_id, _INVENTORY.c.order_id != "")
+        .outerjoin(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
+        .where(_EXECUTION.c.block_id == block_id, _INVENTORY.c.order_id != "", _BUST.c.id.is_(None))
     )
     return [Taken(*row) for row in session.connection().execute(statement)]
 
@@ -212,6 +216,12 @@ def busted(session: Session, execution_ids: Sequence[str]) -> set[str]:
     """Return which executions were taken back."""
     column = _BUST.c.execution_id
     return {row[0] for row in select_in(session, select(column), column, list(execution_ids))}
+
+
+def busted_blocks(session: Session, block_ids: Sequence[str]) -> set[str]:
+    """Return the blocks of which an execution was taken back."""
+    statement = select(_EXECUTION.c.block_id).join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
+    return {row[0] for row in select_in(session, statement, _EXECUTION.c.block_id, block_ids)}
 
 
 def open_busts(session: Session) -> list[Bust]:

@@ -44,6 +44,7 @@ _NOUNS: Final = (
     "prices",
     "remittances",
     "scores",
+    "strays",
     "tax_profiles",
     "transfers",
     "universe",

@@ -118,6 +118,12 @@ def another_open(session: Session, block: Block) -> bool:
     return session.connection().execute(statement.limit(1)).first() is not None
 
 
+def code_of(session: Session, block_id: str) -> str:
+    """Return the code that was recorded last for a block."""
+    statement = select(_BLOCK.c.code).where(_BLOCK.c.id == block_id)
+    return session.connection().execute(statement).scalar() or ""
+
+
 def positions(session: Session, execution_ids: Sequence[str]) -> dict[str, int]:
     """Return execution -> its place in the order in which the broker told them."""
     columns = (_BOOKING.c.execution_id, _BOOKING.c.position)
@@ -148,7 +154,7 @@ def restate(session: Session, block_ids: Sequence[str]) -> None:
     bulk(
         session,
         "UPDATE block SET state = CASE "
-        "WHEN executed_cents = notional_cents OR executed_nanos = nanos THEN 'filled' "
+        "WHEN executed_cents >= notional_cents OR executed_nanos >= nanos THEN 'filled' "
         "WHEN executed_nanos > 0 OR executed_cents > 0 THEN 'partial' ELSE 'canceled' END "
         "WHERE id = ? AND closed_at IS NOT NULL",
         [(block_id,) for block_id in block_ids],

@@ -142,6 +142,88 @@ def test_a_correction_is_booked_at_its_new_price(desk: Desk) -> None:
     right(desk)
 
 
+@pytest.mark.parametrize("booked_between", [True, False])
+def test_a_price_corrected_upwards_is_booked_and_the_firm_has_what_goes_beyond(
+    desk: Desk,
+    booked_between: bool,  # noqa: FBT001 - pytest gives it by name
+) -> None:
+    accounts = funded(desk, 2)
+    block = desk.buy(dict.fromkeys(accounts, 10_00))
+    told = desk.broker.fill(block, 2 * SHARE, 20_00)
+    if booked_between:
+        desk.collect()
+    desk.broker.bust(told)
+    desk.broker.fill(block, 2 * SHARE, 20_01, price_micros=10_005_000, name="corrected")
+
+    desk.collect()
+    desk.collect()
+
+    excess = 2 * SHARE - 2 * SHARE * 20_00 // 20_01
+    assert sum(desk.held(a).holdings_nanos[1] for a in accounts) == 2 * SHARE - excess
+    assert [desk.held(a).cash_cents for a in accounts] == [90_00] * 2
+    assert own(desk) == ({1: excess}, -1)
+    assert states(desk) == ["filled"] * 2
+    right(desk)
+
+
+def test_a_sale_corrected_to_more_shares_is_booked_and_the_firm_owes_what_goes_beyond(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.fill_at(desk.buy({account: 50_00}), 10_000_000)
+    desk.collect()
+    block = desk.sell({account: 2 * SHARE})
+    told = desk.broker.fill_at(block, 10_000_000)
+    desk.collect()
+    desk.broker.bust(told)
+    desk.broker.fill(block, 3 * SHARE, 30_00, name="corrected")
+
+    desk.collect()
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {1: 3 * SHARE}
+    assert own(desk) == ({1: -SHARE}, 10_00)
+    right(desk)
+
+
+def test_what_a_customer_kept_of_a_corrected_trade_is_not_bought_for_him_twice(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1)
+    block = desk.buy({account: 10_00})
+    told = desk.broker.fill_at(block, 10_000_000)
+    desk.collect()
+    desk.broker.fill_at(desk.sell({account: SHARE // 2}), 11_000_000)
+    desk.collect()
+    desk.broker.bust(told)
+    desk.broker.fill(block, SHARE, 10_05, price_micros=10_050_000, name="corrected")
+
+    desk.collect()
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {1: SHARE // 2}
+    assert own(desk) == ({}, -5)
+    right(desk)
+
+
+def test_a_late_fill_that_the_firm_took_is_corrected_on_the_firms_book(desk: Desk) -> None:
+    (account,) = funded(desk, 1, 10_00)
+    block = desk.buy({account: 10_00})
+    desk.broker.end(block, BrokerOrderState.EXPIRED)
+    desk.collect()
+    desk.buy({account: 10_00}, security=2)
+    told = desk.broker.fill(block, SHARE, 10_00)
+    desk.collect()
+    desk.broker.bust(told)
+    desk.broker.fill(block, SHARE, 10_03, price_micros=10_030_000, name="corrected")
+
+    desk.collect()
+    desk.collect()
+
+    assert own(desk) == ({1: SHARE}, -10_03)
+    right(desk)
+
+
 def test_a_part_that_is_taken_back_while_the_order_works_is_reserved_again(desk: Desk) -> None:
     (account,) = funded(desk, 1)
     block = desk.buy({account: 10_00})

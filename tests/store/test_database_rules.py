@@ -87,11 +87,11 @@ REFUSED = {
     "an order in an unknown state": "UPDATE orders SET state = 'lost'",
     "an order that is neither buy nor sale": "UPDATE orders SET side = 'hold'",
     "an order of an unknown account": "UPDATE orders SET account_id = 'acc_nobody'",
-    "a block filled above its cents": (
-        "UPDATE block SET executed_cents = notional_cents + 1 WHERE side = 'buy'"
+    "a block filled above twice its cents": (
+        "UPDATE block SET executed_cents = 2 * notional_cents + 1 WHERE side = 'buy'"
     ),
-    "a block filled above its shares": (
-        "UPDATE block SET executed_nanos = nanos + 1 WHERE side = 'sell'"
+    "a block filled above twice its shares": (
+        "UPDATE block SET executed_nanos = 2 * nanos + 1 WHERE side = 'sell'"
     ),
     "a block filled below nothing": "UPDATE block SET executed_cents = -1 WHERE side = 'buy'",
     "a block without a size": "UPDATE block SET notional_cents = NULL, nanos = NULL",

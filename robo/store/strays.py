@@ -1,0 +1,144 @@
+"""Strays: executions that were told and could not be accepted, until a person decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import case, func, select
+from sqlmodel import Session, SQLModel
+
+from robo.store.blocks import BlockRow
+from robo.store.columns import STRICT, integer, one_of, text
+from robo.store.database import bulk, insert_many, select_in
+
+STATES: Final = ("open", "adopted", "dismissed")
+_WHOLE: Final = 2**63 - 1
+
+
+class StrayRow(SQLModel, table=True):
+    """An execution, or a bust, as it was told; the cursor has passed it, so it is kept here.
+
+    open -> adopted (booked after all) | dismissed (it did not happen, or is none of ours)
+    """
+
+    __tablename__ = "stray"
+    __table_args__ = (one_of("stray_state", "state", *STATES), STRICT)
+    id: str = text(key=True)
+    """The broker's."""
+    client_id: str = text(index=True)
+    busts: str = text()
+    security_id: int = integer()
+    side: str = text()
+    nanos: int = integer()
+    price_micros: int = integer()
+    cents: int = integer()
+    fee_cents: int = integer()
+    executed_at: int = integer()
+    settles_on: str = text()
+    why: str = text()
+    heard_at: int = integer()
+    state: str = text(default="open", index=True)
+    closed_at: int | None = integer(null=True)
+    closed_by: str = text(default="")
+
+
+_STRAY: Any = StrayRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """An execution that could not be accepted; amounts as they were told, however odd."""
+
+    id: str
+    client_id: str
+    busts: str
+    security_id: int
+    side: str
+    nanos: int
+    price_micros: int
+    cents: int
+    fee_cents: int
+    executed_at: int
+    settles_on: str
+    why: str
+    heard_at: int
+    state: str = "open"
+
+
+_COLUMNS: Final = [_STRAY.c[name] for name in Stray.__dataclass_fields__]
+
+
+def add(session: Session, found: Sequence[Stray]) -> None:
+    """Keep strays; one that was told before is kept as it was told first."""
+    known = many(session, [one.id for one in found])
+    names = list(Stray.__dataclass_fields__)
+    rows = [
+        tuple(_bounded(getattr(one, name)) for name in names)
+        for one in found
+        if one.id not in known
+    ]
+    insert_many(session, "stray", (*names, "closed_by"), [(*row, "") for row in rows])
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value that fits its column: what was told may be beyond any sense."""
+    return max(-_WHOLE, min(value, _WHOLE)) if isinstance(value, int) else value
+
+
+def many(session: Session, ids: Sequence[str]) -> dict[str, Stray]:
+    """Return the strays of those ids."""
+    rows = select_in(session, select(*_COLUMNS), _STRAY.c.id, list(ids))
+    return {row[0]: Stray(*row) for row in rows}
+
+
+def get(session: Session, stray_id: str) -> Stray | None:
+    """Return a stray, or None."""
+    return many(session, [stray_id]).get(stray_id)
+
+
+def of_place(session: Session, broker_account: str) -> list[tuple[Stray, int]]:
+    """Return (stray, its block's security) of the open strays of one account at the broker."""
+    statement = (
+        select(*_COLUMNS, _BLOCK.c.security_id)
+        .join(_BLOCK, _BLOCK.c.id == _STRAY.c.client_id)
+        .where(_STRAY.c.state == "open", _BLOCK.c.broker_account == broker_account)
+        .order_by(_STRAY.c.id)
+    )
+    rows = session.connection().execute(statement)
+    return [(Stray(*row[:-1]), int(row[-1])) for row in rows]
+
+
+def waiting(session: Session, firm_id: str, limit: int) -> list[Stray]:
+    """Return the open strays of a firm's blocks, oldest first; with '' those of no block too."""
+    statement = select(*_COLUMNS).outerjoin(_BLOCK, _BLOCK.c.id == _STRAY.c.client_id)
+    statement = statement.where(_STRAY.c.state == "open")
+    if firm_id:
+        statement = statement.where(_BLOCK.c.firm_id == firm_id)
+    ordered = statement.order_by(_STRAY.c.heard_at, _STRAY.c.id).limit(limit)
+    return [Stray(*row) for row in session.connection().execute(ordered)]
+
+
+def sums(session: Session, block_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return block -> (nanos, cents) that its strays would add to it, had they been accepted."""
+    sign = case((_STRAY.c.busts == "", 1), else_=-1)
+    statement = (
+        select(
+            _STRAY.c.client_id,
+            func.sum(sign * _STRAY.c.nanos),
+            func.sum(sign * _STRAY.c.cents),
+        )
+        .where(_STRAY.c.state != "adopted")
+        .group_by(_STRAY.c.client_id)
+    )
+    rows = select_in(session, statement, _STRAY.c.client_id, list(block_ids))
+    return {row[0]: (int(row[1]), int(row[2])) for row in rows}
+
+
+def close(session: Session, stray_id: str, state: str, by: str, at_micros: int) -> None:
+    """End an open stray."""
+    bulk(
+        session,
+        "UPDATE stray SET state = ?, closed_at = ?, closed_by = ? WHERE id = ? AND state = 'open'",
+        [(state, at_micros, by, stray_id)],
+    )
