@@ -124,6 +124,20 @@ class Homes:
         """An open order."""
         return self._order(account, name, on, side, f"{side}_tracking", state)
 
+    def leaves(self, home: str, on: date) -> None:
+        with self.db.write() as session:
+            households.dissolve(session, home, on.isoformat(), micros(on))
+
+    def corrupt(self, account: AccountId, lot: str, name: int, on: date) -> None:
+        """A row says that a share of a lot was sold, which the lot itself knows nothing of."""
+        cause = child_id("fil", self.number())
+        row = lots.LotEvent(
+            child_id("lev", cause, lot), lot, account, name, "close", -SHARE, -1, 0, cause,
+            on.isoformat(),
+        )  # fmt: skip
+        with self.db.write() as session:
+            append(session, bytes(32), [row.link()], 1)
+
     def elsewhere(self, customer: str) -> AccountId:
         """An account at another firm."""
         account = AccountId(child_id("oac", self.number()))

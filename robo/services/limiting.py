@@ -23,14 +23,15 @@ def limits(session: Session, customer_id: str, on: date) -> list[Limit]:
     """Return the names somebody must not buy, or hold and must not sell at a loss, by symbol.
 
     One date a name, the later of the two: it says neither which of them it is nor whose trade,
-    somebody else's or one's own, is behind it.
+    somebody else's or one's own, is behind it. Only what has happened has a date: what an open
+    order forbids until it ends would say that somebody has one.
     """
     ours = households.accounts_of(session, [customer_id])
     accounts = [one.id for one in ours]
     accounts += sorted(households.owned_jointly(session, [customer_id]))
     if not accounts:
         return []
-    today = window(session, accounts, on)
+    today = window(session, accounts, on, planned=False)
     held = lots.open_lots(session, accounts)
     until: dict[SecurityId, date] = {}
     for account in accounts:

@@ -8,7 +8,7 @@ import pytest
 from wash_homes import Homes, homes, micros
 
 from robo.core.clock import FixedClock, from_micros
-from robo.services import pairing, rechecking
+from robo.services import limiting, pairing, rechecking
 from robo.services.pairing import Invited
 from robo.services.washing.counting import WashKind
 from robo.store import chunks, owners, windows
@@ -203,6 +203,56 @@ def test_what_a_second_owner_may_not_buy_is_no_rule_of_the_first_ones_own_accoun
     }
     assert told[shared][NAME].sell_blocked
     assert refused & set(orders) == set(orders[1:])
+
+
+def test_trading_limits_tell_of_nobodys_open_orders(made: Homes) -> None:
+    one, other = made.person(), made.person()
+    mine, theirs = made.account(one), made.account(other)
+    made.home([one, other], OLD)
+    lot = made.buy(theirs, NAME, OLD)
+    made.buy(mine, NAME + 1, OLD)
+    made.order(theirs, "sell", NAME, TODAY)
+    made.order(theirs, "buy", NAME + 1, TODAY)
+
+    open_only = limits_of(made, one)
+    made.sell(theirs, lot, TODAY, 5_000, "sell_harvest")
+
+    assert open_only == {}
+    assert limits_of(made, one) == {NAME: date(2026, 4, 2)}
+    # Plans go by all of it.
+    mask = made.masks(mine, TODAY)
+    assert (set(mask.no_purchase), len(mask.no_loss)) == ({NAME}, 1)
+
+
+def limits_of(made: Homes, customer: str) -> dict[int, date]:
+    with made.db.read() as session:
+        return {row.security_id: row.until for row in limiting.limits(session, customer, TODAY)}
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_a_row_that_does_not_fit_stops_who_counts_together_now_and_nobody_who_has_left(
+    made: Homes,
+    present: bool,  # noqa: FBT001 - a case
+) -> None:
+    one, other = made.person(), made.person()
+    mine, theirs = made.account(one), made.account(other)
+    home = made.home([one, other], OLD)
+    lot = made.buy(theirs, NAME, OLD)
+    made.buy(mine, NAME, BEFORE)
+    made.sell(theirs, lot, BEFORE, 5_000, "sell_withdrawal")
+    made.corrupt(theirs, lot, NAME, BEFORE)
+    if not present:
+        made.leaves(home, AFTER)
+
+    with pytest.raises(ValueError, match="is not held"):
+        made.window(theirs, TODAY)
+    if present:
+        with pytest.raises(ValueError, match="is not held"):
+            made.window(mine, TODAY)
+        return
+    assert set(made.masks(mine, TODAY).whole_only) == {made.held(mine)[0].id}
+    assert made.kinds(one, TODAY) == {}
+    assert limits_of(made, one) == {}
 
 
 def accepted(made: Homes, inviter: str, invitee: str) -> None:

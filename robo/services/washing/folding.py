@@ -102,7 +102,7 @@ def books_of(
             A name's books do not depend on other names.
 
     Raises:
-        ValueError: If what is booked does not fit together.
+        ValueError: If what is booked of somebody present does not fit together.
     """
     known = people(session, customer_ids)
     names = None
@@ -120,6 +120,28 @@ def fold(
 ) -> dict[str, Books]:
     """Return `books_of` for people who were read before.
 
+    Raises:
+        ValueError: If what is booked of somebody who counts together with one who is asked for, on
+            the last day, does not fit together.
+    """
+    made, wrong = attempt(session, known, customer_ids, until, names)
+    for customer in customer_ids:
+        if customer in wrong:
+            raise wrong[customer]
+    return {customer: made[customer] for customer in customer_ids}
+
+
+def attempt(
+    session: Session,
+    known: People,
+    customer_ids: Collection[str],
+    until: date,
+    names: Mapping[str, frozenset[int]] | None = None,
+) -> tuple[dict[str, Books], dict[str, ValueError]]:
+    """Return the books of people and everybody connected with them, and why some have none.
+
+    Who has left a household is no trouble to it: what of theirs does not fit is left out.
+
     Args:
         session: The one they were read with.
         known: The people.
@@ -132,8 +154,14 @@ def fold(
     made: dict[str, Books] = {}
     for customer in sorted(customer_ids):
         if customer not in made:
-            made |= _lived(known, histories, known.ever_with(customer), until)
-    return {customer: made[customer] for customer in customer_ids}
+            made |= _endured(known, histories, known.ever_with(customer), until)
+    wrong = {
+        one: error
+        for one in made
+        for other in sorted(known.together(one, until))
+        if (error := histories.wrong.get(other)) is not None
+    }
+    return {one: books for one, books in made.items() if one not in wrong}, wrong
 
 
 @dataclass(slots=True)
@@ -142,6 +170,8 @@ class _Histories:
 
     events: dict[str, list[Dated]] = field(default_factory=dict)
     actions: list[lot_history.Action] = field(default_factory=list)
+    wrong: dict[str, ValueError] = field(default_factory=dict)
+    """Of whom something does not fit, and is not among the events."""
 
 
 def _read(
@@ -177,8 +207,11 @@ def _read(
             if only is not None:
                 booked = [row for row in booked if row.security_id in only]
                 traded = [trade for trade in traded if trade.security_id in only]
-            mine += streams.booked(account, booked, brought, actions)
-            mine += streams.outside(traded, actions)
+            try:
+                mine += streams.booked(account, booked, brought, actions)
+                mine += streams.outside(traded, actions)
+            except ValueError as error:
+                made.wrong[customer] = error
         mine.sort(key=lambda one: one[0])  # stable: each account keeps its order
         made.events[customer] = mine
     return made
@@ -206,6 +239,43 @@ def spread(near: Mapping[int, Collection[int]], security_ids: Collection[int]) -
         fresh = {other for one in fresh for other in near.get(one, ())} - found
         found |= fresh
     return found
+
+
+def _endured(
+    known: People, histories: _Histories, persons: Collection[str], until: date
+) -> dict[str, Books]:
+    """Return person -> books, without what of somebody does not fit even alone.
+
+    Raises:
+        ValueError: If something does not fit together, and everybody's does alone.
+    """
+    try:
+        return _lived(known, histories, persons, until)
+    except ValueError:
+        found = {one: _fitting(known.accounts[one], histories, one) for one in persons}
+        wrong = {one: error for one, (_, error) in found.items() if error is not None}
+        if not wrong:
+            raise
+    histories.wrong |= wrong
+    histories.events |= {one: events for one, (events, _) in found.items()}
+    return _lived(known, histories, persons, until)
+
+
+def _fitting(
+    accounts: Mapping[AccountId, AccountKind], histories: _Histories, person: str
+) -> tuple[list[Dated], ValueError | None]:
+    """Return what happened to one person up to the first day that does not fit, and why not."""
+    events = histories.events[person]
+    days: dict[date, list[Event]] = {}
+    for on, event in (*streams.successions(histories.actions), *events):
+        days.setdefault(on, []).append(event)
+    books = Books(accounts)
+    for day in sorted(days):
+        try:
+            books.apply(day, days[day])
+        except ValueError as error:
+            return [one for one in events if one[0] < day], error
+    return events, None
 
 
 def _lived(

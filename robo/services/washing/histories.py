@@ -79,7 +79,7 @@ def read(session: Session, customer_ids: Collection[str], on: date) -> History:
         for trade in outside_trades.trades_of(session, known.elsewhere)
     }
     names = _names(session, known, doubtful)
-    books = remembering.fold(session, known, names, on) if names else {}
+    books = remembering.fold(session, known, names, on, customer_ids) if names else {}
     fresh = [one for one in recent if one.nanos and one.acquired_on <= last]
     return History(on, known, owner, losses, fresh, names, books)
 

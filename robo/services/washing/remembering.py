@@ -8,7 +8,7 @@ trades elsewhere, is folded from its beginning. Property-tested equal to folding
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from threading import Lock
@@ -114,9 +114,15 @@ class _Question:
 
 
 def fold(
-    session: Session, known: People, names: Mapping[str, frozenset[int]], on: date
+    session: Session,
+    known: People,
+    names: Mapping[str, frozenset[int]],
+    on: date,
+    asked: Collection[str],
 ) -> dict[str, tuple[Books, ...]]:
     """Return by person the books of some names up to a day, one for each group tied together.
+
+    Others than those who are asked for, and who count together with them, may be left out.
 
     Args:
         session: Of one snapshot; in a writing session nothing is kept.
@@ -124,9 +130,10 @@ def fold(
         names: By person, with all that corporate actions tie to them; the same for everybody who
             was ever connected.
         on: The last day.
+        asked: Whose books must be there.
 
     Raises:
-        ValueError: If what is booked does not fit together.
+        ValueError: If what is booked of them does not fit together.
     """
     memory = kept(session, "wash_books", _Memory)
     elsewhere = frozenset(known.elsewhere)
@@ -142,7 +149,10 @@ def fold(
         question = _asked(session, known, simple, names, on)
         for persons in simple:
             mine = names[min(persons)]
-            found = _circle(question, persons, mine, memory.find(persons))
+            try:
+                found = _circle(question, persons, mine, memory.find(persons))
+            except ValueError:
+                found = None  # somebody's does not fit: folding finds out whose
             if found is None:
                 plain.append(persons)
                 continue
@@ -151,7 +161,10 @@ def fold(
                 made[one] = tuple(part.shown[one] for part in found.parts.values())
     persons_left = sorted({one for persons in plain for one in persons})
     if persons_left:
-        whole = folding.fold(session, known, persons_left, on, names)
+        whole, wrong = folding.attempt(session, known, persons_left, on, names)
+        for one in asked:
+            if one in wrong:
+                raise wrong[one]
         made |= {one: (books,) for one, books in whole.items()}
     return made
 

@@ -183,21 +183,27 @@ class Window:
         )
 
 
-def window(session: Session, account_ids: Sequence[AccountId], on: date) -> Window:
+def window(
+    session: Session, account_ids: Sequence[AccountId], on: date, *, planned: bool = True
+) -> Window:
     """Return what a day forbids some accounts: their households' history, and orders still open.
 
     Args:
         session: Of one snapshot.
         account_ids: Any accounts of ours; thousands cost a few queries.
         on: The day of the trade; what was booked on it so far counts.
+        planned: Whether open orders count, as they must for plans; what they forbid is over when
+            they end otherwise, and tells of them.
     """
     owned = households.owners_of(session, list(account_ids))
     customers = sorted({one.customer_id for one in owned.values()})
     history = histories.read(session, customers, on)
-    return of_history(session, history, account_ids)
+    return of_history(session, history, account_ids, planned=planned)
 
 
-def of_history(session: Session, history: History, account_ids: Sequence[AccountId]) -> Window:
+def of_history(
+    session: Session, history: History, account_ids: Sequence[AccountId], *, planned: bool = True
+) -> Window:
     """Return the window of accounts whose people's history was read."""
     known, on = history.known, history.on
     units: dict[str, _Unit] = {}
@@ -210,7 +216,8 @@ def of_history(session: Session, history: History, account_ids: Sequence[Account
     adjusted: dict[LotId, Adjusted] = {}
     _recent(history, units)
     _folded(history, units, adjusted)
-    _planned(session, history, units)
+    if planned:
+        _planned(session, history, units)
     kinds = {one: known.accounts[history.owner[one]][one] for one in account_ids}
     choices = tax_profiles.choices(session, sorted({history.owner[one] for one in account_ids}))
     none = tax_profiles.Choice()
