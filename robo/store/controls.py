@@ -111,14 +111,14 @@ def link_account(
     )
 
 
-def broker_accounts(session: Session, account_ids: Sequence[str]) -> dict[str, str]:
+def broker_accounts(session: Session, account_ids: Sequence[str]) -> dict[AccountId, str]:
     """Return account -> the broker's account, for those that have one which may trade."""
     columns = (_BROKER_ACCOUNT.c.account_id, _BROKER_ACCOUNT.c.reference)
     stopped_there = exists().where(
         _CUSTODY.c.account_id == columns[0], _CUSTODY.c.state != "active"
     )
     rows = select_in(session, select(*columns).where(~stopped_there), columns[0], list(account_ids))
-    return {row[0]: row[1] for row in rows}
+    return {AccountId(row[0]): row[1] for row in rows}
 
 
 def owners_of_broker_accounts(session: Session) -> list[tuple[str, str, AccountId]]:
