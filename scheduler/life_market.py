@@ -4,13 +4,17 @@ Five hundred names pay two thousand dividends a year, and a life has one account
 and paid to nobody costs most of a life's time; splits, mergers and all else are told as they are.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
+from typing import Final
 
 from robo.core.ids import SecurityId
 from robo.plugins import load
 from robo.ports.plugins import PluginContext
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource, Quote
+
+_DAYS_KEPT: Final = 100
+"""Longer than a life's step: who makes up for missed sessions asks for each of them again."""
 
 
 def create(context: PluginContext) -> PriceSource:
@@ -22,9 +26,11 @@ class HeldDividends:
     """A price source that leaves out cash dividends of names not held."""
 
     def __init__(self, market: PriceSource) -> None:
-        """Begin with nothing known of what is held: then nothing is left out."""
+        """Begin with nobody to ask what is held: then nothing is left out."""
         self._market = market
-        self.held: Collection[int] | None = None
+        self.held: Callable[[], Collection[int]] | None = None
+        """Answers what is held or being bought now: who remembers it misses what came since."""
+        self._told: dict[date, Sequence[CorporateAction]] = {}
 
     @property
     def name(self) -> str:
@@ -53,12 +59,18 @@ class HeldDividends:
         return self._market.total_returns(security_ids, last, count)
 
     def actions(self, on: date) -> Sequence[CorporateAction]:
-        """Return the market's actions that concern somebody."""
+        """Return the market's actions that concern somebody: the same to broker and books."""
+        if on in self._told:
+            return self._told[on]
         found = self._market.actions(on)
-        if self.held is None:
-            return found
-        return [
+        if self.held is None or not found:
+            return found  # a day that has not begun has none yet
+        held = self.held()
+        if len(self._told) >= _DAYS_KEPT:
+            del self._told[next(iter(self._told))]
+        self._told[on] = [
             one
             for one in found
-            if one.kind is not ActionKind.CASH_DIVIDEND or one.security_id in self.held
+            if one.kind is not ActionKind.CASH_DIVIDEND or one.security_id in held
         ]
+        return self._told[on]

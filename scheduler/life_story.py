@@ -7,7 +7,7 @@ make up for what was due between: the weekly deposits, the corporate actions of 
 import json
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -23,12 +23,12 @@ from robo.app import create_app
 from robo.cli import prepare
 from robo.config import Settings
 from robo.core.clock import business_date
-from robo.core.ids import SecurityId
+from robo.core.ids import AccountId, SecurityId
 from robo.core.policy import Policy
 from robo.runtime import Runtime, open_database
 from robo.services import reporting
 from robo.services.verifying import verify
-from robo.store import universe
+from robo.store import ledger, orders, universe
 from robo.store.schema import upgrade
 from scheduler import life_decisions, timelapse
 from scheduler.life_client import LocalClient, Person
@@ -167,7 +167,9 @@ def _begin(lapse: Timelapse, life: Life) -> Person:
     profile = _example("profile") | {"birth_date": BORN.isoformat()}
     me.sign_up(profile, _example("answers"))
     me.choose_taxes({"mode": "harvest", "gain_budget": "0.00", "elsewhere": "none"})
-    life.account_id = me.account_id
+    account = life.account_id = me.account_id
+    assert isinstance(rt.prices, HeldDividends)
+    rt.prices.held = lambda: _concerns(rt, account)
     me.deposit(FIRST_CENTS)
     lapse.pass_moments(2)
     me.save_weekly(SAVING[0][1])
@@ -198,17 +200,24 @@ def _held(rt: Runtime, life: Life) -> list[str]:
     return [one.symbol for one in held]
 
 
+def _concerns(rt: Runtime, account_id: str) -> Collection[int]:
+    """Return the securities of which the account holds shares now, or is buying some."""
+    mine = AccountId(account_id)
+    with rt.db.read() as session:
+        held = ledger.account_balances(session, mine).holdings_nanos
+        bought = orders.open_orders(session, [mine])
+    return {*held, *(one.security_id for one in bought)}
+
+
 def _remember(rt: Runtime, life: Life, day: date, before: date) -> None:
     """Keep what the account is worth after a week, and what every name returned in it."""
     with rt.db.read() as session:
         view = reporting.portfolio(session, rt.prices, rt.clock, rt.calendar, life.account_id)
         told = session.connection().execute(_LAST_EFFECT, {"account": life.account_id})
         predicted = int(told.scalar() or 0)
-    held = frozenset(one.security_id for one in view.holdings if one.nanos)
-    assert isinstance(rt.prices, HeldDividends)
-    rt.prices.held = held
+    held = sum(1 for one in view.holdings if one.nanos)
     paid = view.flows.deposited_cents
-    life.weeks.append(Week(day.isoformat(), view.nav_cents, paid, len(held), predicted))
+    life.weeks.append(Week(day.isoformat(), view.nav_cents, paid, held, predicted))
     last, count = rt.calendar.shift(day, -1), 1
     while rt.calendar.shift(last, -count) >= before:
         count += 1

@@ -1,7 +1,7 @@
 """The market of a life: dividends of names that nobody holds stay unsaid, all else is told."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from robo.core.ids import SecurityId
 from robo.ports.prices import ActionKind, CorporateAction
@@ -50,6 +50,18 @@ def test_everything_is_told_until_it_is_known_what_is_held() -> None:
 def test_dividends_of_names_not_held_are_left_out_and_splits_never() -> None:
     market = HeldDividends(Market())  # type: ignore[arg-type] # a part of a source
 
-    market.held = {2}
+    market.held = lambda: {2}
 
     assert told(market) == [2, 3]
+
+
+def test_what_was_bought_since_the_last_day_has_its_dividend_and_a_day_is_told_once() -> None:
+    market = HeldDividends(Market())  # type: ignore[arg-type] # a part of a source
+    held = {2}
+    market.held = lambda: held
+
+    before = told(market)
+    held.add(1)
+
+    assert told(market) == before == [2, 3]
+    assert [int(one.security_id) for one in market.actions(DAY + timedelta(days=1))] == [1, 2, 3]
