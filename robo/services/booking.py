@@ -152,7 +152,7 @@ def _write(session: Session, keyring: Keyring, told: Sequence[Share], at_micros:
             over = part.fee_cents - fee_cents
             transfers += recipes.absorb_fee(share.firm_id, over, fill_id)
             held = open_lots.get(order.account_id, {})
-            first = named.get(order.id, {})
+            first = named.get(order.id, [])
             lot_events += _close(held, first, order, part.nanos, net, fill_id, on)
             if net > 0:
                 proceed_id = child_id("pro", fill_id)
@@ -203,14 +203,17 @@ def _open(order: orders.BlockOrder, part: blocks.Part, fill_id: str, on: date) -
 
 def _close(
     held: Mapping[int, list[lots.OpenLot]],
-    first: Mapping[str, int],
+    first: list[tuple[str, int]],
     order: orders.BlockOrder,
     nanos: int,
     net_cents: int,
     fill_id: str,
     on: date,
 ) -> list[lots.LotEvent]:
-    """Close the lots it means, then first in first out, those on hold last; keep `held` true."""
+    """Close the shares it means, then first in first out, those on hold last.
+
+    Keeps `held` and `first` true: what is held, and what the order still means.
+    """
     if nanos == 0:
         return []
     mine = held.get(order.security_id, [])
@@ -218,7 +221,6 @@ def _close(
     mine[:] = [lot for lot in mine if lot.nanos or lot.basis_cents]
     today = on.isoformat()
     mine.sort(key=lambda lot: (lot.hold_until > today, lot.acquired_on, lot.id))
-    mine.sort(key=lambda lot: first.get(lot.id, len(first)))
     pure = [
         tax_lots.Lot(
             LotId(lot.id),
@@ -229,7 +231,9 @@ def _close(
         )
         for lot in mine
     ]
-    closings = tax_lots.close(pure, nanos, net_cents)
+    closings = tax_lots.close(pure, nanos, net_cents, first)
+    sold: dict[str, int] = {closing.lot_id: closing.nanos for closing in closings}
+    first[:] = [(lot_id, max(0, most - sold.get(lot_id, 0))) for lot_id, most in first]
     left = {closing.lot_id: closing for closing in closings}
     for place, lot in enumerate(mine):
         if LotId(lot.id) in left:

@@ -98,12 +98,20 @@ def name_lots(session: Session, rows: Sequence[tuple[str, str, int, int, int | N
     insert_many(session, "order_lot", ("order_id", "lot_id", "place", "nanos", "gain_cents"), rows)
 
 
-def named_lots(session: Session, order_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return order -> lot -> place of the lots that sales mean; orders without any left out."""
-    statement = select(_LOT.c.order_id, _LOT.c.lot_id, _LOT.c.place)
-    found: dict[str, dict[str, int]] = {}
-    for order_id, lot_id, place in select_in(session, statement, _LOT.c.order_id, order_ids):
-        found.setdefault(order_id, {})[lot_id] = place
+def named_lots(session: Session, order_ids: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """Return order -> lots and nanoshares that sales still mean, in the order in which they go.
+
+    What was filled so far has gone; orders that mean no lots are left out.
+    """
+    columns = (_LOT.c.order_id, _LOT.c.place, _LOT.c.lot_id, _LOT.c.nanos, _ORDER.c.filled_nanos)
+    statement = select(*columns).join(_ORDER, _ORDER.c.id == _LOT.c.order_id)
+    rows = sorted(select_in(session, statement, _LOT.c.order_id, order_ids), key=lambda r: r[:2])
+    found: dict[str, list[tuple[str, int]]] = {}
+    gone: dict[str, int] = {}
+    for order_id, _, lot_id, nanos, filled in rows:
+        done = min(int(nanos), gone.setdefault(order_id, int(filled)))
+        gone[order_id] -= done
+        found.setdefault(order_id, []).append((lot_id, int(nanos) - done))
     return found
 
 

@@ -50,8 +50,13 @@ def fifo(lots: Iterable[Lot]) -> list[Lot]:
     return sorted(lots, key=lambda lot: (lot.acquired_on, lot.id))
 
 
-def close(ordered: Sequence[Lot], nanos: int, proceeds_cents: int) -> list[Closing]:
-    """Take shares from lots in the order given.
+def close(
+    ordered: Sequence[Lot],
+    nanos: int,
+    proceeds_cents: int,
+    named: Sequence[tuple[str, int]] = (),
+) -> list[Closing]:
+    """Take shares from lots in the order given, those that were named before all others.
 
     A lot taken whole gives its whole basis; a part gives its exact share, rounded half away from
     zero, and the rest stays. Empty lots met on the way, or right after the last one taken, give up
@@ -62,18 +67,28 @@ def close(ordered: Sequence[Lot], nanos: int, proceeds_cents: int) -> list[Closi
         ordered: Lots of one security, for example from `fifo`.
         nanos: Nanoshares to take, positive.
         proceeds_cents: Net proceeds of all of it, not negative.
+        named: Lots and nanoshares of each that go first, in this order; a lot that is not there
+            or has less gives what it has.
 
     Raises:
         ValueError: If the lots hold less than is asked for.
     """
-    taken: list[tuple[Lot, int]] = []
+    held = {str(lot.id): lot for lot in ordered}
+    parts: dict[str, int] = {}
     left = nanos
+    for lot_id, most in named:
+        part = min(held[lot_id].nanos, most, left) if lot_id in held else 0
+        if part:
+            parts[lot_id] = part
+            left -= part
     for lot in ordered:
-        if left == 0 and lot.nanos:
+        before = parts.get(lot.id, 0)
+        if left == 0 and lot.nanos > before:
             break
-        part = min(lot.nanos, left)
-        taken.append((lot, part))
+        part = min(lot.nanos - before, left)
+        parts[lot.id] = before + part
         left -= part
+    taken = [(held[lot_id], part) for lot_id, part in parts.items()]
     if left or nanos <= 0:
         message = "the lots hold less than is sold"
         raise ValueError(message)

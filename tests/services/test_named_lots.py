@@ -45,6 +45,17 @@ def test_a_sale_closes_the_lots_it_means_and_only_then_the_oldest(desk: Desk) ->
     assert desk.findings() == []
 
 
+def test_of_two_lots_that_are_sold_in_part_no_more_goes_than_was_meant(desk: Desk) -> None:
+    account, (oldest, middle, newest) = three_lots(desk)
+    named = ((newest, 3 * SHARE), (middle, 4 * SHARE))
+    sale = ordering.Trade(1, Reason.SELL_HARVEST, sell_nanos=7 * SHARE, lots=named)
+
+    sell_in_parts(desk, account, sale, [2, 2, 3])
+
+    assert left(desk, account) == {oldest: 10 * SHARE, middle: 6 * SHARE, newest: 7 * SHARE}
+    assert desk.findings() == []
+
+
 def test_a_lot_closed_by_one_of_two_fills_booked_together_is_not_closed_again(desk: Desk) -> None:
     account, (oldest, middle, newest) = three_lots(desk)
     sale = ordering.Trade(1, Reason.SELL_HARVEST, sell_nanos=20 * SHARE)
@@ -91,7 +102,7 @@ def test_what_a_trade_and_its_plan_were_expected_to_do_is_kept(desk: Desk) -> No
     with desk.db.read() as session:
         assert effects.of_orders(session, [order]) == {order: trade}
         assert effects.of_batches(session, [batch]) == {batch: plan}
-        assert effects.named_lots(session, [order]) == {order: {oldest: 0}}
+        assert effects.named_lots(session, [order]) == {order: [(oldest, SHARE)]}
 
 
 def test_what_an_open_sale_has_sold_already_does_not_count_towards_a_years_target_again(
