@@ -76,6 +76,17 @@ def build(recipe: Recipe, facts: Facts) -> Basket:
     )
 
 
+def passing(recipe: Recipe, facts: Facts) -> frozenset[int]:
+    """Return the permanent ids of everybody who passes a recipe's filter, however they rank.
+
+    Raises:
+        ScreenError: If the recipe's filter is wrong or needs data that is not there.
+    """
+    considered, _ = _considered(recipe, facts)
+    survivors, _ = _screened(recipe, facts, considered)
+    return frozenset(row.security_id for row in survivors)
+
+
 def _considered(
     recipe: Recipe, facts: Facts
 ) -> tuple[list[tuple[Security, Listed | None]], list[Reject]]:

@@ -55,6 +55,10 @@ class Reason(StrEnum):
     SKIP_WASH_LOSS = "skip_wash_loss"
     SKIP_NO_PLAN = "skip_no_plan"
     SKIP_KEPT = "skip_kept"
+    SKIP_ORDER_OPEN = "skip_order_open"
+    SKIP_ACCOUNT_BUSY = "skip_account_busy"
+    SKIP_GAINS_WANTED = "skip_gains_wanted"
+    SKIP_YEAR_TARGET = "skip_year_target"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -109,4 +113,12 @@ SENTENCES: dict[Reason, str] = {
     Reason.SKIP_WASH_LOSS: "Not sold: bought within 30 days, so the loss would not count now.",
     Reason.SKIP_NO_PLAN: "Not traded: what was asked for cannot all be met together.",
     Reason.SKIP_KEPT: "Not sold: selling would cost more than it is worth.",
+    Reason.SKIP_ORDER_OPEN: "Not sold yet: another order in this name has to end first.",
+    Reason.SKIP_ACCOUNT_BUSY: (
+        "Not sold yet: the account is blocked, owes for a returned deposit, or is paying out."
+    ),
+    Reason.SKIP_GAINS_WANTED: "Not sold: a loss would take away from the gains you want.",
+    Reason.SKIP_YEAR_TARGET: (
+        "Not sold: it would take this year's net gain or loss away from your target."
+    ),
 }

@@ -5,7 +5,7 @@ name is what is bought, and the understudy stays until money is withdrawn. Direc
 inside their nightly plan.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -13,9 +13,6 @@ from typing import Final
 import numpy as np
 from sqlmodel import Session
 
-from baskets.basket import Basket
-from baskets.building import replace_names
-from baskets.errors import BuildError
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
@@ -25,15 +22,16 @@ from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray, TaxMode
 from robo.ports.prices import PriceSource
-from robo.services import assessing, offering, ordering
+from robo.services import assessing, offering, ordering, targeting
 from robo.services.asking import EPOCH, TaxSide
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.queueing import waves
 from robo.services.quoting import Board, board
+from robo.services.targeting import Followed
 from robo.services.turns import Turns
-from robo.store import accounts, chunks, lot_chunks, people, universe
-from robo.store.accounts import Sleeve, TargetWeight
+from robo.store import accounts, chunks, lot_chunks, universe
+from robo.store.accounts import Sleeve
 from robo.store.database import Database
 from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.keyring import Keyring
@@ -45,8 +43,6 @@ from robo.tax.year_target import LAST_SESSIONS
 
 _JOB: Final = "harvest"
 _PAGE: Final = 500
-_BARRED: Final = "an owner of this account may not buy it"
-_WAITS: Final = "it was sold at a loss; it may be bought again after 30 days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +51,7 @@ class _Made:
 
     sleeve: Sleeve
     plan: Plan | None
-    target: tuple[TargetWeight, ...] | None
-    basket: Basket | None
+    target: Followed | None
 
 
 def plan(
@@ -70,7 +65,9 @@ def plan(
 ) -> int:
     """Plan the losses worth taking in basket sleeves whose customers harvest; return how many.
 
-    In the year's last sessions, what customers with a target sell is said elsewhere.
+    Sleeves of who harvests no more are looked at too while an understudy is in their target: the
+    basket's own name comes back when it may be bought again. In the year's last sessions, what
+    customers with a target sell is said elsewhere.
 
     The same slot plans an account once.
     """
@@ -78,6 +75,7 @@ def plan(
     on = business_date(now)
     with db.read() as session:
         owned = accounts.of_customers(session, harvesters(session))
+        owned += sorted(set(accounts.noted(session, f"{targeting.WAITS}.")) - set(owned))
         turns = waves(session, owned, on)
     planned = 0
 
@@ -87,20 +85,8 @@ def plan(
         made = ordering.unwritten(session, [one.plan for one in part if one.plan is not None])
         ordering.write(session, keyring, made, at)
         planned += len(made)
-        changes = [
-            (
-                one.sleeve.id,
-                accounts.put_target(
-                    session, one.basket.id, one.basket.version, one.target, at, one.basket.data_note
-                ),
-            )
-            for one in part
-            if one.target is not None and one.basket is not None
-        ]
         moved = [
-            (sleeve, target)
-            for (sleeve, target), one in zip(changes, _with_target(part), strict=True)
-            if target != one.sleeve.target_id
+            (one.sleeve.id, one.target.put(session, at)) for one in part if one.target is not None
         ]
         accounts.retarget(session, moved, at)
 
@@ -121,10 +107,6 @@ def plan(
     return planned
 
 
-def _with_target(part: Sequence[_Made]) -> list[_Made]:
-    return [one for one in part if one.target is not None and one.basket is not None]
-
-
 class _Night:
     """One run: what it needs."""
 
@@ -142,9 +124,7 @@ class _Night:
     ) -> None:
         self._db, self._keyring, self._prices, self._lands = db, keyring, prices, lands
         self._clock, self._policy, self._on, self._cause = clock, policy, on, cause
-        self._made: dict[
-            tuple[object, ...], tuple[tuple[TargetWeight, ...] | None, Basket | None]
-        ] = {}
+        self._made: dict[tuple[object, ...], Followed | None] = {}
 
     def look(self, account_ids: Sequence[AccountId]) -> list[_Made]:
         """Return what changes for some accounts."""
@@ -167,13 +147,14 @@ class _Night:
             seen = board(self._prices, names.tolist(), self._clock.now())
             sold = self._sold(raw, lots, tax, seen)
             gone = universe.gone(session)
+            why = targeting.barred(session, raw)
             self._made.clear()
             plans = self._plans(raw, lots, tax, seen, sold)
             return [
                 _Made(
                     sleeve,
                     plans.get(place),
-                    *self._followed(session, raw, lots, tax, names, place, sold, gone),
+                    self._followed(session, raw, lots, tax, names, place, sold, why, gone),
                 )
                 for place, sleeve in enumerate(raw.sleeves)
             ]
@@ -327,43 +308,31 @@ class _Night:
         names: IntArray,
         place: int,
         sold: BoolArray,
-        dead: set[int],
-    ) -> tuple[tuple[TargetWeight, ...] | None, Basket | None]:
+        why: Mapping[AccountId, Mapping[int, str]],
+        dead: Collection[int],
+    ) -> Followed | None:
         """Return what a sleeve follows now: understudies for names that wait to be bought again."""
         sleeve = raw.sleeves[place]
         basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
         if basket is None:
-            return None, None
+            return None
         mine = slice(*np.searchsorted(lots.account, [place, place + 1]).tolist())
         security, goes = lots.security_id[mine], sold[mine]
         kept = set(security[~goes].tolist())
         gone = set(security[goes].tolist()) - kept
         banned = set(names[tax.no_buy[place]].tolist()) - kept
-        waits: Mapping[int, str] = dict.fromkeys(sorted(gone | banned), _WAITS)
-        barred = raw.restricted.get(sleeve.account_id, {})
-        why = {**waits, **dict.fromkeys(barred, _BARRED)}
-        why |= _reasons(session, sleeve.customer_id) if barred else {}
-        why |= dict.fromkeys(dead, "it no longer trades")
-        key = (sleeve.firm_id, basket.id, tuple(sorted(why.items())))
+        every = {
+            **dict.fromkeys(sorted(gone | banned), targeting.WAITS),
+            **why.get(sleeve.account_id, {}),
+            **dict.fromkeys(dead, targeting.GONE),
+        }
+        key = (sleeve.firm_id, basket.id, tuple(sorted(every.items())))
         if key not in self._made:
-            self._made[key] = _replaced(basket, why)
-        if self._made[key][0] == raw.targets.get(sleeve.target_id):
-            return None, None
-        return self._made[key]
-
-
-def _replaced(
-    basket: Basket, why: Mapping[int, str]
-) -> tuple[tuple[TargetWeight, ...] | None, Basket | None]:
-    """Return a basket without some names and its weights; nothing if it cannot be filled."""
-    try:
-        final = replace_names(basket, why.keys(), why)
-    except BuildError:
-        return None, None
-    weights = tuple(
-        TargetWeight(one.security_id, one.weight_ppm, one.reason) for one in final.constituents
-    )
-    return weights, final
+            self._made[key] = targeting.followed(basket, every)
+        made = self._made[key]
+        if made is None or made.weights == raw.targets.get(sleeve.target_id):
+            return None
+        return made
 
 
 def _benches(session: Session, raw: chunks.RawChunk) -> set[int]:
@@ -374,11 +343,4 @@ def _benches(session: Session, raw: chunks.RawChunk) -> set[int]:
         if basket is not None:
             found.update(basket.weights_ppm)
             found.update(one.security_id for one in (*basket.understudies, *basket.bench))
-    return found
-
-
-def _reasons(session: Session, customer_id: str) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for row in people.restrictions(session, customer_id):
-        found.setdefault(row.security_id, row.reason.rstrip("."))
     return found

@@ -5,7 +5,7 @@ them. A process builds a firm's shelf when it first needs it and again when othe
 use; it asks the database each time, so that no restart is needed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from threading import Lock
@@ -53,7 +53,7 @@ class _Shelves:
             if found is None:
                 found = built_on(
                     row_of(vendor, version, as_of, row)
-                    for vendor, version, as_of, row in scores.newest(session, firm_id)
+                    for vendor, version, as_of, row in scores.newest(session, firm_id, active)
                 )
                 if len(self._known) >= _KEPT:
                     self._known.clear()
@@ -66,10 +66,14 @@ _SHELVES: Final = _Shelves()
 
 def of_firm(session: Session, firm_id: str) -> Shelf:
     """Return what a firm offers now."""
-    active = scores.active_ids(session, firm_id) if firm_id else ()
-    if not active:
+    return of_deliveries(session, firm_id, scores.active_ids(session, firm_id) if firm_id else ())
+
+
+def of_deliveries(session: Session, firm_id: str, delivery_ids: Sequence[str]) -> Shelf:
+    """Return what a firm would offer, or once offered, on these of its deliveries."""
+    if not delivery_ids:
         return Shelf(load_facts(), catalog())
-    return _SHELVES.get(session, firm_id, active)
+    return _SHELVES.get(session, firm_id, tuple(delivery_ids))
 
 
 def of_house(session: Session) -> Shelf:

@@ -1,7 +1,8 @@
 """The step that sells names which an account should hold no longer, as far as its taxes allow.
 
-Losses go first and gains as far as the year's budget reaches, lot by lot, cheapest tax first; what
-stays has a reason. Shares that may not be sold at all are left alone.
+Losses go first and gains as far as the year's budget reaches, lot by lot, cheapest tax first. Who
+seeks gains keeps the losses, which would eat them up; who has a target for the year parts with no
+more gain or loss than is still wanted. What stays has a reason.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,12 +18,12 @@ from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
-from robo.portfolio.problem import BoolArray, IntArray
+from robo.portfolio.problem import BoolArray, IntArray, TaxMode
 from robo.services import assessing
 from robo.services.asking import EPOCH, TaxSide, gain_room
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board
-from robo.store import chunks, lot_chunks
+from robo.store import accounts, chunks, lot_chunks
 from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.keyring import Keyring
 from robo.store.lot_chunks import LotChunk
@@ -36,8 +37,13 @@ _CODES: Final = (
     Reason.SKIP_GAIN_LIMIT,
     Reason.SKIP_NO_PRICE,
     Reason.SKIP_HALTED,
+    Reason.SKIP_GAINS_WANTED,
+    Reason.SKIP_YEAR_TARGET,
+    Reason.SKIP_ORDER_OPEN,
+    Reason.SKIP_ACCOUNT_BUSY,
 )
 _FREE, _RESTRICTED, _UNSETTLED, _WASH, _GAIN, _NO_PRICE, _HALTED = range(7)
+_WANTED, _TARGET, _ORDERED, _BUSY = range(7, 11)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,9 +65,10 @@ def plans(
     leaving: Mapping[AccountId, Collection[int]],
     board: Board,
     on: date,
-    cause: str,
 ) -> list[Plan]:
     """Return what accounts sell of the names that leave them, and why they keep what they keep.
+
+    Each name that is held or ordered has a sale or a reason, or both. The caller names the cause.
 
     Args:
         session: Of one snapshot.
@@ -70,15 +77,21 @@ def plans(
         leaving: Account -> securities it should hold no longer.
         board: Prices of these securities at least.
         on: The day of the trade.
-        cause: Names the batch: the same cause sells once.
     """
     raw = chunks.read(session, sorted(leaving))
     ids = list(raw.account_ids)
     lots = lot_chunks.read(session, ids)
     names = np.unique(lots.security_id)
     tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
-    part = _part(raw, lots, tax, leaving, board, policy, on)
-    return _plans(raw, lots, tax, part, policy, on, cause)
+    ready = accounts.eligible(session, ids)
+    part = _part(raw, lots, tax, leaving, board, policy, on, ready)
+    ordered = {
+        (place, one.security_id): Reason.SKIP_ORDER_OPEN
+        for one in raw.open_orders
+        for place in [ids.index(one.account_id)]
+        if one.security_id in leaving[one.account_id]
+    }
+    return _plans(raw, lots, tax, part, ordered, policy, on)
 
 
 def _part(
@@ -89,17 +102,18 @@ def _part(
     board: Board,
     policy: Policy,
     on: date,
+    ready: Collection[AccountId],
 ) -> _Part:
     """Return the lots that should go, and which of them do."""
     today = (on - EPOCH).days
-    keys = {(place, one) for place, a in enumerate(raw.account_ids) for one in leaving[a]}
-    busy = {(o.account_id, o.security_id) for o in raw.open_orders}
+    ids = raw.account_ids
+    keys = {(place, one) for place, account in enumerate(ids) for one in leaving[account]}
     pairs = list(zip(lots.account.tolist(), lots.security_id.tolist(), strict=True))
-    goes = np.array(
-        [pair in keys and (raw.account_ids[pair[0]], pair[1]) not in busy for pair in pairs],
-        dtype=np.bool_,
-    )
-    lot = np.flatnonzero(goes)
+    lot = np.flatnonzero(np.array([pair in keys for pair in pairs], dtype=np.bool_))
+    owner = lots.account[lot]
+    ordered = {(o.account_id, o.security_id) for o in raw.open_orders}
+    waits = [(ids[pairs[one][0]], pairs[one][1]) in ordered for one in lot.tolist()]
+    busy = np.array([account not in ready for account in ids], dtype=np.bool_)
     security = lots.security_id[lot].tolist()
     price = np.array([board.price_micros.get(one, 0) for one in security], dtype=np.int64)
     worth = notional_cents(lots.nanos[lot], price)
@@ -112,8 +126,11 @@ def _part(
     code[_sell_blocked(raw, lots, lot)] = _RESTRICTED
     code[[board.stopped.get(one) is Reason.SKIP_HALTED for one in security]] = _HALTED
     code[price <= 0] = _NO_PRICE
+    code[np.array(waits, dtype=np.bool_)] = _ORDERED
+    code[busy[owner]] = _BUSY
     shy = worth * policy.price_margin_ppm // PPM
-    made = _Part(lot, worth, worth - basis, code)
+    long = tax_arrays.is_long(tax.held_day[lot], today)
+    made = _wanted(lots, tax, _Part(lot, worth, worth - basis, code), long)
     return _within_budget(lots, tax, made, shy)
 
 
@@ -129,6 +146,36 @@ def _sell_blocked(raw: chunks.RawChunk, lots: LotChunk, lot: IntArray) -> BoolAr
     return np.array([pair in blocked for pair in pairs], dtype=np.bool_)
 
 
+def _wanted(lots: LotChunk, tax: TaxSide, part: _Part, long: BoolArray) -> _Part:
+    """Return the part with the lots marked that the tax mode or the year's target keeps.
+
+    Who seeks gains takes no loss. Who aims at a target takes losses, the deepest first, while the
+    year still wants them, and gains only while it wants those.
+    """
+    owner, gain, aim = lots.account[part.lot], part.gain_cents, tax.aim
+    has, wanted = aim.has[owner], aim.wanted_cents[owner]
+    loses = gain < 0
+    code, free = part.code.copy(), part.code == _FREE
+    code[free & ~has & loses & (tax.taxes.mode[owner] == TaxMode.REALISE)] = _WANTED
+    off = np.where(loses, wanted >= 0, wanted <= 0) | (~loses & aim.long_only[owner] & ~long)
+    code[free & has & off] = _TARGET
+    counted = np.where((code == _FREE) & has & loses, gain, 0)
+    order = np.lexsort((part.lot, gain / np.maximum(part.worth_cents, 1), owner))
+    beyond = _running(owner[order], counted[order]) < wanted[order]
+    code[order[beyond & (counted[order] < 0)]] = _TARGET
+    return _Part(part.lot, part.worth_cents, gain, code)
+
+
+def _running(owner: IntArray, counted: IntArray) -> IntArray:
+    """Return running sums that begin anew with each owner; rows lie owner by owner."""
+    running = np.cumsum(counted)
+    first = np.flatnonzero(np.diff(owner, prepend=-1) != 0)
+    if not first.size:
+        return running
+    sizes = np.diff(np.append(first, owner.size))
+    return np.asarray(running - np.repeat(running[first] - counted[first], sizes))
+
+
 def _within_budget(lots: LotChunk, tax: TaxSide, part: _Part, shy: IntArray) -> _Part:
     """Return the part with the lots marked whose gain the year's budget does not reach.
 
@@ -141,15 +188,14 @@ def _within_budget(lots: LotChunk, tax: TaxSide, part: _Part, shy: IntArray) -> 
     ratio = part.gain_cents / np.maximum(part.worth_cents, 1)
     order = np.lexsort((part.lot, ratio, ~free, owner))
     counted = np.where(free, np.maximum(part.gain_cents + shy, 0), 0)[order]
-    running = np.cumsum(counted)
-    first = np.flatnonzero(np.diff(owner[order], prepend=-1) != 0)
-    sizes = np.diff(np.append(first, order.size))
-    before = np.repeat(running[first] - counted[first], sizes) if order.size else running
-    limited = tax.taxes.gain_budget_cents[owner[order]] >= 0
-    over = limited & (running - before > gain_room(tax.taxes)[owner[order]])
+    aims = tax.aim.has[owner[order]]
+    room = gain_room(tax.taxes)[owner[order]]
+    room = np.where(aims, np.minimum(room, np.maximum(tax.aim.wanted_cents[owner[order]], 0)), room)
+    limited = aims | (tax.taxes.gain_budget_cents[owner[order]] >= 0)
+    over = limited & (_running(owner[order], counted) > room)
     code = part.code.copy()
     late = free[order] & over & (counted > 0)
-    code[order[late]] = _GAIN
+    code[order[late]] = np.where(aims[late], _TARGET, _GAIN)
     return _Part(part.lot, part.worth_cents, part.gain_cents, code)
 
 
@@ -158,9 +204,9 @@ def _plans(
     lots: LotChunk,
     tax: TaxSide,
     part: _Part,
+    ordered: Mapping[tuple[int, int], Reason],
     policy: Policy,
     on: date,
-    cause: str,
 ) -> list[Plan]:
     today = (on - EPOCH).days
     long = tax_arrays.is_long(tax.held_day[part.lot], today)
@@ -169,6 +215,8 @@ def _plans(
     taxed = np.rint(part.gain_cents * rate / PPM).astype(np.int64)
     sold: dict[int, dict[int, list[int]]] = {}
     kept: dict[int, dict[int, Reason]] = {}
+    for (place, security), reason in ordered.items():
+        kept.setdefault(place, {})[security] = reason
     for row, lot in enumerate(part.lot.tolist()):
         place, security = int(lots.account[lot]), int(lots.security_id[lot])
         why = _CODES[int(part.code[row])]
@@ -179,7 +227,7 @@ def _plans(
     return [
         Plan(
             raw.sleeves[place],
-            cause,
+            "",
             tuple(
                 _trade(lots, part, taxed, security, rows, policy)
                 for security, rows in sold.get(place, {}).items()

@@ -1,42 +1,45 @@
 """New scores reach the accounts whose screens they cross, by the next window, and no others.
 
 Where a firm put other deliveries to use since the last run, baskets and personal exclusions are
-worked out again. An account is touched only if its target or its customer's exclusions differ:
-the target no longer holds the name, and what is held of it is sold as far as the customer's tax
-mode and budget allow, or kept with the reason.
+worked out again. An account is touched only if the scores change its target or its customer's
+exclusions: the target no longer holds the name, and what is held of it is written down to be sold,
+in the same transaction. Until it has gone, every run sells of it what the customer's tax mode,
+target and budget allow, or tells why it stays.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from typing import Final
 
 from sqlmodel import Session
 
-from baskets.basket import Basket
-from baskets.building import replace_names
-from baskets.errors import BuildError
 from onboarding.questionnaire import parse_answers
 from onboarding.restrictions import activity_wishes, by_activity, share_of_universe
 from robo.core.clock import Clock, to_micros
 from robo.core.errors import NotFoundError
 from robo.core.ids import AccountId, child_id
 from robo.core.policy import Policy
+from robo.core.reasons import Reason
 from robo.ports.prices import PriceSource
-from robo.services import offering, ordering, parting
+from robo.services import following, offering, ordering, parting, targeting
 from robo.services.isolating import Blame
 from robo.services.offering import Shelf
 from robo.services.ordering import Plan
 from robo.services.queueing import waves
 from robo.services.quoting import board
+from robo.services.screening import Change, Holder, Screens
 from robo.services.sealing import Vault
 from robo.services.turns import Turns
-from robo.store import accounts, barred, cursors, people, scores, universe
-from robo.store.accounts import Sleeve, TargetWeight
+from robo.services.washing.bans import purchase_bans
+from robo.store import accounts, barred, chunks, cursors, direct, leavers, people, scores, universe
+from robo.store.accounts import Sleeve
 from robo.store.database import Database
 from robo.store.keyring import Keyring
+from robo.store.leavers import Leaver
 from robo.store.people import StoredRestriction
+from robo.store.tax_profiles import harvesters
 
 _JOB: Final = "rescore"
 _PAGE: Final = 500
@@ -51,37 +54,28 @@ class Reached:
     plans: int
 
 
-@dataclass(slots=True)
-class _Changes:
-    """What changes for some accounts: (sleeve, target id), and names that leave each."""
-
-    targets: list[tuple[Sleeve, str]] = field(default_factory=list)
-    leaving: dict[AccountId, set[int]] = field(default_factory=dict)
-
-
 def apply(
     db: Database, keyring: Keyring, prices: PriceSource, clock: Clock, policy: Policy, on: date
 ) -> Reached:
     """Bring every account in line with the scores in use; twice changes nothing.
 
-    Names that activities exclude and that are still held are tried again every day, because
-    budgets renew and wash-sale windows end.
+    Names that have to go and are still held are tried again every day, because budgets renew and
+    wash-sale windows end. A firm of which one customer could not be brought in line is gone
+    through again by the next run.
     """
     run = _Run(db, keyring, prices, clock, policy, on)
     with db.read() as session:
         listed = scores.firms(session)
-    customers = moved = 0
     for firm_id in listed:
         with db.read() as session:
-            active = sha256(" ".join(scores.active_ids(session, firm_id)).encode()).hexdigest()
+            active = scores.active_ids(session, firm_id)
             before = cursors.cursor(session, f"rescored/{firm_id}")
-        if before == active:
+        if before == " ".join(active):
             continue
-        customers += run.exclude(firm_id)
-        moved += run.retarget(firm_id)
-        with db.write() as session:
-            cursors.move_cursor(session, f"rescored/{firm_id}", active)
-    return Reached(customers, moved, run.part())
+        if run.bring(firm_id, before.split(), active):
+            with db.write() as session:
+                cursors.move_cursor(session, f"rescored/{firm_id}", " ".join(active))
+    return Reached(run.customers, run.accounts, run.part())
 
 
 class _Run:
@@ -99,23 +93,36 @@ class _Run:
         self._db, self._keyring, self._prices = db, keyring, prices
         self._clock, self._policy, self._on = clock, policy, on
         self._turns = Turns(db, policy)
-        self._leaving: dict[AccountId, set[int]] = {}
         self._known: dict[tuple[object, ...], dict[int, tuple[str, str]]] = {}
+        self.customers = self.accounts = 0
 
-    def exclude(self, firm_id: str) -> int:
-        """Work out again what customers' activities exclude; return how many customers changed."""
-        changed = 0
+    def bring(self, firm_id: str, before: Sequence[str], active: Sequence[str]) -> bool:
+        """Bring a firm's customers in line with its deliveries; return whether all of them are.
+
+        Args:
+            firm_id: Whose.
+            before: The deliveries that were in use when its accounts were last in line.
+            active: Those in use.
+        """
         with self._db.read() as session:
-            shelf = offering.of_firm(session, firm_id)
+            known = {one.id for one in scores.deliveries(session, firm_id)}
+            old = offering.of_deliveries(session, firm_id, before) if known >= set(before) else None
+            screens = Screens(old, offering.of_deliveries(session, firm_id, active))
+            waiting = frozenset(harvesters(session))
 
         def write(session: Session, part: Sequence[str]) -> None:
-            nonlocal changed
-            changed += self._exclude(session, shelf, part)
+            altered = self._exclude(session, screens.after, part)
+            moved = self._retarget(session, screens, part, waiting, altered)
+            self.customers += len(altered)
+            self.accounts += moved
 
         blame = Blame[str](self._db, self._clock, _JOB, str)
-        for page in self._customers(firm_id):
-            self._turns.each(page, write, blame)
-        return changed
+        # A list, because all pages have to be gone through.
+        return not [
+            left
+            for page in self._customers(firm_id)
+            for left in self._turns.each(page, write, blame)
+        ]
 
     def _customers(self, firm_id: str) -> Iterator[list[str]]:
         after = ""
@@ -127,16 +134,17 @@ class _Run:
             after = page[-1]
             yield page
 
-    def _exclude(self, session: Session, shelf: Shelf, customers: Sequence[str]) -> int:
+    def _exclude(self, session: Session, shelf: Shelf, customers: Sequence[str]) -> set[str]:
+        """Work out again what activities exclude; return the customers for whom that changed."""
         held = barred.by_activity(session, customers)
         listed = {int(one.id) for one in universe.everything(session)}
         now = to_micros(self._clock.now())
-        changed = 0
+        changed: set[str] = set()
         for customer in customers:
             wanted = self._wanted(session, shelf, customer, listed)
             if wanted is None or wanted == held.get(customer, {}):
                 continue
-            changed += 1
+            changed.add(customer)
             before = held.get(customer, {})
             barred.remove(session, {customer: sorted(before.keys() - wanted.keys())})
             rows = [
@@ -180,119 +188,189 @@ class _Run:
             }
         return self._known[wishes]
 
-    def retarget(self, firm_id: str) -> int:
-        """Point basket sleeves at what their baskets mean now; return how many changed."""
-        moved = 0
-        blame = Blame[tuple[Sleeve, str]](
-            self._db, self._clock, _JOB, lambda one: one[0].account_id
+    def _retarget(
+        self,
+        session: Session,
+        screens: Screens,
+        customers: Sequence[str],
+        waiting: Collection[str],
+        altered: Collection[str],
+    ) -> int:
+        """Point accounts at what their baskets mean now and write down what has to go; how many."""
+        raw = chunks.read(session, accounts.of_customers(session, customers))
+        found = [
+            (one.sleeve, change)
+            for one in self._holders(session, raw, waiting, altered)
+            if (change := screens.change(one)) is not None
+        ]
+        now, since = to_micros(self._clock.now()), self._on.isoformat()
+        moved = [
+            (sleeve.id, _put(session, sleeve, change, now))
+            for sleeve, change in found
+            if change.target is not None
+        ]
+        accounts.retarget(session, moved, now)
+        leavers.add(
+            session,
+            [
+                Leaver(sleeve.account_id, security, "screen", since)
+                for sleeve, change in found
+                for security in sorted(change.leaving)
+            ],
         )
-        for page in self._customers(firm_id):
-            with self._db.write() as session:
-                found = self._changes(session, firm_id, page)
+        return len(moved)
 
-            def write(session: Session, part: Sequence[tuple[Sleeve, str]]) -> None:
-                now = to_micros(self._clock.now())
-                accounts.retarget(session, [(one.id, target) for one, target in part], now)
+    def _holders(
+        self,
+        session: Session,
+        raw: chunks.RawChunk,
+        waiting: Collection[str],
+        altered: Collection[str],
+    ) -> list[Holder]:
+        """Return accounts as their screens see them."""
+        customers = sorted({one.customer_id for one in raw.sleeves})
+        why = targeting.barred(session, raw)
+        activity = barred.by_activity(session, customers)
+        gone = dict.fromkeys(universe.gone(session), targeting.GONE)
+        rows = direct.of_accounts(session, raw.account_ids)
+        waits = self._waits(session, raw, waiting)
+        bought = {(one.account_id, one.security_id) for one in raw.open_orders if one.side == "buy"}
+        found = []
+        for sleeve in raw.sleeves:
+            account = sleeve.account_id
+            mine = why.get(account, {})
+            target = raw.targets.get(sleeve.target_id, ())
+            row = rows.get(account) or following.first_row(sleeve, len(target))
+            wish = following.wish(session, sleeve, row, row.names, frozenset())
+            held = {s for s, nanos in raw.balances[account].holdings_nanos.items() if nanos > 0}
+            found.append(
+                Holder(
+                    sleeve=sleeve,
+                    target=target,
+                    held=frozenset(held | {s for owner, s in bought if owner == account}),
+                    waits=waits.get(account, {}),
+                    barred={**mine, **gone},
+                    own=mine.keys() - activity.get(sleeve.customer_id, {}).keys(),
+                    altered=sleeve.customer_id in altered,
+                    theme_ppm=wish.theme_ppm,
+                )
+            )
+        return found
 
-            left = self._turns.each(found.targets, write, blame)
-            failed = {one.account_id for one, _ in left}
-            moved += len(found.targets) - len(left)
-            for account, names in found.leaving.items():
-                if account not in failed:
-                    self._leaving.setdefault(account, set()).update(names)
-        return moved
-
-    def _changes(self, session: Session, firm_id: str, customers: Sequence[str]) -> _Changes:
-        """Return what changes for the accounts of some customers; targets are written if new."""
-        offered = offering.of_firm(session, firm_id).catalog.baskets
-        gone = universe.gone(session)
-        why = _reasons(session, customers)
-        owned = accounts.of_customers(session, customers)
-        sleeves = accounts.sleeves(session, owned)
-        now = to_micros(self._clock.now())
-        fresh: dict[tuple[object, ...], str | None] = {}
-        made = _Changes()
-        for sleeve in sleeves.values():
-            basket = offered.get(sleeve.basket_id)
-            if sleeve.kind != "basket" or basket is None:
-                continue
-            mine = {**why.get(sleeve.customer_id, {}), **dict.fromkeys(gone, _GONE)}
-            met = tuple(sorted((s, mine[s]) for s in mine if s in _candidates(basket)))
-            key = (basket.id, met)
-            if key not in fresh:
-                fresh[key] = _target(session, basket, dict(met), now)
-            target = fresh[key]
-            if target is not None and target != sleeve.target_id:
-                made.targets.append((sleeve, target))
-        return self._with_leavers(session, made)
-
-    def _with_leavers(self, session: Session, made: _Changes) -> _Changes:
-        """Add the names that are in the old target of an account and not in the new one."""
-        ids = {target for one, new in made.targets for target in (one.target_id, new)}
-        names = {
-            target: {one.security_id for one in weights}
-            for target, weights in accounts.targets(session, sorted(ids)).items()
+    def _waits(
+        self, session: Session, raw: chunks.RawChunk, waiting: Collection[str]
+    ) -> dict[AccountId, dict[int, str]]:
+        """Return the names that wait to be bought again, of accounts that have understudies."""
+        ids = [
+            one.account_id
+            for one in raw.sleeves
+            if one.kind == "basket"
+            and (
+                one.customer_id in waiting
+                or targeting.waits_for_names(raw.targets.get(one.target_id, ()))
+            )
+        ]
+        if not ids:
+            return {}
+        leaving: dict[tuple[AccountId, int], int] = {}
+        for order in raw.open_orders:
+            if order.side == "sell":
+                key = order.account_id, order.security_id
+                leaving[key] = leaving.get(key, 0) + order.open_units
+        bans = purchase_bans(session, ids, self._on, {account for account, _ in leaving})
+        return {
+            account: {
+                int(name): targeting.WAITS
+                for name in names
+                if raw.balances[account].holdings_nanos.get(name, 0)
+                <= leaving.get((account, name), 0)
+            }
+            for account, names in bans.items()
         }
-        for sleeve, new in made.targets:
-            made.leaving[sleeve.account_id] = names.get(sleeve.target_id, set()) - names[new]
-        return made
 
     def part(self) -> int:
-        """Plan the sales of names that left, or that activities exclude; return how many plans."""
+        """Plan the sales of all that has to go, or tell why it stays; return how many plans."""
+        with self._db.write() as session:
+            leavers.remove(session, leavers.done(session))
+            excluded = barred.holders(session)
+            held = {(account, name) for account, names in excluded.items() for name in names}
+            known = leavers.everything(session)
+            lifted = {
+                (one.account_id, one.security_id) for one in known if one.source == "activity"
+            }
+            leavers.remove(session, lifted - held)
+            since = self._on.isoformat()
+            leavers.add(session, [Leaver(*one, "activity", since) for one in sorted(held)])
+            listed: dict[AccountId, dict[int, Leaver]] = {}
+            for one in leavers.everything(session):
+                listed.setdefault(one.account_id, {})[one.security_id] = one
         with self._db.read() as session:
-            for account, names in barred.holders(session).items():
-                self._leaving.setdefault(account, set()).update(names)
-            turns = waves(session, sorted(self._leaving), self._on)
+            turns = waves(session, sorted(listed), self._on)
         written = 0
 
         def write(session: Session, part: Sequence[Plan]) -> None:
             nonlocal written
             fresh = ordering.unwritten(session, part)
             ordering.write(session, self._keyring, fresh, to_micros(self._clock.now()))
+            leavers.tell(session, [one for plan in fresh for one in _told(plan)])
             written += len(fresh)
 
         blame = Blame[Plan](self._db, self._clock, _JOB, lambda one: one.sleeve.account_id)
+        found: list[Plan] = []
+
+        def look(part: Sequence[AccountId]) -> None:
+            found.extend(self._plans({account: listed[account] for account in part}))
+
         for wave in turns:
             for start in range(0, len(wave), _PAGE):
-                self._turns.each(self._plans(wave[start : start + _PAGE]), write, blame)
+                found.clear()
+                Blame[AccountId](self._db, self._clock, _JOB, str).together(
+                    wave[start : start + _PAGE], look
+                )
+                self._turns.each(list(found), write, blame)
         return written
 
-    def _plans(self, account_ids: Sequence[AccountId]) -> list[Plan]:
-        leaving = {one: self._leaving[one] for one in account_ids}
-        names = sorted({security for some in leaving.values() for security in some})
+    def _plans(self, listed: Mapping[AccountId, Mapping[int, Leaver]]) -> list[Plan]:
+        """Return what accounts sell of the names that have to go, and what is news about them."""
+        names = sorted({security for some in listed.values() for security in some})
         seen = board(self._prices, names, self._clock.now())
-        cause = f"rescore/{self._on.isoformat()}"
         with self._db.read() as session:
-            return parting.plans(
-                session, self._keyring, self._policy, leaving, seen, self._on, cause
-            )
+            made = parting.plans(session, self._keyring, self._policy, listed, seen, self._on)
+        return [
+            news
+            for plan in made
+            if (news := _news(plan, listed[plan.sleeve.account_id], self._on)) is not None
+        ]
 
 
-_GONE: Final = "it no longer trades"
+def _put(session: Session, sleeve: Sleeve, change: Change, at_micros: int) -> str:
+    """Return the id of an account's new target, written if it is new."""
+    assert change.target is not None
+    version, note = change.version()
+    return accounts.put_target(session, sleeve.basket_id, version, change.target, at_micros, note)
 
 
-def _reasons(session: Session, customers: Sequence[str]) -> dict[str, dict[int, str]]:
-    """Return customer -> security -> why it may not be bought, as targets note it."""
-    found: dict[str, dict[int, str]] = {}
-    for customer in customers:
-        for row in people.restrictions(session, customer):
-            mine = found.setdefault(customer, {})
-            mine.setdefault(row.security_id, row.reason.rstrip("."))
-    return found
+def _news(plan: Plan, listed: Mapping[int, Leaver], on: date) -> Plan | None:
+    """Return a plan without what was told before; None where nothing is left to write.
 
-
-def _candidates(basket: Basket) -> set[int]:
-    waiting = {one.security_id for one in (*basket.understudies, *basket.bench)}
-    return waiting | {one.security_id for one in basket.constituents}
-
-
-def _target(session: Session, basket: Basket, barred_why: dict[int, str], now: int) -> str | None:
-    """Return the target of a basket without some names, None if it cannot be filled."""
-    try:
-        final = replace_names(basket, barred_why.keys(), barred_why)
-    except BuildError:
+    Its batch is named after what has been written for its names before: a run that is repeated
+    makes the same orders, and one after the orders have ended makes others.
+    """
+    skips = {name: why for name, why in plan.skips.items() if not _is_known(listed[name].told, why)}
+    if not plan.trades and not skips:
         return None
-    weights = [
-        TargetWeight(one.security_id, one.weight_ppm, one.reason) for one in final.constituents
-    ]
-    return accounts.put_target(session, final.id, final.version, weights, now, final.data_note)
+    told = sorted(skips.keys() | {trade.security_id for trade in plan.trades})
+    words = " ".join(f"{name}:{listed[name].times}" for name in told)
+    cause = f"rescore/{on.isoformat()}/{sha256(words.encode()).hexdigest()[:16]}"
+    return replace(plan, cause=cause, skips=skips)
+
+
+def _is_known(told: str, why: Reason) -> bool:
+    """Return whether a reason was told before, or the order that is open is the name's own sale."""
+    return told == why or (why is Reason.SKIP_ORDER_OPEN and told == Reason.SELL_LEFT_OUT)
+
+
+def _told(plan: Plan) -> list[tuple[AccountId, int, str]]:
+    account = plan.sleeve.account_id
+    sold = [(account, trade.security_id, str(trade.reason)) for trade in plan.trades]
+    return sold + [(account, name, str(why)) for name, why in plan.skips.items()]

@@ -1,6 +1,8 @@
-"""Which names an account follows: its basket, with what the customer may not own replaced."""
+"""Which names an account follows: its basket, with what it may not own or buy replaced."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel import Session
 
@@ -9,8 +11,80 @@ from baskets.building import replace_names
 from baskets.errors import BuildError
 from robo.core.errors import RestrictedError
 from robo.core.ids import AccountId
+from robo.core.money import PPM, split_cents
 from robo.services import offering
 from robo.store import accounts, chunks, people, universe
+from robo.store.accounts import TargetWeight
+
+GONE: Final = "it no longer trades"
+BARRED: Final = "an owner of this account may not buy it"
+WAITS: Final = "it was sold at a loss; it may be bought again after 30 days"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What a sleeve follows: a basket with names replaced, and its weights."""
+
+    basket: Basket
+    weights: tuple[TargetWeight, ...]
+
+    def put(self, session: Session, at_micros: int) -> str:
+        """Return the id of the target, written if it is new."""
+        made = self.basket
+        return accounts.put_target(
+            session, made.id, made.version, self.weights, at_micros, made.data_note
+        )
+
+
+def followed(basket: Basket, why: Mapping[int, str]) -> Followed | None:
+    """Return a basket without some names, each with its reason; None if it cannot be filled."""
+    try:
+        final = replace_names(basket, why.keys(), why)
+    except BuildError:
+        return None
+    return Followed(final, _weights(final))
+
+
+def _weights(basket: Basket) -> tuple[TargetWeight, ...]:
+    return tuple(
+        TargetWeight(one.security_id, one.weight_ppm, one.reason) for one in basket.constituents
+    )
+
+
+def lessened(
+    weights: Sequence[TargetWeight], leaving: Collection[int]
+) -> tuple[TargetWeight, ...] | None:
+    """Return a target without some names whose share the others take; None if none is left."""
+    staying = [one for one in weights if one.security_id not in leaving]
+    if not staying:
+        return None
+    parts = split_cents(PPM, [one.weight_ppm for one in staying])
+    return tuple(
+        TargetWeight(one.security_id, ppm, one.note)
+        for one, ppm in zip(staying, parts, strict=True)
+    )
+
+
+def waits_for_names(weights: Sequence[TargetWeight]) -> bool:
+    """Return whether a target has an understudy for a name that was sold at a loss."""
+    return any(one.note.endswith(f"{WAITS}.") for one in weights)
+
+
+def barred(session: Session, raw: chunks.RawChunk) -> dict[AccountId, dict[int, str]]:
+    """Return account -> security -> why it may not be bought, as targets note it."""
+    return {
+        one.account_id: _reasons(session, one.customer_id, raw.restricted[one.account_id])
+        for one in raw.sleeves
+        if one.account_id in raw.restricted
+    }
+
+
+def _reasons(session: Session, customer_id: str, rules: Iterable[int]) -> dict[int, str]:
+    """Return why names may not be bought: a second owner's reasons are not told."""
+    found: dict[int, str] = {}
+    for row in people.restrictions(session, customer_id):
+        found.setdefault(row.security_id, row.reason.rstrip("."))
+    return {**dict.fromkeys(rules, BARRED), **found}
 
 
 def resolve(
@@ -29,13 +103,7 @@ def resolve(
         RestrictedError: If too few names are left to fill the basket.
     """
     final = personal(session, customer_id, basket, account_id)
-    weights = [
-        accounts.TargetWeight(one.security_id, one.weight_ppm, one.reason)
-        for one in final.constituents
-    ]
-    return accounts.put_target(
-        session, final.id, final.version, weights, at_micros, final.data_note
-    )
+    return Followed(final, _weights(final)).put(session, at_micros)
 
 
 def personal(
@@ -46,16 +114,12 @@ def personal(
     Raises:
         RestrictedError: If too few names are left to fill the basket.
     """
-    barred = set(chunks.of_customers(session, [customer_id]).get(customer_id, {}))
-    if account_id is not None:
-        barred |= chunks.restrictions(session, [account_id]).get(account_id, {}).keys()
-    gone = universe.gone(session)
-    reasons: dict[int, str] = {}
-    for row in people.restrictions(session, customer_id):
-        reasons.setdefault(row.security_id, row.reason.rstrip("."))
-    reasons |= dict.fromkeys(gone, "it no longer trades")
+    ids = [] if account_id is None else [account_id]
+    rules = [one for mine in chunks.restrictions(session, ids).values() for one in mine]
+    reasons = _reasons(session, customer_id, rules)
+    reasons |= dict.fromkeys(universe.gone(session), GONE)
     try:
-        return replace_names(basket, barred | gone, reasons)
+        return replace_names(basket, reasons.keys(), reasons)
     except BuildError as error:
         message = "your restrictions leave too few names of this basket; choose another"
         raise RestrictedError(message, code="basket_too_restricted") from error

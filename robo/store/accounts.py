@@ -237,6 +237,22 @@ def accounts_of_target(
     return list(session.connection().execute(statement).scalars())
 
 
+def noted(session: Session, ending: str) -> list[AccountId]:
+    """Return accounts that are not closed and follow a basket in which a note ends with words."""
+    baskets = _SLEEVE.c.kind == "basket"
+    followed = select(_SLEEVE.c.target_id).where(baskets).distinct()
+    found = select(_WEIGHT.c.target_id).where(
+        _WEIGHT.c.note.endswith(ending, autoescape=True), _WEIGHT.c.target_id.in_(followed)
+    )
+    statement = (
+        select(_ACCOUNT.c.id)
+        .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
+        .where(baskets, _SLEEVE.c.target_id.in_(found), _ACCOUNT.c.state != "closed")
+        .order_by(_ACCOUNT.c.id)
+    )
+    return list(session.connection().execute(statement).scalars())
+
+
 def of_kind(session: Session, kind: str, after: str, limit: int) -> list[AccountId]:
     """Return accounts that are not closed with a sleeve of a kind, in the order of their ids."""
     statement = (

@@ -36,6 +36,7 @@ _NOUNS: Final = (
     "inventory",
     "households",
     "jobs",
+    "leavers",
     "ledger",
     "lots",
     "models",

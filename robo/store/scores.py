@@ -133,9 +133,20 @@ def rows_of(session: Session, delivery_id: str) -> list[StoredScore]:
     return [StoredScore(*row) for row in session.connection().execute(statement)]
 
 
-def newest(session: Session, firm_id: str) -> list[tuple[str, str, str, StoredScore]]:
-    """Return (vendor, version, date, datum): of what a firm uses, the newest of each kind."""
-    of_use = (_DELIVERY.c.firm_id == firm_id) & (_DELIVERY.c.active == 1)
+def newest(
+    session: Session, firm_id: str, delivery_ids: Sequence[str] | None = None
+) -> list[tuple[str, str, str, StoredScore]]:
+    """Return (vendor, version, date, datum), the newest of each kind.
+
+    Args:
+        session: Of one snapshot.
+        firm_id: Whose.
+        delivery_ids: Of these deliveries of the firm; None for those in use.
+    """
+    listed = _DELIVERY.c.active == 1
+    if delivery_ids is not None:
+        listed = _DELIVERY.c.id.in_(delivery_ids)
+    of_use = (_DELIVERY.c.firm_id == firm_id) & listed
     kind = (_SCORE.c.security_id, _DELIVERY.c.vendor, _SCORE.c.metric, _SCORE.c.part)
     last = (
         select(*kind, func.max(_DELIVERY.c.as_of).label("as_of"))

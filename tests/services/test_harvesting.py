@@ -49,26 +49,29 @@ def test_losses_are_taken_and_understudies_take_the_names_places(world: World) -
     assert world.findings() == []
 
 
-def test_the_names_come_back_when_they_may_be_bought_again(world: World) -> None:
+def test_the_names_come_back_when_they_may_be_bought_again_to_who_harvests_no_more(
+    world: World,
+) -> None:
     account = investor(world)
     choose(world, account, Choice(mode="harvest", number=1))
     harvest(world)
     gone = sold(world)
     world.trade()
+    choose(world, account, Choice(mode="neutral", number=2))
 
     later(world, 14)
     harvest(world)
     early = targeted(world, account) & gone
     later(world, 10)
-    choose(world, account, Choice(mode="neutral", target="amount", target_cents=0, number=2))
     harvest(world)
     world.pay_in(account, 5_000_00, "later")
     world.trade()
 
     assert early == set()
-    assert gone <= targeted(world, account)
+    assert targeted(world, account) == TEN
     assert gone & set(world.balances(account).holdings_nanos)
     assert washed(world, account) == 0
+    assert sold(world) == gone
 
 
 @pytest.mark.parametrize("choice", [Choice(mode="neutral", number=1), None])

@@ -12,11 +12,14 @@ from baskets.catalog import catalog
 from baskets.import_cells import Cells
 from baskets.imports import import_rows
 from baskets.universe import load_universe
-from robo.core.clock import business_date
+from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
-from robo.services import importing, rescoring
+from robo.core.reasons import Reason
+from robo.services import harvesting, importing, ordering, parting, rescoring, targeting
+from robo.services.ordering import Plan, Trade
 from robo.services.rescoring import Reached
+from robo.services.screening import Change, Holder, Screens
 from robo.store import accounts, ledger, tax_profiles
 from robo.store.database import Database
 from robo.store.tax_profiles import Choice
@@ -24,6 +27,8 @@ from robo.store.tax_profiles import Choice
 CLEAN = "esg-low-carbon"
 LEADER, SECOND = catalog().get(CLEAN).constituents[:2]
 OTHER = "theme-water"
+NOBODYS = "XOM"
+"""Passes no filter of the basket, before or after."""
 
 
 @pytest.fixture
@@ -97,6 +102,189 @@ def test_a_loss_makes_no_room_for_a_gain_that_leaves_beside_it(world: World) -> 
     assert account in reached(world, SECOND.security_id)
 
 
+def test_other_scores_leave_a_harvesters_understudy_where_it_is(world: World) -> None:
+    account, understudy = harvested(world)
+    sales = world.scalar("SELECT count(*) FROM orders WHERE side = 'sell'")
+    before = target_of(world.db, account)
+
+    scandal(world, NOBODYS)
+    done = rescore(world)
+
+    assert done == Reached(0, 0, 0)
+    assert target_of(world.db, account) == before
+    assert world.scalar("SELECT count(*) FROM orders WHERE side = 'sell'") == sales
+    assert understudy in world.balances(account).holdings_nanos
+
+
+def test_scores_of_one_name_change_that_name_and_not_the_understudy_of_another(
+    world: World,
+) -> None:
+    account, understudy = harvested(world, SECOND.security_id)
+
+    scandal(world)
+    done = rescore(world)
+
+    assert done.accounts == 1
+    assert understudy in target_of(world.db, account)
+    assert not {LEADER.security_id, SECOND.security_id} & target_of(world.db, account).keys()
+    assert account in reached(world)
+    assert column(world, "SELECT security_id FROM leaver") == [LEADER.security_id]
+
+
+def test_a_name_held_beside_the_target_leaves_too_when_it_fails_the_screen(world: World) -> None:
+    (account,) = invested(world, 1, CLEAN)
+    make_a_loss(world)
+    with world.db.write() as session:
+        sleeve = accounts.sleeves(session, [account])[account]
+        (names,) = accounts.targets(session, [sleeve.target_id]).values()
+        rest = targeting.lessened(names, {LEADER.security_id})
+        assert rest is not None
+        other = accounts.put_target(session, CLEAN, "1", rest, 1)
+        accounts.retarget(session, [(sleeve.id, other)], 1)
+
+    scandal(world)
+    rescore(world)
+
+    assert told(world, account) == {"sell_left_out"}
+
+
+def test_a_customer_whose_write_fails_is_brought_in_line_by_the_next_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared, victim = invested(world, 2, CLEAN)
+    scandal(world)
+    change = Screens.change
+
+    def breaks(screens: Screens, one: Holder) -> Change | None:
+        if one.sleeve.account_id == victim:
+            message = "a row that nobody can read"
+            raise ValueError(message)
+        return change(screens, one)
+
+    monkeypatch.setattr(Screens, "change", breaks)
+    first = rescore(world)
+    reached_first = reached(world)
+    monkeypatch.setattr(Screens, "change", change)
+    second = rescore(world)
+
+    assert (first.accounts, second.accounts) == (1, 1)
+    assert reached_first == {spared}
+    assert reached(world) == {spared, victim}
+    assert rescore(world) == Reached(0, 0, 0)
+
+
+def test_what_leaves_is_known_after_a_crash_between_the_target_and_the_sale(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    affected = invested(world, 2, CLEAN)
+    scandal(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(parting, "plans", dies)
+        with pytest.raises(OSError, match="the plug"):
+            rescore(world)
+    assert reached(world) == set()
+
+    again = rescore(world)
+
+    assert again == Reached(0, 0, 2)
+    assert reached(world) == set(affected)
+
+
+def test_an_open_order_in_the_name_is_told_and_the_name_goes_when_it_has_ended(
+    world: World,
+) -> None:
+    (account,) = invested(world, 1, CLEAN)
+    make_a_loss(world)
+    order(world, account, LEADER.security_id)
+
+    scandal(world)
+    rescore(world)
+    waits = column(world, f"SELECT reason FROM skip WHERE security_id = {LEADER.security_id}")
+    world.trade()
+    world.next_session()
+    make_a_loss(world)
+    rescore(world)
+
+    assert waits == ["skip_order_open"]
+    assert "sell_left_out" in column(world, "SELECT reason FROM orders WHERE side = 'sell'")
+    world.trade()
+    world.next_session()
+    assert rescore(world) == Reached(0, 0, 0)
+    assert column(world, "SELECT security_id FROM leaver") == []
+
+
+def test_two_score_files_on_one_day_both_reach_the_account(world: World) -> None:
+    (account,) = invested(world, 1, CLEAN)
+    scandal(world)
+    rescore(world)
+
+    scandal(world, SECOND.symbol)
+    rescore(world)
+
+    assert account in reached(world)
+    assert account in reached(world, SECOND.security_id)
+
+
+def test_an_account_that_may_not_trade_is_told_why_and_sells_once_it_may(world: World) -> None:
+    (account,) = invested(world, 1, CLEAN)
+    make_a_loss(world)
+    state(world, account, "blocked")
+
+    scandal(world)
+    rescore(world)
+    blocked = column(world, "SELECT reason FROM skip") + sales(world)
+    again = rescore(world)
+    state(world, account, "open")
+    rescore(world)
+
+    assert "skip_account_busy" in blocked
+    assert "sell_left_out" not in blocked
+    assert again == Reached(0, 0, 0), "what was told is not told every day"
+    assert sales(world) == ["sell_left_out"]
+
+
+def test_what_leaves_is_sold_as_the_customers_mode_and_target_say(world: World) -> None:
+    wishes = {
+        "sell_left_out": Choice(mode="harvest", number=1),
+        "skip_gains_wanted": Choice(mode="realise", gain_budget_cents=None, number=1),
+        "skip_year_target": Choice(target="zero", number=1),
+        "sell_left_out ": Choice(target="amount", target_cents=-1_000_00, number=1),
+        "skip_year_target ": Choice(target="amount", target_cents=-1_00, number=1),
+    }
+    affected = invested(world, len(wishes), CLEAN)
+    for account, choice in zip(affected, wishes.values(), strict=True):
+        choose(world, account, choice)
+    make_a_loss(world)
+
+    scandal(world)
+    rescore(world)
+
+    for account, why in zip(affected, wishes, strict=True):
+        assert told(world, account) == {why.strip()}, why
+        assert LEADER.security_id not in target_of(world.db, account)
+
+
+def test_a_gain_leaves_only_where_the_years_target_still_wants_it(world: World) -> None:
+    wishes = {
+        "skip_year_target": Choice(target="zero", gain_budget_cents=None, number=1),
+        "sell_left_out": Choice(
+            target="amount", target_cents=1_000_00, gain_budget_cents=None, number=1
+        ),
+        "skip_year_target ": Choice(
+            target="amount", target_cents=10_00, gain_budget_cents=None, number=1
+        ),
+    }
+    affected = invested(world, len(wishes), CLEAN)
+    for account, choice in zip(affected, wishes.values(), strict=True):
+        choose(world, account, choice)
+    make_a_gain(world)
+
+    scandal(world)
+    rescore(world)
+
+    assert [told(world, account) for account in affected] == [{why.strip()} for why in wishes]
+
+
 def test_a_loss_is_sold_and_another_name_takes_its_place(world: World) -> None:
     (account,) = invested(world, 1, CLEAN)
     make_a_loss(world)
@@ -130,6 +318,53 @@ def test_a_customers_own_exclusion_follows_the_new_figures(world: World) -> None
     assert name in barred(world, person.id)
     assert name not in target_of(world.db, account)
     assert account in reached(world, name)
+
+
+def harvested(world: World, name: int = LEADER.security_id) -> tuple[AccountId, int]:
+    """Return an account that took a loss in a name, and the understudy that it holds for it."""
+    (account,) = invested(world, 1, CLEAN)
+    choose(world, account, Choice(mode="harvest", number=1))
+    make_a_loss(world, name)
+    r = world.runtime
+    slot = business_date(world.clock.now()).isoformat()
+    harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+    world.trade()
+    world.next_session()
+    world.trade()
+    (understudy,) = target_of(world.db, account).keys() - catalog().get(CLEAN).weights_ppm.keys()
+    assert understudy in world.balances(account).holdings_nanos
+    return account, understudy
+
+
+def dies(*_args: object) -> None:
+    message = "the plug"
+    raise OSError(message)
+
+
+def order(world: World, account: AccountId, security_id: int) -> None:
+    """Write an order to buy, which no window has taken yet."""
+    world.pay_in(account, 10_00, "more")
+    buy = Trade(security_id, Reason.BUY_UNDERWEIGHT, buy_cents=10_00)
+    with world.db.write() as session:
+        sleeve = accounts.sleeves(session, [account])[account]
+        now = to_micros(world.clock.now())
+        ordering.write(session, world.runtime.keyring, [Plan(sleeve, "more", (buy,), {})], now)
+
+
+def state(world: World, account: AccountId, name: str) -> None:
+    with world.db.write() as session:
+        accounts.set_state(session, account, name, to_micros(world.clock.now()))
+
+
+def sales(world: World) -> list[str]:
+    return column(world, "SELECT reason FROM orders WHERE side = 'sell'")
+
+
+def told(world: World, account: AccountId) -> set[str]:
+    """Return the reasons of the account's sales and skips of the leader."""
+    where = f"WHERE account_id = '{account}' AND security_id = {LEADER.security_id}"
+    sold = f"SELECT reason FROM orders {where} AND side = 'sell'"
+    return set(column(world, f"{sold} UNION SELECT reason FROM skip {where}"))
 
 
 def scandal(world: World, symbol: str = LEADER.symbol) -> None:
@@ -177,12 +412,8 @@ def make_a_gain(world: World, security_id: int = LEADER.security_id) -> None:
     _rewrite(world, "basis_cents = 1, acquired_on = '2025-11-03'", security_id)
 
 
-def make_a_loss(world: World) -> None:
-    _rewrite(world, "acquired_on = '2025-11-03'")
-    with world.db.write() as session:
-        session.connection().exec_driver_sql(
-            f"UPDATE lot SET basis_cents = basis_cents * 2 WHERE security_id = {LEADER.security_id}"
-        )
+def make_a_loss(world: World, security_id: int = LEADER.security_id) -> None:
+    _rewrite(world, "acquired_on = '2025-11-03', basis_cents = basis_cents * 2", security_id)
 
 
 def _rewrite(world: World, change: str, security_id: int = LEADER.security_id) -> None:

@@ -1,0 +1,160 @@
+"""What other scores change for one account: its target, and the names that it should part with.
+
+Only what the scores change is changed. A basket is made anew twice, on the scores before and on
+those after, both times without the names that wait to be bought again after a loss: where both come
+out alike, the account is not touched, whatever else has passed since its target was written.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+
+from baskets.basket import Basket
+from baskets.building import passing
+from baskets.catalog import recipes
+from baskets.errors import BuildError, ScreenError
+from baskets.index import large_cap
+from baskets.recipe import Recipe
+from robo.core.money import PPM
+from robo.services import targeting
+from robo.services.offering import Shelf
+from robo.services.targeting import Followed
+from robo.store.accounts import Sleeve, TargetWeight
+
+_LESSENED: Final = "lessened"
+"""The version of a target that is a basket without names that nobody can stand in for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holder:
+    """One account as its screens see it."""
+
+    sleeve: Sleeve
+    target: tuple[TargetWeight, ...]
+    held: frozenset[int]
+    """Names that it holds or has ordered."""
+    waits: Mapping[int, str]
+    """Names sold at a loss that an understudy stands in for: security -> why."""
+    barred: Mapping[int, str]
+    """Names that it may not buy, or that trade no more: security -> why."""
+    own: AbstractSet[int]
+    """Names of these about which only the customer decides whether they are sold."""
+    altered: bool
+    """Whether the scores changed what the customer's activities exclude."""
+    theme_ppm: int = PPM
+    """How much of what it follows is its basket; all of it but for direct sleeves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changes for one account; `target` is None where it stays."""
+
+    target: tuple[TargetWeight, ...] | None
+    basket: Basket | None
+    """What the target was made of; None where it is less than any basket."""
+    leaving: frozenset[int]
+
+    def version(self) -> tuple[str, str]:
+        """Return the version and the score note that the target is written with."""
+        return (self.basket.version, self.basket.data_note) if self.basket else (_LESSENED, "")
+
+
+@dataclass(slots=True, eq=False)
+class Screens:
+    """Two shelves of a firm; what was worked out is kept."""
+
+    before: Shelf | None
+    """None where nobody knows any more what was offered before."""
+    after: Shelf
+    _made: dict[tuple[object, ...], Followed | None] = field(default_factory=dict)
+    _passing: dict[tuple[bool, str], frozenset[int] | None] = field(default_factory=dict)
+
+    def change(self, one: Holder) -> Change | None:
+        """Return what the scores change for an account; None where they change nothing."""
+        found = self._basket(one) if one.sleeve.kind == "basket" else self._direct(one)
+        return found if found.target is not None or found.leaving else None
+
+    def dropped(self, one: Holder) -> frozenset[int]:
+        """Return the names of an account that its basket's filter let pass and no longer does."""
+        basket_id = one.sleeve.basket_id
+        passes = self._pass(basket_id, after=True)
+        if passes is None:
+            return frozenset()  # the filter asks for figures that nobody delivers: nothing is known
+        in_target = {weight.security_id for weight in one.target}
+        passed = self._pass(basket_id, after=False)
+        known = in_target if passed is None else passed
+        return frozenset(((in_target | one.held) & known) - passes)
+
+    def _basket(self, one: Holder) -> Change:
+        now, then = self._followed(one, after=True), self._followed(one, after=False)
+        in_target = {weight.security_id for weight in one.target}
+        dropped = self.dropped(one)
+        bad = dropped | one.barred.keys()
+        left = set(dropped)
+        same = now is not None and then is not None and now.weights == then.weights
+        target, basket = None, None
+        if not same or one.altered or bad & in_target:
+            if now is not None:
+                target, basket = now.weights, now.basket
+                before = in_target if then is None else {w.security_id for w in then.weights}
+                left |= before & (in_target | one.held)
+            else:
+                target = targeting.lessened(one.target, bad & in_target)
+        target = None if target == one.target else target
+        names = in_target if target is None else {weight.security_id for weight in target}
+        return Change(target, basket, frozenset(left - names - one.own))
+
+    def _direct(self, one: Holder) -> Change:
+        """Return what leaves a direct sleeve: names of its theme that the index does not hold.
+
+        What the index holds is held for it, and its share is for the nightly plan to mend.
+        """
+        then = self.before.catalog.baskets.get(one.sleeve.basket_id) if self.before else None
+        theme = set(then.weights_ppm) if then else {weight.security_id for weight in one.target}
+        kept = large_cap().weights_ppm.keys() if one.theme_ppm < PPM else set()
+        left = (self.dropped(one) & theme) - kept
+        in_target = {weight.security_id for weight in one.target}
+        target = targeting.lessened(one.target, left) if left & in_target else None
+        names = in_target if target is None else {weight.security_id for weight in target}
+        return Change(target, None, frozenset(left - names - one.own))
+
+    def _followed(self, one: Holder, *, after: bool) -> Followed | None:
+        """Return what an account follows on one of the shelves; None if it cannot be filled."""
+        shelf = self.after if after else self.before
+        basket = shelf.catalog.baskets.get(one.sleeve.basket_id) if shelf else None
+        if basket is None:
+            return None
+        near = {row.security_id for row in (*basket.understudies, *basket.bench)}
+        near |= basket.weights_ppm.keys()
+        for some in ({**one.waits, **one.barred}, one.barred):
+            # Where too few are left for both, those that wait keep their place and are not bought.
+            why = tuple(sorted((s, text) for s, text in some.items() if s in near))
+            key = (after, basket.id, why)
+            if key not in self._made:
+                self._made[key] = targeting.followed(basket, dict(why))
+            if self._made[key] is not None:
+                return self._made[key]
+        return None
+
+    def _pass(self, basket_id: str, *, after: bool) -> frozenset[int] | None:
+        shelf = self.after if after else self.before
+        recipe = _recipes().get(basket_id)
+        if shelf is None or recipe is None:
+            return None
+        if (after, basket_id) not in self._passing:
+            self._passing[after, basket_id] = _passing(recipe, shelf)
+        return self._passing[after, basket_id]
+
+
+def _passing(recipe: Recipe, shelf: Shelf) -> frozenset[int] | None:
+    try:
+        return passing(recipe, shelf.facts)
+    except (BuildError, ScreenError):
+        return None
+
+
+@cache
+def _recipes() -> Mapping[str, Recipe]:
+    return {recipe.id: recipe for recipe in recipes()}

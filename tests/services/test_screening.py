@@ -1,0 +1,94 @@
+"""What other scores change for one account, where its basket cannot be filled or has grown."""
+
+from dataclasses import replace
+
+import pytest
+
+from baskets.catalog import Catalog, catalog
+from baskets.facts import load_facts
+from baskets.index import large_cap
+from robo.core.ids import AccountId
+from robo.core.money import PPM
+from robo.services.offering import Shelf
+from robo.services.screening import Holder, Screens
+from robo.store.accounts import Sleeve, TargetWeight
+
+BASKET = catalog().get("theme-water")
+TEN = tuple(TargetWeight(one.security_id, one.weight_ppm) for one in BASKET.constituents)
+NAMES = [one.security_id for one in TEN]
+MEMBERS = [one for one in NAMES if one in large_cap().weights_ppm]
+OTHERS = [one for one in NAMES if one not in large_cap().weights_ppm]
+EVERYBODY = frozenset(NAMES) | {one.security_id for one in BASKET.understudies}
+
+
+def test_a_basket_that_is_no_longer_offered_goes_on_without_the_names_that_fail() -> None:
+    change = screens(fails={NAMES[0]}, offered=False).change(holder())
+
+    assert change is not None
+    assert change.target is not None
+    assert [one.security_id for one in change.target] == NAMES[1:]
+    assert sum(one.weight_ppm for one in change.target) == PPM
+    assert change.leaving == {NAMES[0]}
+    again = replace(holder(), target=change.target, held=frozenset(NAMES[1:]))
+    assert screens(fails={NAMES[0]}, offered=False).change(again) is None
+
+
+def test_a_filter_that_cannot_be_judged_changes_nothing() -> None:
+    shelf = Screens(shelf_of(offered=False), shelf_of(offered=False))
+    shelf._passing = {(True, BASKET.id): None, (False, BASKET.id): None}
+
+    assert shelf.change(holder()) is None
+
+
+def test_the_customers_own_word_decides_about_names_that_the_customer_restricted() -> None:
+    mine = replace(holder(), barred={NAMES[0]: "you asked"}, own=frozenset({NAMES[0]}))
+
+    change = screens(fails={NAMES[0]}).change(mine)
+
+    assert change is not None
+    assert change.target is not None
+    assert NAMES[0] not in {one.security_id for one in change.target}
+    assert change.leaving == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "theme_ppm", "leaves"),
+    [
+        (OTHERS[0], 500_000, True),
+        (OTHERS[0], PPM, True),
+        (MEMBERS[0], 500_000, False),
+        (MEMBERS[0], PPM, True),
+    ],
+    ids=["theme only", "all theme", "held for the index", "a member, but all theme"],
+)
+def test_a_direct_sleeve_parts_with_what_only_its_theme_held(
+    name: int, theme_ppm: int, *, leaves: bool
+) -> None:
+    grown = replace(holder("direct_index"), theme_ppm=theme_ppm)
+
+    change = screens(fails={name}).change(grown)
+
+    if not leaves:
+        assert change is None
+        return
+    assert change is not None
+    assert change.leaving == {name}
+    assert change.target is not None
+    assert name not in {one.security_id for one in change.target}
+
+
+def holder(kind: str = "basket") -> Holder:
+    sleeve = Sleeve(AccountId("acc"), "firm", "cus", "open", "slv", BASKET.id, "tgt", kind)
+    return Holder(sleeve, TEN, frozenset(NAMES), {}, {}, frozenset(), altered=False)
+
+
+def screens(*, fails: set[int], offered: bool = True) -> Screens:
+    """Return what was offered before and after some names came to fail the basket's filter."""
+    made = Screens(shelf_of(), shelf_of(offered=offered))
+    passes = {(True, BASKET.id): EVERYBODY - fails, (False, BASKET.id): EVERYBODY}
+    made._passing = passes
+    return made
+
+
+def shelf_of(*, offered: bool = True) -> Shelf:
+    return Shelf(load_facts(), Catalog({BASKET.id: BASKET} if offered else {}, ()))
