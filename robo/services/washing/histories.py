@@ -8,9 +8,12 @@ execution was taken back, and names traded elsewhere are folded too. Property-te
 folding everything.
 """
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
+from threading import Lock
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +22,16 @@ from sqlmodel import Session
 from robo.core.ids import AccountId
 from robo.services.washing import remembering
 from robo.services.washing.folding import People, kin, people, spread
-from robo.store import lot_history, outside_trades
+from robo.store import chains, lot_history, outside_trades
+from robo.store.database import kept
 from robo.store.lot_history import Bought, Closed
 from robo.tax.wash_events import AccountKind
 from robo.tax.wash_sales import WINDOW, Books
 
 IntArray = NDArray[np.int64]
+_FEW: Final = 16
+"""People whose rows are remembered together: one household's, not a night's."""
+_QUESTIONS_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,67 @@ def read(session: Session, customer_ids: Collection[str], on: date) -> History:
     """Return the history of some people up to a day; a few queries for thousands of them."""
     known = people(session, customer_ids)
     owner = {account: who for who, mine in known.accounts.items() for account in mine}
+    rows = _rows(session, known, owner, on)
+    doubtful = set(rows.doubtful)
+    doubtful |= _acted(session, owner, rows.losses, rows.moved)
+    doubtful |= {
+        (owner[AccountId(trade.account_id)], trade.security_id)
+        for trade in outside_trades.trades_of(session, known.elsewhere)
+    }
+    names = _names(session, known, doubtful)
+    books = remembering.fold(session, known, names, on, customer_ids) if names else {}
+    return History(on, known, owner, rows.losses, rows.fresh, names, books)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What follows from what happened to lots alone.
+
+    Attributes:
+        losses: As in a history.
+        fresh: As in a history.
+        moved: Lots that corporate actions made of shares bought in the 30 days.
+        doubtful: (Person, name) to fold: bought near a loss, or an execution was taken back.
+    """
+
+    losses: list[Closed]
+    fresh: list[Bought]
+    moved: list[Bought]
+    doubtful: frozenset[tuple[str, int]]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a few people's rows said last, and how far their accounts reached then."""
+
+    lock: Lock = field(default_factory=Lock)
+    found: OrderedDict[tuple[str, ...], tuple[object, _Rows]] = field(default_factory=OrderedDict)
+
+    def put(self, persons: tuple[str, ...], stamp: object, rows: _Rows) -> None:
+        with self.lock:
+            self.found[persons] = stamp, rows
+            self.found.move_to_end(persons)
+            while len(self.found) > _QUESTIONS_MAX:
+                self.found.popitem(last=False)
+
+
+def _rows(session: Session, known: People, owner: dict[AccountId, str], on: date) -> _Rows:
+    """Return what the lots of some people say; asked again for few of them, it is remembered."""
+    persons = tuple(known.accounts)
+    memory = kept(session, "wash_rows", _Memory) if len(persons) <= _FEW else None
+    if memory is None:
+        return _read(session, known, owner, on)
+    stamp = (on, known.memberships, known.accounts, chains.heads_of(session, known.ours))
+    with memory.lock:
+        before = memory.found.get(persons)
+    if before is not None and before[0] == stamp:
+        return before[1]
+    rows = _read(session, known, owner, on)
+    memory.put(persons, stamp, rows)
+    return rows
+
+
+def _read(session: Session, known: People, owner: dict[AccountId, str], on: date) -> _Rows:
     taxable = [a for a in known.ours if known.accounts[owner[a]][a] is AccountKind.TAXABLE]
     last = on.isoformat()
     losses = [
@@ -72,16 +140,10 @@ def read(session: Session, customer_ids: Collection[str], on: date) -> History:
     lots = lot_history.bought(session, [a for a in known.ours if owner[a] in near])
     recent = lot_history.bought(session, known.ours, first)
     doubtful = _doubtful(known, owner, losses, lots)
-    doubtful |= _acted(session, owner, losses, lot_history.moved(session, known.ours, first))
     doubtful |= {(owner[one], name) for one, name in lot_history.taken_back(session, known.ours)}
-    doubtful |= {
-        (owner[AccountId(trade.account_id)], trade.security_id)
-        for trade in outside_trades.trades_of(session, known.elsewhere)
-    }
-    names = _names(session, known, doubtful)
-    books = remembering.fold(session, known, names, on, customer_ids) if names else {}
     fresh = [one for one in recent if one.nanos and one.acquired_on <= last]
-    return History(on, known, owner, losses, fresh, names, books)
+    moved = lot_history.moved(session, known.ours, first)
+    return _Rows(losses, fresh, moved, frozenset(doubtful))
 
 
 def _names(
