@@ -69,8 +69,7 @@ def apply_day(
     announced = source.actions(on)
 
     def announce(session: Session, part: Sequence[CorporateAction]) -> None:
-        for action in part:
-            _announce(session, keyring, action, at_micros)
+        _announce(session, keyring, part, at_micros)
 
     # An action that cannot be written stops the day: without it prices and shares disagree for all.
     Turns(db, policy).each(announced, announce)
@@ -79,19 +78,41 @@ def apply_day(
     return len(announced) + brought
 
 
-def _announce(session: Session, keyring: Keyring, action: CorporateAction, at_micros: int) -> None:
-    """Remember the action and who is entitled, and what it does to the universe."""
-    if prices.action_state(session, action.id):
+def _announce(
+    session: Session, keyring: Keyring, part: Sequence[CorporateAction], at_micros: int
+) -> None:
+    """Remember actions that go ex on one day, who is entitled, and what they do to the universe."""
+    known = prices.seen(session, [action.id for action in part])
+    new = [action for action in part if action.id not in known]
+    if not new:
         return
+    rows = [_row(action) for action in new]
+    prices.publish(session, rows)
+    # What was bought on the ex-date itself came without the right, even if it is booked already.
+    held = lots.held_before(session, [a.security_id for a in new], new[0].ex_on.isoformat())
+    lots.entitle(
+        session,
+        [
+            (action.id, account, action.security_id, nanos)
+            for action in new
+            for account, nanos in held.get(action.security_id, ())
+        ],
+    )
+    for action in new:
+        _change(session, keyring, action, at_micros)
+    told = [events.NewEvent("", f"action.{kind}", name, detail) for name, kind, *_, detail in rows]
+    events.emit(session, told, at_micros)
+
+
+def _row(action: CorporateAction) -> tuple[str, str, int, str, str, str]:
+    """Return an action as it is kept."""
     detail = json.dumps(asdict(action), default=str, sort_keys=True, separators=(",", ":"))
     ex_on, pay_on = action.ex_on.isoformat(), action.pay_on.isoformat()
-    row = (action.id, action.kind.value, action.security_id, ex_on, pay_on, detail)
-    prices.publish(session, [row])
-    # What was bought on the ex-date itself came without the right, even if it is booked already.
-    held = lots.held_before(session, action.security_id, ex_on)
-    lots.entitle(
-        session, [(action.id, account, action.security_id, nanos) for account, nanos in held]
-    )
+    return action.id, action.kind.value, action.security_id, ex_on, pay_on, detail
+
+
+def _change(session: Session, keyring: Keyring, action: CorporateAction, at_micros: int) -> None:
+    """Do to orders and to the universe what an action does to them."""
     if action.kind in _REPRICING:
         ordering.cancel_planned_of_security(
             session, keyring, action.security_id, Reason.REJECT_EXPIRED, at_micros
@@ -108,8 +129,6 @@ def _announce(session: Session, keyring: Keyring, action: CorporateAction, at_mi
             session,
             [universe.Listing(new_id, symbol, f"{parent.name} (new)", parent.sector)],
         )
-    event = events.NewEvent("", f"action.{action.kind.value}", action.id, detail)
-    events.emit(session, [event], at_micros)
 
 
 def _bring(

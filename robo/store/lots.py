@@ -238,16 +238,22 @@ def add_proceeds(
     )
 
 
-def held_before(session: Session, security_id: int, ex_on: str) -> list[tuple[AccountId, int]]:
-    """Return (account, nanoshares) of lots bought before a date and still open, by account."""
+def held_before(
+    session: Session, security_ids: Sequence[int], ex_on: str
+) -> dict[int, list[tuple[AccountId, int]]]:
+    """Return security -> (account, nanoshares) of open lots bought before a date, by account."""
     statement = (
-        select(_LOT.c.account_id, func.sum(_LOT.c.nanos))
-        .where(_LOT.c.security_id == security_id, _LOT.c.acquired_on < ex_on, _LOT.c.nanos > 0)
-        .group_by(_LOT.c.account_id)
-        .order_by(_LOT.c.account_id)
+        select(_LOT.c.security_id, _LOT.c.account_id, func.sum(_LOT.c.nanos))
+        .where(_LOT.c.acquired_on < ex_on, _LOT.c.nanos > 0)
+        .group_by(_LOT.c.security_id, _LOT.c.account_id)
+        .order_by(_LOT.c.security_id, _LOT.c.account_id)
     )
-    rows = session.connection().execute(statement)
-    return [(AccountId(account), int(nanos)) for account, nanos in rows]
+    held: dict[int, list[tuple[AccountId, int]]] = {}
+    for security, account, nanos in select_in(
+        session, statement, _LOT.c.security_id, sorted(set(security_ids))
+    ):
+        held.setdefault(security, []).append((AccountId(account), int(nanos)))
+    return held
 
 
 def entitle(session: Session, rows: Sequence[tuple[str, AccountId, int, int]]) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import column, func, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, text
-from robo.store.database import bulk
+from robo.store.database import bulk, select_in
 
 
 class PriceRow(SQLModel, table=True):
@@ -63,10 +63,10 @@ def publish(session: Session, rows: Sequence[tuple[str, str, int, str, str, str]
     )
 
 
-def action_state(session: Session, action_id: str) -> str:
-    """Return how far an action was applied; empty if it was never seen."""
-    statement = select(_ACTION.c.state).where(_ACTION.c.id == action_id)
-    return session.connection().execute(statement).scalar() or ""
+def seen(session: Session, action_ids: Sequence[str]) -> set[str]:
+    """Return which of the actions were published before."""
+    found = select_in(session, select(_ACTION.c.id), _ACTION.c.id, action_ids)
+    return {action_id for (action_id,) in found}
 
 
 def set_action_state(session: Session, action_id: str, state: str) -> None:

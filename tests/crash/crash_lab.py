@@ -160,6 +160,7 @@ class Lab:
         """Play everything once, undisturbed; afterwards nothing is connected."""
         for number, scene in enumerate(self.play):
             self.stage.close()
+            self.stage.forget()
             self.save(number)
             with POINTS.counting():
                 self.stage.play(scene)
@@ -172,6 +173,7 @@ class Lab:
                 assert not wrong, (scene, wrong)
         assert not self.stage.world.findings()
         self.stage.close()
+        self.stage.forget()
         self.require_unconnected()
         gc.collect()
         gc.freeze()

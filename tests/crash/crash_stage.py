@@ -134,6 +134,10 @@ class Stage:
         self.world.runtime.broker.inner.close()  # type: ignore[attr-defined]
         self.world.runtime.bank.inner.close()  # type: ignore[attr-defined]
 
+    def forget(self) -> None:
+        """Keep no more of the database than a process that has just started."""
+        self.world.runtime.db._kept.clear()
+
 
 def take_short_turns() -> None:
     """Let every batch take three turns, as if a night were busy, and always the same three."""
