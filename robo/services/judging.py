@@ -188,7 +188,9 @@ def names_against(
     return {i: reason_of(c) for i, c in zip(security_ids, codes.tolist(), strict=True) if c}
 
 
-def _places(session: Session, broker: Broker, waiting: Sequence[WaitingOrder]) -> Mapping[str, str]:
+def _places(
+    session: Session, broker: Broker, waiting: Sequence[WaitingOrder]
+) -> Mapping[AccountId, str]:
     """Return account -> where its orders go at the broker; accounts without a place are absent."""
     ids = sorted({one.account_id for one in waiting})
     if broker.capabilities.account_model is AccountModel.SEGREGATED:
