@@ -71,7 +71,7 @@ def show(
     price = board(prices, ids, clock.now()).price_micros
     mine = AccountId(account.id)
     barred = chunks.restrictions(session, [mine]).get(mine, {})
-    bans = windows.window(session, [mine], today).no_purchase(mine)
+    bans = windows.window(session, [mine], today, planned=False).no_purchase(mine)
     named = universe.by_id(session, ids)
     positions = tuple(
         _brought(

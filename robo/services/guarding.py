@@ -27,7 +27,13 @@ from robo.store.keyring import Keyring
 
 _JOB = "trade-window"
 _AT_ONCE = frozenset(
-    {Reason.REFUSE_RESTRICTED, Reason.REFUSE_NOT_TRADABLE, Reason.REFUSE_WHOLE_SHARES}
+    {
+        Reason.REFUSE_RESTRICTED,
+        Reason.REFUSE_NOT_TRADABLE,
+        Reason.REFUSE_WHOLE_SHARES,
+        Reason.SKIP_WASH_BUY,
+        Reason.SKIP_WASH_LOSS,
+    }
 )
 """Refusals whose cash may be planned anew at once, because planners know these reasons too. What
 looks like a mistake of ours stays where it is until the day is over: planned again in two seconds,

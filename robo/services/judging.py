@@ -1,7 +1,7 @@
 """What the guards say of every planned order, from the books and the market; writes nothing.
 
 The first reason that applies wins: the kill switch, a break, the market, the name, the customer's
-restrictions, what must happen before it, its size.
+restrictions, what has come to light of their household, what must happen before it, its size.
 """
 
 import json
@@ -24,7 +24,7 @@ from robo.portfolio.allocator import reason_of
 from robo.portfolio.chunk import notional_cents
 from robo.ports.broker import AccountModel, Broker
 from robo.ports.prices import ActionKind, PriceSource, Quote
-from robo.services import sizing
+from robo.services import rechecking, sizing
 from robo.services.sizing import Sizes
 from robo.store import (
     blocks,
@@ -112,7 +112,7 @@ def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder
     )
     found = _held(session, bench.broker, waiting)
     found |= _by_name(session, bench, quotes, [one for one in waiting if one.id not in found])
-    for look in (_by_customer, _by_turn, _by_size):
+    for look in (_by_customer, _by_household, _by_turn, _by_size):
         left = [one for one in waiting if one.id not in found]
         found |= look(session, bench, price, left)
     left = [one for one in waiting if one.id not in found]
@@ -240,6 +240,12 @@ def _by_customer(
         for order_id, side, account, security_id in rows
         if side == "buy" or rules[account][security_id].sell_blocked
     }
+
+
+def _by_household(
+    session: Session, bench: Bench, _price: Mapping[int, int], waiting: Sequence[WaitingOrder]
+) -> dict[str, Reason]:
+    return rechecking.overtaken(session, waiting, business_date(bench.now), to_micros(bench.now))
 
 
 def _by_turn(

@@ -4,7 +4,7 @@ A household that forms, or a file of trades elsewhere, says what no plan could k
 has taken yet is looked at again; what the broker may know of cannot be untold.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Final
 
@@ -13,22 +13,25 @@ from sqlmodel import Session
 from robo.core.ids import SecurityId
 from robo.core.reasons import Reason
 from robo.services import ordering
+from robo.services.washing.folding import people
 from robo.services.washing.windows import window
-from robo.store import households, lots, windows
+from robo.store import households, lots, orders, outside_trades, windows
 from robo.store.keyring import Keyring
+from robo.store.windows import WaitingOrder
+from robo.tax.wash_events import AccountKind
 
 _OUT: Final = (Reason.SELL_WITHDRAWAL, Reason.SELL_CLOSE_OUT)
 """Sales that a customer asked for; a loss of theirs may be disallowed."""
+_LAG: Final = 3_600_000_000
+"""A plan may be written an hour after it was read for."""
+_RECENT: Final = 7 * 86_400_000_000
+"""No order waits longer for its window."""
 
 
 def take_back(
     session: Session, keyring: Keyring, customer_ids: Collection[str], on: date, at_micros: int
 ) -> int:
     """Cancel planned orders of people that would make a wash sale, and return how many.
-
-    Purchases of names that may not be bought, then sales of names of which somebody else of the
-    household has bought, or is buying, within 30 days. A sale may end as a gain: it is planned
-    again by the next plan, which sees the day's prices.
 
     Args:
         session: The transaction in which it came to light.
@@ -37,34 +40,74 @@ def take_back(
         on: Today.
         at_micros: Now.
     """
+    found = _washing(session, customer_ids, on)
+    ordering.cancel_waiting(session, keyring, found, at_micros)
+    return len(found)
+
+
+def overtaken(
+    session: Session, waiting: Sequence[WaitingOrder], on: date, at_micros: int
+) -> dict[str, Reason]:
+    """Return planned orders that would wash by what came to light as they were written, and why.
+
+    A plan read before a household formed may have been written after it.
+    """
+    if not waiting:
+        return {}
+    news = households.joined_since(session, at_micros - _RECENT)
+    for customer, at in outside_trades.imported_since(session, at_micros - _RECENT):
+        news[customer] = max(at, news.get(customer, at))
+    if not news:
+        return {}
+    known = people(session, news)
+    late: dict[str, int] = {}
+    for customer, at in news.items():
+        for one in known.together(customer, on):
+            late[one] = max(at, late.get(one, at))
+    told = {account: at for one, at in late.items() for account in known.accounts[one]}
+    before = {
+        one.id
+        for one in waiting
+        if one.account_id in told and one.planned_at - _LAG <= told[one.account_id]
+    }
+    if not before:
+        return {}
+    return {one.id: why for one, why in _washing(session, late, on) if one.id in before}
+
+
+def _washing(
+    session: Session, customer_ids: Collection[str], on: date
+) -> list[tuple[WaitingOrder, Reason]]:
+    """Return planned orders of people that would make a wash sale, and why.
+
+    Purchases of names that may not be bought, and sales of names of which the household has bought
+    within 30 days, or is buying, anything that they leave. A sale may end as a gain: it is planned
+    again by the next plan, which sees the day's prices.
+    """
     owned = households.accounts_of(session, sorted(customer_ids))
     accounts = [one.id for one in owned if one.state != "closed"]
     planned = windows.waiting_of(session, accounts, _OUT) if accounts else []
     if not planned:
-        return 0
-    today = window(session, accounts, on)
-    buys = [
-        one
-        for one in planned
-        if one.side == "buy" and SecurityId(one.security_id) in today.no_purchase(one.account_id)
-    ]
-    ordering.cancel_waiting(
-        session, keyring, [(one, Reason.SKIP_WASH_BUY) for one in buys], at_micros
-    )
-    # Purchases that have just been taken back forbid no sale any more.
-    today = window(session, accounts, on)
+        return []
+    today, booked = window(session, accounts, on), window(session, accounts, on, planned=False)
+    unit = {account: today.units[account].number for account in accounts}
+    found: list[tuple[WaitingOrder, Reason]] = []
+    for one in planned:
+        banned = SecurityId(one.security_id) in today.no_purchase(one.account_id)
+        if one.side == "buy" and banned:
+            found.append((one, Reason.SKIP_WASH_BUY))
+    gone = {one.id for one, _ in found}
+    buying = {
+        (unit[one.account_id], one.security_id)
+        for one in orders.open_orders(session, accounts)
+        if one.side == "buy" and one.id not in gone
+    }
     held = lots.open_lots(session, accounts)
-    sells = [
-        one
-        for one in planned
-        if one.side == "sell"
-        and today.fresh_beside(
-            one.account_id,
-            one.security_id,
-            {lot.id for lot in held.get(one.account_id, ())},
-        )
-    ]
-    ordering.cancel_waiting(
-        session, keyring, [(one, Reason.SKIP_WASH_LOSS) for one in sells], at_micros
-    )
-    return len(buys) + len(sells)
+    for one in planned:
+        account, name = one.account_id, one.security_id
+        if one.side == "buy" or today.kinds[account] is AccountKind.IRA:
+            continue
+        mine = {lot.id for lot in held.get(account, ())}
+        if (unit[account], name) in buying or booked.fresh_beside(account, name, mine):
+            found.append((one, Reason.SKIP_WASH_LOSS))
+    return found

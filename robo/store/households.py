@@ -210,6 +210,15 @@ def form(
     )
 
 
+def joined_since(session: Session, at_micros: int) -> dict[str, int]:
+    """Return who is in a household that was formed since an instant, and when that was."""
+    columns = (_MEMBER.c.customer_id, _MEMBER.c.joined_at)
+    statement = select(*columns).where(
+        _MEMBER.c.joined_at >= at_micros, _MEMBER.c.left_at.is_(None)
+    )
+    return {row[0]: int(row[1]) for row in session.connection().execute(statement)}
+
+
 def dissolve(session: Session, household_id: str, left_on: str, at_micros: int) -> None:
     """End everybody's time in a household."""
     bulk(

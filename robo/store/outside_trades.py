@@ -189,3 +189,13 @@ def imported_at(session: Session, trade_ids: Sequence[str]) -> dict[str, int]:
     )
     rows = select_in(session, statement, _TRADE.c.id, sorted(set(trade_ids)))
     return {trade: at for trade, at in rows}  # noqa: C416 - rows are not pairs
+
+
+def imported_since(session: Session, at_micros: int) -> list[tuple[str, int]]:
+    """Return (customer, when) of files that were taken since an instant."""
+    statement = (
+        select(_ACCOUNT.c.customer_id, _IMPORT.c.created_at)
+        .join(_ACCOUNT, _ACCOUNT.c.id == _IMPORT.c.account_id)
+        .where(_IMPORT.c.created_at >= at_micros)
+    )
+    return [(row[0], int(row[1])) for row in session.connection().execute(statement)]

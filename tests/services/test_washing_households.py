@@ -8,6 +8,7 @@ import pytest
 from wash_homes import Homes, homes, micros
 
 from robo.core.clock import FixedClock, from_micros
+from robo.core.reasons import Reason
 from robo.services import limiting, pairing, rechecking
 from robo.services.pairing import Invited
 from robo.services.washing.counting import WashKind
@@ -162,6 +163,27 @@ def test_who_forms_a_household_takes_back_planned_orders_that_would_wash(
             f"SELECT code, reserved_cents FROM orders WHERE id IN ('{buy}', '{sell}') ORDER BY 1"
         )
         assert [tuple(row) for row in rows] == [("skip_wash_buy", 0), ("skip_wash_loss", 0)]
+
+
+def test_a_plan_read_before_a_household_formed_and_written_after_it_is_looked_at_again(
+    made: Homes,
+) -> None:
+    one, other, third = made.person(), made.person(), made.person()
+    mine, theirs, alone = made.account(one), made.account(other), made.account(third)
+    sent = made.order(mine, "sell", NAME, TODAY, "sending")
+    made.home([one, other], OLD, TODAY)
+    late = made.order(theirs, "buy", NAME, TODAY)
+    fine = made.order(theirs, "buy", NAME + 1, TODAY)
+    stranger = made.order(alone, "buy", NAME, TODAY)
+
+    with made.db.read() as session:
+        waiting = windows.waiting(session, micros(TODAY, 13))
+        found = rechecking.overtaken(session, waiting, TODAY, micros(TODAY, 13))
+
+    ids = {order.id for order in waiting}
+    assert {late, fine, stranger} <= ids
+    assert sent not in ids
+    assert found == {late: Reason.SKIP_WASH_BUY}
 
 
 def test_a_loss_elsewhere_that_becomes_known_takes_back_the_purchase_that_was_planned(
