@@ -114,6 +114,8 @@ class Random:
             self.day += timedelta(days=self.dice.choice((1, 4, 9, 15, 30, 31, 120)))
             if self.dice.random() < 0.15:
                 self.act(self.dice.choice((7, 8)))
+            elif self.dice.random() < 0.1:
+                self.spin_off(self.dice.choice((7, 8)))
             for _ in range(self.dice.randint(1, 4)):
                 if self.held and self.dice.random() < 0.5:
                     self.sell(self.dice.choice(list(self.held)))
@@ -166,6 +168,20 @@ class Random:
             self.events.append((self.day, moved))
         self.heirs.append(Heir(self.day, name, heir, 2, 1))
         self.events.append((self.day, Succession(SecurityId(name), SecurityId(heir), 2, 1)))
+
+    def spin_off(self, name: int) -> None:
+        """Give a share of name 9 for every share, and a third of the basis."""
+        for lot in [one for one, row in self.held.items() if row[0] == name]:
+            _, nanos, cents = self.held[lot]
+            new, part = self.next_lot(), cents // 3
+            if not part:
+                continue
+            self.held[lot][2] -= part
+            self.held[new] = [9, nanos, part]
+            self.rows.append(Moved(self.day, name, lot, 0, part, 0, LEFT))
+            self.rows.append(Moved(self.day, 9, new, nanos, part, 0, CAME, lot, self.day))
+            moved = Move(LotId(lot), LotId(new), SecurityId(9), nanos, part, leaving=False)
+            self.events.append((self.day, moved))
 
 
 def by_sale(sold: list[Sold]) -> Iterator[list[Sold]]:
