@@ -97,11 +97,12 @@ class ActivityReader:
                 continue
             whose = broker_account or str(row.body.get("account_id") or "")
             if row.type in _EVENTS and not row.key.partition("#")[2]:
-                group = waiting.setdefault(_group(row), [])
+                named = _group(row, "" if broker_account else whose)
+                group = waiting.setdefault(named, [])
                 group.append(row)
                 if _complete(group):
                     made.append((seq, key, self._event(group, whose)))
-                    del waiting[_group(row)]
+                    del waiting[named]
             else:
                 made.append((seq, key, self._single(row, whose)))
         moving = {
@@ -173,7 +174,10 @@ class ActivityReader:
 
     def _strange(self, key: str, body: Any, broker_account: str) -> Activity:
         """Return a row that cannot be read as something for a person."""
-        word = body.get("activity_type", "") if isinstance(body, Mapping) else ""
+        row: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+        word, what = row.get("activity_type", ""), "unreadable"
+        if key.endswith("#waiting"):
+            what = "waiting"  # what it belongs to cannot be looked up; it is tried again
         return Activity(
             id=key,
             action_id="",
@@ -183,8 +187,8 @@ class ActivityReader:
             cents=0,
             nanos_before=0,
             nanos_delta=0,
-            broker_account=broker_account,
-            detail=f"unreadable {word}".strip(),
+            broker_account=broker_account or str(row.get("account_id") or ""),
+            detail=f"{what} {word}".strip(),
         )
 
     def _action_id(
@@ -221,7 +225,7 @@ def _row(seq: int, key: str, body: Any) -> _Row:
     Raises:
         UnreadableError: If its type, day, cash or shares cannot be read.
     """
-    if not isinstance(body, Mapping) or key.endswith("#unreadable"):
+    if not isinstance(body, Mapping) or key.endswith(("#unreadable", "#waiting")):
         message = "an activity cannot be read"
         raise UnreadableError(message)
     cash = optional_decimal(body, "net_amount") or Decimal(0)
@@ -262,11 +266,12 @@ def _previous(row: _Row) -> str:
     return str(row.body.get("previous_id") or "")
 
 
-def _group(row: _Row) -> tuple[str, ...]:
+def _group(row: _Row, owner: str) -> tuple[str, ...]:
     """Return what the rows of one event have in common."""
     named = str(row.body.get("group_id") or "") or _WAY.sub("", row.text)
     whose = row.symbol if row.type == "SPLIT" else ""
-    owner = str(row.body.get("account_id") or "")
+    if whose and row.sub_type != "USPLIT":
+        named = ""  # the list and the stream name it differently, and a name splits once a day
     return row.type, row.sub_type, row.on.isoformat(), named, whose, owner
 
 

@@ -75,7 +75,7 @@ class AlpacaBroker(AlpacaHearing):
         )
         transfers = self._folder / f"transfers-{self._name}.db"
         self._transfers = TransferDesk(self._http, context.clock, transfers)
-        self._custody, self._events = Custody(self._http), EventReader(self._http)
+        self._custody, self._events = Custody(self._http), EventReader(self._http, context.clock)
 
     @property
     def capabilities(self) -> Capabilities:

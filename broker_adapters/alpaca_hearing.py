@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock, RLock
 
 from broker_adapters.alpaca_activities import ActivityReader, Reading
+from broker_adapters.alpaca_fills import FillDesk
 from broker_adapters.alpaca_http import AlpacaHttp
 from broker_adapters.alpaca_journal import AlpacaJournal
 from broker_adapters.alpaca_orders import answered, assets
@@ -59,9 +60,10 @@ class AlpacaHearing(ABC):
         actions = context.prices.actions if context.prices is not None else lambda _: ()
         self._symbols = Symbols(context.securities, self._journal, context.clock, actions)
         security = self._symbols.security
-        self._puller = Puller(
-            self._http, self._journal, context.clock, context.calendar, security, activities, orders
+        fills = FillDesk(
+            self._http, self._journal, context.clock, context.calendar, security, orders
         )
+        self._puller = Puller(self._http, self._journal, context.clock, fills, activities)
         self._reader = ActivityReader(security, actions)
 
     def executions(self, after: str, limit: int = 1000) -> ExecutionPage:

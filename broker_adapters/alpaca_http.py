@@ -133,7 +133,12 @@ class AlpacaHttp:
 
     @contextmanager
     def stream(
-        self, path: str, query: Mapping[str, str], version: str, silence_seconds: float
+        self,
+        path: str,
+        query: Mapping[str, str],
+        version: str,
+        silence_seconds: float,
+        lane: Lane = Lane.HEALING,
     ) -> Iterator[requests.Response]:
         """Yield a response that is read as it comes; it ends when nothing comes for so long.
 
@@ -141,7 +146,7 @@ class AlpacaHttp:
             ThrottledError: If nothing was sent, because the broker would refuse it.
             NoAnswerError: If no answer came back.
         """
-        self._pace.take(Lane.HEALING)
+        self._pace.take(lane)
         try:
             with whole_within(self._answer_seconds):
                 response = self._client.open_stream(path, dict(query), version, silence_seconds)

@@ -10,63 +10,30 @@ every execution that is known already is passed over by its id.
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from broker_adapters.alpaca_wire import WireFill, cents_of
+from broker_adapters.alpaca_entries import (
+    BUST,
+    KNOWN,
+    OWN,
+    REST,
+    SCHEMA,
+    KnownOrder,
+    Living,
+    Stuck,
+    Told,
+    add_fill,
+    execution_of,
+)
 from broker_adapters.durable_file import DurableFile
-from robo.core.clock import from_micros, to_micros
 from robo.core.errors import InvalidInputError
 from robo.core.ids import SecurityId
-from robo.core.money import NANOS_PER_SHARE, PPM, round_ratio
-from robo.ports.broker import Execution, ExecutionKind, Side
+from robo.ports.broker import Execution
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS orders (
-    order_id TEXT PRIMARY KEY,
-    client_id TEXT NOT NULL,
-    security_id INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS fills (
-    seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    order_id TEXT NOT NULL,
-    client_id TEXT NOT NULL,
-    security_id INTEGER NOT NULL,
-    side TEXT NOT NULL,
-    nanos INTEGER NOT NULL CHECK (nanos > 0),
-    price TEXT NOT NULL,
-    cents INTEGER NOT NULL CHECK (cents >= 0),
-    executed_at INTEGER NOT NULL,
-    settles_on INTEGER NOT NULL,
-    busts TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE INDEX IF NOT EXISTS fills_of ON fills (order_id);
-CREATE TABLE IF NOT EXISTS others (
-    seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    body TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS marks (
-    name TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-) STRICT
-"""
 _TALE: Final = 12
 """How much of an id goes into a cursor, to tell whether it belongs to this file."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownOrder:
-    """An order of Alpaca's and what we called it."""
-
-    order_id: str
-    client_id: str
-    security_id: SecurityId
 
 
 class AlpacaJournal:
@@ -74,7 +41,7 @@ class AlpacaJournal:
 
     def __init__(self, path: Path) -> None:
         """Remember the path; it is opened at the first call."""
-        self._file = DurableFile(path, _SCHEMA)
+        self._file = DurableFile(path, SCHEMA)
 
     def close(self) -> None:
         """Give the file back."""
@@ -109,38 +76,66 @@ class AlpacaJournal:
             )
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Return which of these rows have been written already."""
+        """Return which of these rows have been written already, or wait to be."""
         found: set[str] = set()
         with self._file.read() as db:
             for one in ids:
-                for table in ("fills", "others"):
-                    query = f"SELECT 1 FROM {table} WHERE id = ?"  # noqa: S608 - constants
+                for query in KNOWN:
                     if db.execute(query, (one,)).fetchone():
                         found.add(one)
         return found
 
     def write(
         self,
-        fills: Sequence[tuple[WireFill, KnownOrder, date]],
-        others: Sequence[tuple[str, Any]],
-        marks: Sequence[tuple[str, str]],
+        fills: Sequence[Told],
+        others: Sequence[tuple[str, Any]] = (),
+        marks: Sequence[tuple[str, str]] = (),
+        stuck: Sequence[Stuck] = (),
+        free: Sequence[str] = (),
     ) -> None:
         """Write rows that are new, and how far was read, together.
 
         Args:
-            fills: Executions, the order of each and the day it settles; in Alpaca's order.
+            fills: Executions in Alpaca's order.
             others: (key, body) of every other activity.
             marks: (name, value) to note.
+            stuck: Executions that wait for something else, new or once more.
+            free: Ids of those that wait no longer.
         """
         with self._file.write() as db:
-            for fill, order, settles_on in fills:
-                _add_fill(db, fill, order, settles_on)
+            for told in fills:
+                add_fill(db, told)
             db.executemany(
                 "INSERT OR IGNORE INTO others (id, body) VALUES (?, ?)",
                 [(key, json.dumps(body, default=str)) for key, body in others],
             )
+            db.executemany(
+                "INSERT INTO stuck (id, body, source, told_at, again_at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET again_at = excluded.again_at",
+                [
+                    (
+                        one.id,
+                        json.dumps(one.body, default=str),
+                        one.source,
+                        one.told_at,
+                        one.again_at,
+                    )
+                    for one in stuck
+                ],
+            )
+            db.executemany("DELETE FROM stuck WHERE id = ?", [(one,) for one in free])
             for name, value in marks:
                 _note(db, name, value)
+
+    def stuck(self, at_micros: int, limit: int) -> list[Stuck]:
+        """Return executions that wait and are to be tried again by an instant, oldest first."""
+        query = (
+            "SELECT id, body, source, told_at, again_at FROM stuck WHERE again_at <= ?"
+            " ORDER BY told_at, rowid LIMIT ?"
+        )
+        with self._file.read() as db:
+            rows = db.execute(query, (at_micros, limit)).fetchall()
+        return [Stuck(row[0], json.loads(row[1], parse_float=Decimal), *row[2:]) for row in rows]
 
     def executions(self, after: str, limit: int) -> tuple[list[Execution], str]:
         """Return executions after a cursor, in the order of hearing, and the next cursor.
@@ -156,7 +151,7 @@ class AlpacaJournal:
                 (start, limit),
             ).fetchall()
         cursor = _cursor(rows[-1][0], rows[-1][1]) if rows else after
-        return [_execution(row) for row in rows], cursor
+        return [execution_of(row) for row in rows], cursor
 
     def booked(self, order_id: str) -> tuple[int, int]:
         """Return (nanoshares, cents) of what an order has executed, busts taken back."""
@@ -168,13 +163,27 @@ class AlpacaJournal:
             ).fetchone()
         return int(row[0]), int(row[1])
 
-    def execution_id(self, tail: str) -> str:
-        """Return the id that ends with an execution's own; empty if it was not told yet."""
+    def living(self, execution_id: str) -> Living | None:
+        """Return what is left of an execution that was told; None if it was never told.
+
+        A part that was taken back leaves a rest, which is an execution of its own; a later bust
+        may name it by the first one, or by the row that took the part back.
+        """
         with self._file.read() as db:
-            row = db.execute(
-                "SELECT id FROM fills WHERE id = ?1 OR id LIKE '%::' || ?1", (tail,)
-            ).fetchone()
-        return str(row[0]) if row else ""
+            columns = "id, nanos, price"
+            query = f"SELECT {columns} FROM fills WHERE {OWN} = ?"  # noqa: S608 - constants
+            row = db.execute(query, (execution_id,)).fetchone()
+            row = row or db.execute(query, (execution_id + REST,)).fetchone()
+            while row is not None:
+                bust = db.execute("SELECT id FROM fills WHERE busts = ?", (row[0],)).fetchone()
+                if bust is None:
+                    return Living(row[0], row[1], Decimal(row[2]))
+                left = str(bust[0]).removesuffix(BUST) + REST
+                rest = db.execute(f"SELECT {columns} FROM fills WHERE id = ?", (left,)).fetchone()  # noqa: S608 - constants
+                if rest is None:
+                    return Living(row[0], 0, Decimal(row[2]))
+                row = rest
+        return None
 
     def others(self) -> list[tuple[int, str, Any]]:
         """Return (number, key, body) of everything that is no execution, in the order of hearing.
@@ -205,64 +214,6 @@ def _note(db: sqlite3.Connection, name: str, value: str) -> None:
         "INSERT INTO marks (name, value) VALUES (?, ?)"
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
-    )
-
-
-def _add_fill(db: sqlite3.Connection, fill: WireFill, order: KnownOrder, settles_on: date) -> None:
-    """Add an execution; its cents are what the order is worth with it less what was told before."""
-    rows = db.execute(
-        "SELECT id, nanos, price, cents, busts FROM fills WHERE order_id = ?", (fill.order_id,)
-    ).fetchall()
-    if any(row[0] == fill.id for row in rows):
-        return
-    busted = next((row for row in rows if fill.busts and row[0] == fill.busts), None)
-    nanos, price = fill.nanos, format(fill.price, "f")
-    if busted is not None:
-        nanos, price, cents = int(busted[1]), str(busted[2]), int(busted[3])
-    else:
-        exact = fill.dollars + sum((_signed(row) for row in rows), Fraction(0))
-        told = sum(row[3] if not row[4] else -row[3] for row in rows)
-        cents = max(0, cents_of(exact) - told)
-    db.execute(
-        "INSERT INTO fills (id, order_id, client_id, security_id, side, nanos, price, cents,"
-        " executed_at, settles_on, busts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            fill.id,
-            fill.order_id,
-            order.client_id,
-            order.security_id,
-            fill.side.value,
-            nanos,
-            price,
-            cents,
-            to_micros(fill.at),
-            settles_on.toordinal(),
-            fill.busts,
-        ),
-    )
-
-
-def _signed(row: Sequence[Any]) -> Fraction:
-    exact = Fraction(row[1], NANOS_PER_SHARE) * Fraction(row[2])
-    return -exact if row[4] else exact
-
-
-def _execution(row: Sequence[Any]) -> Execution:
-    _, identity, client_id, security_id, side, nanos, price, cents, at, settles_on, busts = row
-    executed_at: datetime = from_micros(at)
-    return Execution(
-        id=identity,
-        client_id=client_id,
-        security_id=SecurityId(security_id),
-        side=Side(side),
-        nanos=nanos,
-        price_micros=round_ratio(*(Fraction(price) * PPM).as_integer_ratio()),
-        cents=cents,
-        fee_cents=0,
-        executed_at=executed_at,
-        settles_on=date.fromordinal(settles_on),
-        kind=ExecutionKind.BUST if busts else ExecutionKind.TRADE,
-        busts=busts,
     )
 
 

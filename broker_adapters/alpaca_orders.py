@@ -7,8 +7,9 @@ Both adapters speak to Alpaca through this: the Trading API below `/orders`, the
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from broker_adapters.alpaca_entries import KnownOrder
 from broker_adapters.alpaca_http import AlpacaHttp, NoAnswerError, Reply
-from broker_adapters.alpaca_journal import AlpacaJournal, KnownOrder
+from broker_adapters.alpaca_journal import AlpacaJournal
 from broker_adapters.alpaca_pace import Lane, ThrottledError
 from broker_adapters.alpaca_settings import AlpacaSettings
 from broker_adapters.alpaca_verdicts import classify
@@ -34,6 +35,8 @@ _DECIMALS: Final = 9
 _ORDER_PAGE: Final = 500
 _PAGES_MAX: Final = 200
 _NOT_FOUND: Final = 404
+_REPLACED_MAX: Final = 10
+"""Orders that take each other's place one after the other; more are no chain of ours."""
 _ONE_BY_ONE: Final = 3
 """So many assets are asked for one by one; more, as the whole list."""
 
@@ -201,6 +204,45 @@ class OrderDesk:
             )
         self._journal.learn(KnownOrder(order.id, order.client_id, ticket.security_id))
         return SubmitResult(SubmitStatus.DUPLICATE, order.id, "duplicate")
+
+
+def known_order(
+    http: AlpacaHttp,
+    journal: AlpacaJournal,
+    security: Callable[[str], SecurityId],
+    orders: str,
+    order_id: str,
+) -> KnownOrder:
+    """Return what we called an order, asking Alpaca if we have forgotten.
+
+    An order that took another's place is the other's, whatever Alpaca calls it.
+
+    Raises:
+        BrokerUnavailableError: If Alpaca did not answer, or does not know it.
+    """
+    order = _by_id(http, orders, order_id)
+    first = order
+    for _ in range(_REPLACED_MAX):
+        known = journal.order(first.replaces) if first.replaces else None
+        if known is not None:
+            return _learnt(journal, KnownOrder(order.id, known.client_id, known.security_id))
+        if not first.replaces:
+            break
+        first = _by_id(http, orders, first.replaces)
+    return _learnt(journal, KnownOrder(order.id, first.client_id, security(first.symbol)))
+
+
+def _by_id(http: AlpacaHttp, orders: str, order_id: str, lane: Lane = Lane.READS) -> WireOrder:
+    reply = http.get(f"{orders}/{order_id}", {}, lane)
+    if not reply.fine:
+        message = "an order could not be looked up"
+        raise BrokerUnavailableError(message, code="order_not_found")
+    return parse_order(reply.body)
+
+
+def _learnt(journal: AlpacaJournal, known: KnownOrder) -> KnownOrder:
+    journal.learn(known)
+    return known
 
 
 def assets(

@@ -1,39 +1,40 @@
-"""Reads Alpaca's activities into our journal: quickly by page, thoroughly by sweep.
+"""Reads Alpaca's activities into our journal: from the list and from the stream, each row once.
 
-A pull asks only for what comes after the last row that was seen. Alpaca sorts by an id that begins
+Both tell the same rows, under one id; what is booked after 11 February 2026 only the stream may
+tell. A pull asks each for what comes after what was seen. The list is sorted by an id that begins
 with the day, so a dividend that is booked at noon sorts before the morning's fills: a sweep reads
-the last days again, and what is known already is passed over by its id.
+the last days again, some pages at a time, and remembers how far it has come.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from broker_adapters.alpaca_fills import FillDesk
 from broker_adapters.alpaca_http import AlpacaHttp
-from broker_adapters.alpaca_journal import AlpacaJournal, KnownOrder
+from broker_adapters.alpaca_journal import AlpacaJournal
 from broker_adapters.alpaca_pace import Lane, ThrottledError
-from broker_adapters.alpaca_wire import (
-    UnreadableError,
-    WireFill,
-    parse_amendment,
-    parse_fill,
-    parse_order,
-    rows_of,
-)
-from robo.core.clock import Clock, business_date, iso_instant, to_micros
+from broker_adapters.alpaca_stream import ActivityStream, NotOfferedError
+from broker_adapters.alpaca_wire import UnreadableError, rows_of
+from robo.core.clock import Clock, from_micros, iso_instant, to_micros
 from robo.core.errors import BrokerUnavailableError
-from robo.core.ids import SecurityId
-from robo.core.market_calendar import MarketCalendar
 
 _PAGE: Final = 100
 """The most activities that Alpaca puts on a page."""
 _SWEEP_EVERY: Final = timedelta(minutes=15)
 _SWEEP_BACK: Final = timedelta(days=4)
-"""A long weekend: rows are booked late, not later than that."""
+"""A long weekend: rows are booked late, not later than that before a sweep that was finished."""
+_SWEEP_PAGES: Final = 5
+"""Pages of a sweep that one pull reads: the rest is read by the next ones."""
 _MOMENT: Final = timedelta(seconds=2)
 _STAMP_DIGITS: Final = 17
+_PENDING_DAYS: Final = 90
+"""So long a row may be pending and still be looked for."""
+_GONE: Final = frozenset({404, 410, 501})
 _TOKEN: Final = "token"  # noqa: S105 - the name of a mark
+_SWEPT, _SWEEPING, _PENDING, _CURSOR = "swept", "sweeping", "pending", "stream"
+"""Marks: when the last finished sweep began; the one under way; rows to come; the stream's id."""
 
 
 class Puller:
@@ -44,127 +45,163 @@ class Puller:
         http: AlpacaHttp,
         journal: AlpacaJournal,
         clock: Clock,
-        calendar: MarketCalendar,
-        security: Callable[[str], SecurityId],
+        fills: FillDesk,
         activities: str = "/account/activities",
-        orders: Callable[[str], str] = lambda _: "/orders",
     ) -> None:
-        """Take what it reads with, where activities are, and where an account's orders are."""
-        self._http, self._journal = http, journal
-        self._clock, self._calendar = clock, calendar
-        self._security = security
-        self._activities, self._orders = activities, orders
-        self._swept_at: datetime | None = None
+        """Take what it reads with, and where the list of activities is."""
+        self._http, self._journal, self._clock = http, journal, clock
+        self._fills, self._activities = fills, activities
+        self._stream = ActivityStream(http, clock)
 
     def pull(self, *, thoroughly: bool = False) -> None:
         """Read what is new; with what came late too, if asked to, or now and then.
 
         Raises:
-            BrokerUnavailableError: If a page, or an order that a row belongs to, was not answered.
+            BrokerUnavailableError: If a page of one of the sources was not answered, or there is
+                neither of them; what the other one told is written all the same.
         """
-        now = self._clock.now()
-        token = self._journal.mark(_TOKEN)
-        due = self._swept_at is None or not timedelta() <= now - self._swept_at < _SWEEP_EVERY
-        if token and thoroughly:
-            self._read(self._lately(), Lane.READS, keep=False)
-        elif token and due:
+        failed: list[BrokerUnavailableError] = []
+        missing: list[NotOfferedError] = []
+        for read in (self._list, self._follow):
             try:
-                self._read(self._lately(), Lane.HEALING, keep=False)
-            except ThrottledError:
-                now = self._swept_at or now - _SWEEP_EVERY  # it has time until the next round
-        self._swept_at = now
-        self._read({"page_token": token} if token else {}, Lane.READS, keep=True)
+                read(thoroughly=thoroughly)
+            except NotOfferedError as error:
+                missing.append(error)
+            except BrokerUnavailableError as error:
+                failed.append(error)
+        if failed or len(missing) > 1:
+            raise (failed or missing)[0]
+        self._fills.settle()
 
     def sweep(self, account_id: str) -> None:
         """Read the last days of one account again, where the list is of many: a page or two.
 
         Raises:
-            BrokerUnavailableError: If a page, or an order that a row belongs to, was not answered.
+            BrokerUnavailableError: If a page was not answered.
         """
-        self._read({"account_id": account_id, **self._lately()}, Lane.READS, keep=False)
+        query = {"account_id": account_id, "after": self._since()}
+        try:
+            self._read(query, Lane.READS)
+        except NotOfferedError:
+            return  # the stream has told everything
 
-    def _lately(self) -> dict[str, str]:
-        return {"after": iso_instant(to_micros(self._clock.now() - _SWEEP_BACK))}
+    def _list(self, *, thoroughly: bool) -> None:
+        """Read what is new in the list, and what came late."""
+        token = self._journal.mark(_TOKEN)
+        begun = self._clock.now()
+        if token and thoroughly:
+            self._read({"after": self._since()}, Lane.READS)
+            self._journal.note(_SWEPT, str(to_micros(begun)))
+        elif token:
+            self._sweep_on(begun)
+        query = {"page_token": token} if token else {}
+        self._read(query, Lane.READS, keep=True)
+        if not token:
+            self._journal.note(_SWEPT, str(to_micros(begun)))
 
-    def order_of(self, order_id: str, account_id: str = "") -> KnownOrder:
-        """Return what we called an order, asking Alpaca if we have forgotten.
-
-        Raises:
-            BrokerUnavailableError: If Alpaca did not answer, or does not know it.
-        """
-        known = self._journal.order(order_id)
-        if known is not None:
-            return known
-        reply = self._http.get(f"{self._orders(account_id)}/{order_id}", {}, Lane.READS)
-        if not reply.fine:
-            message = "an execution's order could not be looked up"
-            raise BrokerUnavailableError(message, code="order_not_found")
-        order = parse_order(reply.body)
-        security_id = self._security(order.symbol)
-        known = KnownOrder(order.id, order.client_id, security_id)
-        self._journal.learn(known)
-        return known
-
-    def _read(self, query: Mapping[str, str], lane: Lane, *, keep: bool) -> None:
-        """Read pages to the end; `keep` notes where to go on: a moment before the last row."""
-        asked = {"direction": "asc", "page_size": str(_PAGE), **query}
+    def _follow(self, *, thoroughly: bool) -> None:
+        """Read what is new in the stream; thoroughly, from before the last sweep."""
+        back = {"back": _SWEEP_EVERY} if thoroughly else {}
         while True:
-            reply = self._http.get(self._activities, asked, lane)
-            if not reply.fine:
-                message = "the activities were not answered"
-                raise BrokerUnavailableError(message, code=f"http_{reply.status}")
-            rows = rows_of(reply.body)
+            cursor = self._journal.mark(_CURSOR)
+            told = self._stream.read(cursor, Lane.READS, **back)
+            marks = [(_CURSOR, told.cursor)] if told.cursor != cursor else []
+            self._write(told.rows, marks, _CURSOR)
+            if not told.more or not marks:
+                return
+            back = {"back": timedelta()}
+
+    def _sweep_on(self, now: datetime) -> None:
+        """Go on with the sweep under way, or begin one if it is time; a few pages."""
+        swept = self._journal.mark(_SWEPT)
+        kept = self._journal.mark(_SWEEPING)
+        due = not swept or not timedelta() <= now - from_micros(int(swept)) < _SWEEP_EVERY
+        if not (kept or due):
+            return
+        state: dict[str, Any] = (
+            json.loads(kept) if kept else {"begun": to_micros(now), "after": self._since()}
+        )
+        for _ in range(_SWEEP_PAGES):
+            query = {name: state[name] for name in ("after", "page_token") if state.get(name)}
+            try:
+                rows = self._page(query, Lane.HEALING)
+            except ThrottledError:
+                return  # it has time until the next round, which goes on here
+            last = _identity(rows[-1]) if rows else ""
+            if len(rows) < _PAGE or state.get("page_token") == last:
+                marks = [(_SWEEPING, ""), (_SWEPT, str(state["begun"]))]
+                self._write(rows, marks, self._activities)
+                return
+            state["page_token"] = last
+            self._write(rows, [(_SWEEPING, json.dumps(state))], self._activities)
+
+    def _since(self) -> str:
+        """Return from when a sweep reads: well before the last one, and before what is pending."""
+        swept, now = self._journal.mark(_SWEPT), self._clock.now()
+        last = from_micros(int(swept)) if swept else _stamp(self._journal.mark(_TOKEN))
+        start = min(now, last.replace(tzinfo=now.tzinfo) if last else now) - _SWEEP_BACK
+        waiting = json.loads(self._journal.mark(_PENDING) or "{}")
+        oldest = min(waiting.values(), default=to_micros(now))
+        return iso_instant(min(to_micros(start), oldest))
+
+    def _read(self, query: Mapping[str, str], lane: Lane, *, keep: bool = False) -> None:
+        """Read pages to the end; `keep` notes where to go on: a moment before the last row."""
+        asked = dict(query)
+        while True:
+            rows = self._page(asked, lane)
             last = _identity(rows[-1]) if rows else ""
             settled = _before(rows) if keep and rows else ""
-            self._write(rows, [(_TOKEN, settled)] if settled else [])
+            if keep and len(rows) == _PAGE and not settled:
+                settled = last  # a page of one instant; what comes before it late, a sweep finds
+            self._write(rows, [(_TOKEN, settled)] if settled else [], self._activities)
             if len(rows) < _PAGE or asked.get("page_token") == last:
                 return
             asked["page_token"] = last
 
-    def _write(self, rows: Sequence[Any], marks: Sequence[tuple[str, str]]) -> None:
+    def _page(self, query: Mapping[str, str], lane: Lane) -> list[Any]:
+        asked = {"direction": "asc", "page_size": str(_PAGE), **query}
+        reply = self._http.get(self._activities, asked, lane)
+        if not reply.fine:
+            message = "the activities were not answered"
+            kind = NotOfferedError if reply.status in _GONE else BrokerUnavailableError
+            raise kind(message, code=f"http_{reply.status}")
+        return rows_of(reply.body)
+
+    def _write(self, rows: Sequence[Any], marks: Sequence[tuple[str, str]], source: str) -> None:
+        """Write rows that are new together with how far was read."""
         keys = [_key(row) for row in rows]
         known = self._journal.known(keys)
-        fills: list[WireFill] = []
-        owners: dict[str, str] = {}
+        fresh = [(key, row) for key, row in zip(keys, rows, strict=True) if key not in known]
         others: list[tuple[str, Any]] = []
-        for key, row in zip(keys, rows, strict=True):
-            if key in known or row.get("status") == "pending":
-                continue
-            if row.get("activity_type") != "FILL":
+        trades: list[tuple[str, Any]] = []
+        pending: list[str] = []
+        for key, row in fresh:
+            if row.get("status") == "pending":
+                pending.append(key)
+            elif row.get("activity_type") == "FILL":
+                trades.append((key, row))
+            else:
                 others.append((key, row))
-                continue
-            try:
-                fills += self._fills(row, fills)
-                owners[str(row.get("order_id"))] = str(row.get("account_id") or "")
-            except UnreadableError:
-                # One row that nobody can read must not keep the others from being booked.
-                others.append((f"{key}#unreadable", row))
-        if not (fills or others or marks):
-            return
-        told = [
-            (
-                fill,
-                self.order_of(fill.order_id, owners[fill.order_id]),
-                self._calendar.settles_on(business_date(fill.at)),
-            )
-            for fill in fills
-        ]
-        self._journal.write(told, others, marks)
+        noted = [*marks, *self._await(pending, keys)]
+        if trades or others or noted:
+            self._fills.write(trades, others, noted, source)
 
-    def _fills(self, row: Any, before: Sequence[WireFill]) -> list[WireFill]:
-        amendment = parse_amendment(row)
-        if amendment is None:
-            fill = parse_fill(row)
-            return [] if fill is None else [fill]
-        tail, back, instead = amendment
-        first = self._journal.execution_id(tail) or next(
-            (one.id for one in before if one.id == tail or one.id.endswith(f"::{tail}")), ""
-        )
-        if not first:
-            message = "Alpaca took back an execution that it had not told"
-            raise UnreadableError(message, code="unknown_execution")
-        taken = replace(back, busts=first)
-        return [taken] if instead is None else [taken, instead]
+    def _await(self, pending: Sequence[str], told: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the mark that remembers since when rows are pending, if it changes."""
+        before = self._journal.mark(_PENDING)
+        now = to_micros(self._clock.now())
+        oldest = now - _PENDING_DAYS * 86_400 * 1_000_000
+        waiting: dict[str, int] = json.loads(before or "{}")
+        since = now - int(_SWEEP_BACK.total_seconds()) * 1_000_000
+        still = set(pending)
+        kept = {
+            key: at
+            for key, at in waiting.items()
+            if at > oldest and (key in still or key not in told)
+        }
+        kept |= {key: since for key in pending if key not in kept}
+        after = json.dumps(kept, sort_keys=True) if kept else ""
+        return [] if after == before else [(_PENDING, after)]
 
 
 def _before(rows: Sequence[Any]) -> str:
@@ -202,7 +239,11 @@ def _identity(row: Any) -> str:
 
 
 def _key(row: Any) -> str:
-    """Return what makes a row one row: it may be told again when it is corrected or cancelled."""
-    identity = _identity(row)
+    """Return what makes a row one row: it may be told again when it is corrected or cancelled.
+
+    Only the id's own part: the list puts the time before it, the stream does not.
+    """
+    identity = _identity(row).rpartition("::")[2]
     status = row.get("status", "executed")
-    return identity if status in {"executed", None, "pending"} else f"{identity}#{status}"
+    plain = status in {"executed", None, "pending"} or row.get("activity_type") == "FILL"
+    return identity if plain else f"{identity}#{status}"

@@ -8,7 +8,7 @@ as strings or JSON numbers that were read as Decimal; a binary float is refused 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -57,6 +57,10 @@ class WireOrder:
     filled_nanos: int
     filled_price: Decimal
     """Average price of what has filled; zero before the first fill."""
+    replaces: str = ""
+    """The order that this one took the place of."""
+    replaced_by: str = ""
+    """The order that took this one's place, as a corporate action makes Alpaca do."""
 
     @property
     def state(self) -> BrokerOrderState:
@@ -176,6 +180,8 @@ def parse_order(body: Any) -> WireOrder:
         status=_text(row, "status"),
         filled_nanos=_nanos(row, "filled_qty"),
         filled_price=Decimal(0) if price is None else _decimal(row, "filled_avg_price"),
+        replaces=optional_text(row, "replaces"),
+        replaced_by=optional_text(row, "replaced_by"),
     )
 
 
@@ -191,24 +197,15 @@ def parse_fill(body: Any) -> WireFill | None:
     if row.get("type") not in {"fill", "partial_fill"}:
         message = "Alpaca told an execution of a kind we do not know"
         raise UnreadableError(message, code="unknown_execution_kind")
-    return WireFill(
-        id=_text(row, "id"),
-        order_id=_text(row, "order_id"),
-        symbol=_text(row, "symbol"),
-        side=_side(row),
-        nanos=_nanos(row, "qty"),
-        cumulative_nanos=_nanos(row, "cum_qty"),
-        price=_decimal(row, "price"),
-        at=parse_instant(row, "transaction_time"),
-    )
+    return _fill(row, _size(_nanos(row, "qty")), _nanos(row, "cum_qty"))
 
 
-def parse_amendment(body: Any) -> tuple[str, WireFill, WireFill | None] | None:
+def parse_amendment(body: Any) -> tuple[str, WireFill, bool] | None:
     """Return what a bust or a correction changes; None if the activity is neither.
 
     Returns:
-        The execution that it is about; the row that takes it back (the amounts are Alpaca's, the
-        first telling's count); and what happened instead, None for a bust.
+        The execution that it is about; the row itself (of a bust, how much of it is taken back);
+        and whether it is a correction, which says what happened instead.
 
     Raises:
         UnreadableError: If it is one and not every field of it can be read.
@@ -218,19 +215,32 @@ def parse_amendment(body: Any) -> tuple[str, WireFill, WireFill | None] | None:
     if row.get("activity_type") != "FILL" or kind not in {"trade_bust", "trade_correct"}:
         return None
     name = "previous_execution_id" if row.get("previous_execution_id") else "previous_id"
-    before = _text(row, name)
-    told = WireFill(
+    told = _fill(row, _size(abs(_nanos(row, "qty"))), 0)
+    return _text(row, name), told, kind == "trade_correct"
+
+
+def _fill(row: Mapping[str, Any], nanos: int, cumulative_nanos: int) -> WireFill:
+    price = _decimal(row, "price")
+    if price < 0:
+        name = "price"
+        raise _unreadable(name)
+    return WireFill(
         id=_text(row, "id"),
         order_id=_text(row, "order_id"),
         symbol=_text(row, "symbol"),
         side=_side(row),
-        nanos=abs(_nanos(row, "qty")),
-        cumulative_nanos=0,
-        price=_decimal(row, "price"),
+        nanos=nanos,
+        cumulative_nanos=cumulative_nanos,
+        price=price,
         at=parse_instant(row, "transaction_time"),
     )
-    back = replace(told, id=f"{told.id}#bust", busts=before)
-    return before, back, told if kind == "trade_correct" else None
+
+
+def _size(nanos: int) -> int:
+    if nanos <= 0:
+        name = "qty"
+        raise _unreadable(name)
+    return nanos
 
 
 def parse_position(body: Any) -> WirePosition:
@@ -294,6 +304,12 @@ def required_text(row: Mapping[str, Any], name: str) -> str:
         UnreadableError: If something else stands there.
     """
     return _text(row, name)
+
+
+def optional_text(row: Mapping[str, Any], name: str) -> str:
+    """Return a text; empty if the field is null or not there."""
+    value = row.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def rows_of(body: Any) -> list[Any]:

@@ -18,7 +18,7 @@ _BY_ID: Final = f"{_LIST}/orders:by_client_order_id"
 _ACTIVITIES: Final = "(/v2/account/activities|/v1/accounts/activities)"
 _BOOKS: Final = f"{_LIST}/(positions|account|orders)"
 _TRANSFERS: Final = "/v1/accounts/[^/]+/transfers"
-_STREAMS: Final = "/v[12]/events/.*"
+_STREAMS: Final = "/v(1|2|2beta1)/events/.*"
 _MONEY_CALLS: Final = 12
 
 

@@ -39,7 +39,7 @@ class Book:
         """Begin with cash; the exchange tells it what its file holds."""
         self._exchange, self._shelf = exchange, shelf
         self.account, self.account_id = account, account_id
-        self.rows = Rows()
+        self.rows = Rows(exchange.listed_until)
         self._start_cents = start_cents
         self._moved_cents = 0
         self._moved: set[str] = set()

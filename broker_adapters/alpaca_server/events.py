@@ -1,6 +1,5 @@
 """What the server tells by server-sent events, and in what order it may be asked for again."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
@@ -8,33 +7,23 @@ from typing import Any, Final
 
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.shelf import Shelf
+from broker_adapters.alpaca_server.ulids import ulid
 from robo.core.clock import Clock, iso_instant, to_micros
 
 TRADES: Final = "trades"
+ACTIVITIES: Final = "activities"
 STREAMS: Final = {
     "/v2/events/trades": TRADES,
     "/v2/events/journals/status": "journals",
     "/v2/events/funding/status": "transfers",
     "/v1/events/accounts/status": "accounts",
-    "/v1/events/nta": "activities",
-    "/v2beta1/events/activities": "activities",
+    "/v1/events/nta": ACTIVITIES,
+    "/v2beta1/events/activities": ACTIVITIES,
 }
-_LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_LENGTH: Final = 26
-_RANDOM_BITS: Final = 80
 _PAUSE_SECONDS: Final = 0.05
 _HEARTBEAT_SECONDS: Final = 1.0
 _CURSORS: Final = ("since_id", "since_ulid")
 _ENDS: Final = ("until_id", "until_ulid")
-
-
-def ulid(micros: int, key: str) -> str:
-    """Return an id that sorts by its millisecond; what follows hangs on the key alone."""
-    digest = hashlib.sha256(key.encode()).digest()
-    number = (micros // 1000) << _RANDOM_BITS
-    number |= int.from_bytes(digest[:10], "big")
-    letters = [_LETTERS[(number >> (5 * place)) & 31] for place in range(_LENGTH)]
-    return "".join(reversed(letters))
 
 
 class EventLog:
@@ -75,8 +64,7 @@ class EventLog:
 
 
 def stream(
-    log: EventLog,
-    name: str,
+    after: Callable[[str], list[dict[str, Any]]],
     query: Mapping[str, str],
     fault: Fault | None,
     look: Callable[[], None],
@@ -86,8 +74,7 @@ def stream(
     """Yield a stream's text until the caller hangs up, or what was asked for has been told.
 
     Args:
-        log: The events.
-        name: Which stream.
+        after: Returns the events after an id, in the order of their ids.
         query: `since_id` (or `since_ulid`), `until_id`, `until`, `since`.
         fault: What goes wrong, if anything.
         look: Lets the market go on.
@@ -103,13 +90,13 @@ def stream(
         return
     if not (since or query.get("since")):
         look()
-        since = max((str(one["event_id"]) for one in log.after(name, "")), default="")
+        since = max((str(one["event_id"]) for one in after("")), default="")
     told: set[str] = set()
     idle = _HEARTBEAT_SECONDS
     dropping = kind is FaultKind.EVENT_DROPPED
     while alive():
         look()
-        fresh = [one for one in log.after(name, since) if one["event_id"] not in told]
+        fresh = [one for one in after(since) if one["event_id"] not in told]
         fresh = [one for one in fresh if not until or str(one["event_id"]) <= until]
         told |= {str(one["event_id"]) for one in fresh}
         if dropping and fresh:

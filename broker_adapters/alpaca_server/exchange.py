@@ -52,7 +52,9 @@ class Exchange:
         """Open the market of a context; what its file holds goes on."""
         self._context = context
         self.paper = PaperBroker(context)
-        self.rows = Rows()
+        self.listed_until = context.settings.get("ROBO_PAPER_LIST_UNTIL", "").strip()
+        """The last day whose rows the list of activities tells; empty for all."""
+        self.rows = Rows(self.listed_until)
         """The rows of all accounts."""
         self._books: dict[str, Book] = {}
         self._listeners: list[Callable[[Book, Execution, int], None]] = []

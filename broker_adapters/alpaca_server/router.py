@@ -20,6 +20,8 @@ class Request:
     fault: Fault | None = None
     key: str = field(default="", repr=False)
     """The Idempotency-Key of the request, empty if it had none."""
+    partner: bool = False
+    """Whether the caller shows a partner's keys, as the Broker API's client does."""
 
     @property
     def fields(self) -> Mapping[str, Any]:

@@ -5,13 +5,15 @@ booked at noon sorts before the morning's fills, and a reader that only asks for
 its last row never sees it.
 """
 
-from bisect import bisect_left, bisect_right
+import re
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
 from broker_adapters.alpaca_server.bodies import uuid_of
+from broker_adapters.alpaca_server.ulids import ulid
 from robo.core.clock import iso_instant, to_micros
 from robo.core.money import NANOS_PER_SHARE, format_cents
 from robo.core.shares import format_nanos
@@ -34,10 +36,12 @@ class Row:
 
 
 class Rows:
-    """An account's rows in the order of their ids."""
+    """An account's rows in the order of their ids, and in that in which they become known."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, listed_until: str = "") -> None:
+        """Begin with none; the list leaves out what was made after a day, if one is named."""
+        self._until = listed_until
+        self._stream: list[tuple[str, Row]] = []
         self._keys: list[str] = []
         self._rows: list[Row] = []
         self._late: list[Row] = []
@@ -49,6 +53,7 @@ class Rows:
             return
         self._keys.insert(place, row.id)
         self._rows.insert(place, row)
+        insort(self._stream, (_event_id(row), row), key=lambda one: one[0])
         if row.shows_at > now:
             self._late.append(row)
 
@@ -73,12 +78,82 @@ class Rows:
         for place in places if rising else reversed(places):
             row = self._rows[place]
             wanted = (not types or row.type in types) and row.shows_at <= now
+            if self._until and row.created[:10] > self._until:
+                continue
             timely = row.created > after and (not until or row.created < until)
             if wanted and timely and row.created.startswith(day):
                 found.append(dict(row.build()))
             if len(found) >= most:
                 break
         return found
+
+    def events(self, since: str, now: datetime) -> list[dict[str, Any]]:
+        """Return what the stream of activities tells after an id."""
+        place = bisect_right(self._stream, since, key=lambda one: one[0])
+        return [
+            event_of(identity, row.build(), row.created)
+            for identity, row in self._stream[place:]
+            if row.shows_at <= now
+        ]
+
+
+def _event_id(row: Row) -> str:
+    """Return the id of the event that tells a row: it begins with when it became known."""
+    made = datetime.fromisoformat(row.created)
+    known = made if row.type == "FILL" else max(made, row.shows_at)
+    return ulid(to_micros(known), row.id)
+
+
+def event_of(identity: str, row: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Return a row in the words of the stream of activities: an envelope and details."""
+    ref = str(row["id"]).rpartition("::")[2]
+    envelope = {
+        "account_id": row.get("account_id"),
+        "event_id": identity,
+        "ref_id": ref,
+        "at": at,
+        "currency": "USD",
+        "status": row.get("status") or "executed",
+        "qty": row.get("qty") or "0",
+        "price": row.get("price") or "0",
+        "executed_at": row.get("transaction_time") or at,
+        "settle_date": row.get("date") or at[:10],
+    }
+    previous = row.get("previous_execution_id") or row.get("previous_id")
+    if previous:
+        envelope["previous_id"] = previous
+    if row["activity_type"] == "FILL":
+        named = ("order_id", "side", "symbol", "cum_qty", "leaves_qty", "order_status")
+        details = {name: row.get(name) for name in named}
+        return {
+            **envelope,
+            "activity_type": "TRD",
+            "details": {**details, "execution_type": row.get("type")},
+        }
+    more = {
+        "activity_type": row["activity_type"],
+        "activity_subtype": row.get("activity_sub_type") or "",
+        "net_amount": row.get("net_amount") or "0",
+    }
+    return {**envelope, **more, "details": _details(row)}
+
+
+def _details(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an event says in fields where the list says it in words."""
+    symbol, text = row.get("symbol") or "", str(row.get("description") or "")
+    comes = bool(str(row.get("qty") or "0").strip("-0.")) and not str(row["qty"]).startswith("-")
+    known = {"group_id": row.get("group_id"), "system_date": row.get("date")}
+    kind = row["activity_type"]
+    if kind == "MA":
+        return {**known, ("acquirer_symbol" if comes else "acquiree_symbol"): symbol}
+    if kind == "NC":
+        return {**known, "old_symbol": symbol, "new_symbol": symbol}
+    if kind == "SPIN":
+        source = text.rpartition("Initiating Symbol: ")[2]
+        return {**known, "new_symbol": symbol, "source_symbol": source}
+    held = re.search(r"Pos QTY: ([0-9.]+)", text)
+    entitled = {"entitled_qty": held.group(1)} if held else {}
+    return {**known, **entitled, "symbol": symbol}
 
 
 def row_id(day: date, key: str) -> str:

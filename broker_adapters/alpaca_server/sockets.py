@@ -100,7 +100,9 @@ class Handler(BaseHTTPRequestHandler):
             self._send(fault.status, fault.body.encode(), {**headers, **fault.headers})
         else:
             query = dict(parse_qsl(parts.query))
-            self._read(Request(self.command, path, query, None, fault), content, headers)
+            partner = self.headers.get("Authorization", "").startswith("Basic ")
+            asked = Request(self.command, path, query, None, fault, partner=partner)
+            self._read(asked, content, headers)
 
     def _knows(self, secret: str) -> bool:
         """Return whether the caller shows the secret: in its own header, or as a password."""

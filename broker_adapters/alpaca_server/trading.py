@@ -136,11 +136,14 @@ def replay_row(floor: Floor, book: Book, row: dict[str, Any]) -> None:
 
 
 def amend(floor: Floor, book: Book, body: Any) -> Answer:
-    """Take an execution back (`execution_id`), or correct its `price` or `qty`."""
+    """Take an execution back (`execution_id`), or `bust` shares of it, or correct it.
+
+    A correction has a `price`, a `qty`, or both.
+    """
     asked = body if isinstance(body, dict) else {}
     floor.exchange.look()
     kept = {"execution_id": str(asked.get("execution_id") or ""), "id": new_id("amd")}
-    kept |= {name: str(asked[name]) for name in ("price", "qty") if asked.get(name)}
+    kept |= {name: str(asked[name]) for name in ("price", "qty", "bust") if asked.get(name)}
     kept["at"] = iso_instant(to_micros(floor.exchange.now()))
     try:
         row = replay_amendment(floor, book, kept)
@@ -162,15 +165,16 @@ def replay_amendment(floor: Floor, book: Book, kept: dict[str, str]) -> dict[str
         message = "there is no such execution"
         raise ValueError(message)
     execution = old.execution
+    part = scaled(kept.get("bust"), 9) or 0
     fixed = "price" in kept or "qty" in kept
     new = replace(
         execution,
         id=kept["id"],
-        nanos=scaled(kept.get("qty"), 9) or execution.nanos,
+        nanos=(scaled(kept.get("qty"), 9) or execution.nanos) - part,
         price_micros=scaled(kept.get("price"), 6) or execution.price_micros,
     )
     instead = Fill(new, old.cumulative_nanos - execution.nanos + new.nanos, old.symbol)
-    book.amend(tail, instead if fixed else None)
+    book.amend(tail, instead if fixed or part else None)
     at = datetime.fromisoformat(kept["at"])
     told = replace(new, executed_at=at)
     row = {
@@ -180,7 +184,7 @@ def replay_amendment(floor: Floor, book: Book, kept: dict[str, str]) -> dict[str
         "type": "trade_correct" if fixed else "trade_bust",
         "transaction_time": kept["at"],
         "price": bodies.price_text(told.price_micros),
-        "qty": format_nanos(told.nanos if fixed else -told.nanos),
+        "qty": format_nanos(told.nanos if fixed else -(part or told.nanos)),
         "side": told.side.value,
         "symbol": old.symbol,
         "order_id": bodies.uuid_of("order", execution.client_id),

@@ -148,23 +148,6 @@ def test_a_fee_and_interest_are_trading_and_a_deposit_is_not(ground: Ground):
     assert broker.cash(OMNIBUS).total_cents == -1_000 - 5 + 20 + 1
 
 
-def test_a_row_that_sorts_before_what_was_seen_is_found_by_the_sweep(ground: Ground):
-    broker = ground.trading()
-    broker.submit(by_value("b1", APPLE, 1_000))
-    ground.wait(seconds=10)
-    broker.submit(by_value("b2", APPLE, 1_000))
-    assert len(broker.executions("").executions) == 2
-    # Its id begins with midnight, so it stands before the fill that was the last row seen.
-    local(ground, "activities", {"activity_type": "FEE", "net_amount": "-0.01"})
-
-    at_once = list(broker.activities("").activities)
-    ground.wait(minutes=16)
-    later = list(broker.activities("").activities)
-
-    assert at_once == []
-    assert [one.cents for one in later] == [-1]
-
-
 def test_a_bust_takes_back_what_it_names_and_a_correction_puts_another_in_its_place(
     ground: Ground,
 ):

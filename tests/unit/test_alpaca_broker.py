@@ -16,8 +16,9 @@ from broker_adapters.alpaca_broker import AlpacaBroker
 from broker_adapters.alpaca_custody import state_of
 from broker_adapters.alpaca_events import earlier
 from broker_adapters.alpaca_pace import Pace
-from broker_adapters.alpaca_server.events import ulid
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
+from broker_adapters.alpaca_server.ulids import ulid
+from robo.core.clock import iso_instant, to_micros
 from robo.core.errors import BrokerUnavailableError, InvalidInputError
 from robo.core.market_calendar import MarketCalendar
 from robo.ports.broker import AccountModel, BrokerOrderState, CashKind, Side, SubmitStatus
@@ -433,6 +434,49 @@ def test_an_order_whose_answer_was_lost_is_healed_after_a_restart(
 # Documents and events
 
 
+def test_an_execution_whose_order_cannot_be_looked_up_holds_up_nobody_and_is_tried_again(
+    ground: Ground, broker: AlpacaBroker
+):
+    ann = funded(ground, broker)
+    bob = funded(ground, broker, email="bob@example.com")
+    for account in (ann, bob):
+        broker.submit(replace(by_value(f"c-{account}", APPLE, 1_000), broker_account=account))
+    broker.close()
+    for path in (ground.folder / "adapter" / "alpaca").iterdir():
+        path.unlink()  # which order is whose is forgotten
+    refused = f"/v1/trading/accounts/{ann}/orders/.*"
+    ground.server.faults.plan(Fault(FaultKind.REFUSE, "GET", refused, times=10**6, status=404))
+
+    again = open_broker(ground)
+    first = again.executions("")
+    ground.wait(minutes=65)
+    again.executions("")
+    (told,) = [one for one in again.activities("").activities if one.kind is CashKind.OTHER]
+    ground.server.faults.clear()
+    ground.wait(minutes=65)
+    later = again.executions(first.cursor)
+
+    assert [one.client_id for one in first.executions] == [f"c-{bob}"]
+    assert (told.detail, told.broker_account) == ("waiting FILL", ann)
+    assert [(one.client_id, one.cents) for one in later.executions] == [(f"c-{ann}", 1_000)]
+
+
+@pytest.mark.parametrize("setting", ["ROBO_PAPER_LIST_UNTIL", ""])
+def test_what_every_account_executes_is_told_by_either_source(
+    tmp_path: Path, short_calendar: MarketCalendar, setting: str
+):
+    given = {setting: "2026-02-11"} if setting else {"ROBO_PAPER_ACTIVITY_STREAM": "no"}
+    with ground_at(tmp_path, short_calendar, **given) as ground:
+        broker = open_broker(ground)
+        ann = funded(ground, broker)
+        broker.submit(replace(by_value("c1", APPLE, 1_000), broker_account=ann))
+
+        status = broker.mass_status(ann)
+
+        assert [one.client_id for one in broker.executions("").executions] == ["c1"]
+        assert status.cash.total_cents == -1_000
+
+
 def test_documents_are_listed_and_fetched_from_where_the_broker_points(
     ground: Ground, broker: AlpacaBroker
 ):
@@ -518,6 +562,29 @@ def test_an_ugly_stream_loses_nothing_for_good(
     assert (len(page.events), page.gap) == (count, gap)
     words = {one.word_to for one in (*page.events, *rest.events)}
     assert words == {"SUBMITTED", "APPROVED", "ACTIVE"}
+
+
+def test_an_event_with_an_id_that_nobody_can_read_is_handed_out_once_and_stops_nothing(
+    ground: Ground, broker: AlpacaBroker
+):
+    account = opened(ground, broker)
+    shelf, at = ground.server._shelf, iso_instant(to_micros(ground.clock.now()))
+    body = {"account_id": account, "at": at, "status_from": "", "status_to": "ACTIVE"}
+    odd = ("evt-1", "01F0ILOU000000000000000000", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ")
+    events = [("accounts", one, {**body, "event_id": one, "event_ulid": one}) for one in odd]
+    nothing = {"event_id": "01HCMKXS94ST351NFGEZR57EHV", "at": "yesterday"}
+    shelf.put("odd", [], [*events, ("accounts", "nothing", nothing)])
+
+    first = broker.custody_events("accounts", "")
+    again = [broker.custody_events("accounts", first.cursor) for _ in range(3)]
+    local(ground, f"accounts/{account}/status", {"status": "ACTION_REQUIRED"})
+    later = broker.custody_events("accounts", first.cursor)
+
+    assert {one.id for one in first.events} >= set(odd)
+    assert first.cursor not in odd
+    assert earlier(first.cursor)
+    assert [(list(one.events), one.gap) for one in again] == [([], False)] * 3
+    assert [one.word_to for one in later.events] == ["ACTION_REQUIRED"]
 
 
 def test_a_stream_that_is_refused_is_an_error_and_a_foolish_cursor_too(

@@ -223,7 +223,8 @@ def test_refusals_are_classified_and_nothing_was_taken(broker: AlpacaTrading):
 def test_an_error_is_never_an_empty_answer(ground: Ground):
     broker = ground.trading()
     broker.submit(by_value("c1", APPLE, 1_000))
-    for path in ("/v2/positions", "/v2/account", "/v2/account/activities", "/v2/orders.*"):
+    stream = "/v2beta1/events/activities"
+    for path in ("/v2/positions", "/v2/account(/activities)?", "/v2/orders.*", stream):
         ground.server.faults.plan(Fault(FaultKind.REFUSE, "GET", path, status=500, times=9))
 
     for ask in (
