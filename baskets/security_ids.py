@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from baskets.data_files import read_text
 from baskets.errors import DataFileError
@@ -56,6 +57,27 @@ def parse(text: str) -> tuple[IdRow, ...]:
 def load() -> tuple[IdRow, ...]:
     """Return the committed rows."""
     return parse(read_text("security_ids.csv"))
+
+
+@cache
+def companies() -> Mapping[int, str]:
+    """Return permanent id -> CIK: share classes of one company have the same."""
+    return {row.security_id: row.cik for row in load()}
+
+
+@cache
+def _classes() -> Mapping[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for security_id, cik in companies().items():
+        found.setdefault(cik, set()).add(security_id)
+    return {cik: frozenset(ids) for cik, ids in found.items()}
+
+
+def with_siblings(security_ids: Iterable[int]) -> set[int]:
+    """Return securities and every other share class of their companies."""
+    given = set(security_ids)
+    known = companies()
+    return given.union(*(_classes()[known[one]] for one in given if one in known))
 
 
 def by_key(rows: Iterable[IdRow]) -> dict[tuple[str, str], int]:

@@ -98,6 +98,8 @@ def frozen(model: Model, raw: chunks.RawChunk) -> BoolArray:
 def stand_ins(model: Model, target: BoolArray, missing: BoolArray, barred: BoolArray) -> BoolArray:
     """Return the names that may be bought in the place of others, (A, N).
 
+    Never another share class of the same company: that may be substantially identical.
+
     Args:
         model: The day's.
         target: Names of the target, (A, N).
@@ -111,11 +113,22 @@ def stand_ins(model: Model, target: BoolArray, missing: BoolArray, barred: BoolA
     neighbours = _neighbours(model, np.unique(columns))
     for account, column in zip(accounts.tolist(), columns.tolist(), strict=True):
         taken = target[account] | barred[account] | chosen[account]
+        taken = taken | (model.company == model.company[column])
         for other in neighbours[column].tolist():
             if not taken[other]:
                 chosen[account, other] = True
                 break
     return chosen
+
+
+def of_companies(model: Model, mask: BoolArray) -> BoolArray:
+    """Return a mask of names, (A, N), widened to all share classes of their companies."""
+    wide = mask.copy()
+    number, count = np.unique(model.company, return_counts=True)
+    for company in number[count > 1].tolist():
+        classes = np.flatnonzero(model.company == company)
+        wide[:, classes] |= mask[:, classes].any(axis=1, keepdims=True)
+    return wide
 
 
 def _neighbours(model: Model, columns: IntArray) -> dict[int, IntArray]:

@@ -1,7 +1,7 @@
 """What a plan of direct sleeves needs, gathered from the tables: balances, lots, wishes, taxes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -67,6 +67,8 @@ def load(
     ids = list(raw.account_ids)
     lots = lot_chunks.read(session, ids)
     tax = assessing.tax_side(session, keyring, policy, model.security_ids, ids, lots, on)
+    # Another share class would be a replacement of what was sold at a loss, whoever chooses it.
+    tax = replace(tax, no_buy=following.of_companies(model, tax.no_buy))
     gone = frozenset(universe.gone(session))
     target, frozen = following.targets(model, raw), following.frozen(model, raw)
     missing = tax.no_buy & ~held(model, lots, len(ids))

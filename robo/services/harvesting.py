@@ -322,7 +322,7 @@ class _Night:
         gone = set(security[goes].tolist()) - kept
         banned = set(names[tax.no_buy[place]].tolist()) - kept
         every = {
-            **dict.fromkeys(sorted(gone | banned), targeting.WAITS),
+            **targeting.waits(gone | banned, kept),
             **why.get(sleeve.account_id, {}),
             **dict.fromkeys(dead, targeting.GONE),
         }

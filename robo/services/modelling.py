@@ -19,6 +19,7 @@ from sqlmodel import Session
 
 from baskets.catalog import catalog
 from baskets.index import Index, large_cap
+from baskets.security_ids import companies
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import SecurityId, child_id
 from robo.core.market_calendar import MarketCalendar
@@ -81,6 +82,11 @@ class Model:
         """Return a number for each name's sector, shape (N,)."""
         return _numbers(self.sectors)
 
+    @property
+    def company(self) -> IntArray:
+        """Return a number for each name's company, shape (N,): share classes have the same."""
+        return _companies(tuple(self.security_ids.tolist()))
+
     def columns(self, security_ids: Sequence[int] | IntArray) -> IntArray:
         """Return the columns of securities, -1 where the model does not know one."""
         wanted = np.asarray(security_ids, dtype=np.int64)
@@ -92,6 +98,15 @@ class Model:
 @lru_cache(maxsize=4)
 def _numbers(sectors: tuple[str, ...]) -> IntArray:
     found = np.unique(np.array(sectors), return_inverse=True)[1].astype(np.int64)
+    found.flags.writeable = False
+    return found
+
+
+@lru_cache(maxsize=4)
+def _companies(security_ids: tuple[int, ...]) -> IntArray:
+    known = companies()
+    labels = [known.get(one) or f"alone {one}" for one in security_ids]
+    found = np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
     found.flags.writeable = False
     return found
 

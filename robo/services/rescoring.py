@@ -279,12 +279,14 @@ class _Run:
                 leaving[key] = leaving.get(key, 0) + order.open_units
         bans = purchase_bans(session, ids, self._on, {account for account, _ in leaving})
         return {
-            account: {
-                int(name): targeting.WAITS
-                for name in names
-                if raw.balances[account].holdings_nanos.get(name, 0)
-                <= leaving.get((account, name), 0)
-            }
+            account: targeting.waits(
+                names,
+                {
+                    name
+                    for name, nanos in raw.balances[account].holdings_nanos.items()
+                    if nanos > leaving.get((account, name), 0)
+                },
+            )
             for account, names in bans.items()
         }
 

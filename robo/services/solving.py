@@ -29,7 +29,7 @@ from robo.portfolio.problem import (
     TaxMode,
     Wants,
 )
-from robo.services import sparing
+from robo.services import following, sparing
 from robo.services.asking import EPOCH, Ask, gain_room, unlimited
 from robo.services.modelling import Model
 from robo.services.quoting import Board
@@ -94,6 +94,7 @@ def solve(model: Model, board: Board, ask: Ask, policy: Policy, on: date) -> Sol
     least = policy.order_notional_cents_min
     sold = sparing.within_aim(problem, ask, inside, sold, least)
     sold = sparing.within_room(problem, ask, spared, sold, least)
+    buy = np.where(following.of_companies(model, spared.losses(sold, buy.shape)), 0, buy)
     return _told(problem, ask, inside, status, buy, sold)
 
 

@@ -48,6 +48,13 @@ class Spared:
     shy_cents: IntArray
     """Basis as planned with: lower by what a price may rise before it trades."""
 
+    def losses(self, sold: IntArray, shape: tuple[int, int]) -> BoolArray:
+        """Return the names of which something is sold at a loss, (A, N)."""
+        mask = np.zeros(shape, dtype=np.bool_)
+        goes = self.key[self.loses & (sold > 0)]
+        mask[goes // shape[1], goes % shape[1]] = True
+        return mask
+
     def disagreeing(self, sold: IntArray, *, stern: bool) -> IntArray:
         """Return the accounts that would sell a masked lot and keep something fresh of its name.
 

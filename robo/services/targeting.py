@@ -9,6 +9,7 @@ from sqlmodel import Session
 from baskets.basket import Basket
 from baskets.building import replace_names
 from baskets.errors import BuildError
+from baskets.security_ids import with_siblings
 from robo.core.errors import RestrictedError
 from robo.core.ids import AccountId
 from robo.core.money import PPM, split_cents
@@ -63,6 +64,14 @@ def lessened(
         TargetWeight(one.security_id, ppm, one.note)
         for one, ppm in zip(staying, parts, strict=True)
     )
+
+
+def waits(banned: Iterable[int], kept: Collection[int]) -> dict[int, str]:
+    """Return the names that wait to be bought again, with all share classes of their companies.
+
+    What is kept needs no understudy; and another share class of what was sold is none.
+    """
+    return {name: WAITS for name in sorted(with_siblings(banned)) if name not in kept}
 
 
 def waits_for_names(weights: Sequence[TargetWeight]) -> bool:

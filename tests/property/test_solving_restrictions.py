@@ -6,6 +6,7 @@ from datetime import date
 import numpy as np
 import pytest
 
+from baskets.universe import load_universe
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.problem import Taxes, TaxMode
@@ -19,6 +20,8 @@ NAMES = 12
 ON = date(2026, 3, 2)
 TODAY = (ON - EPOCH).days
 BATCH = 2_000
+SIBLINGS = np.array(sorted(load_universe().by_symbol[one].id for one in ("GOOG", "GOOGL")))
+"""Two share classes of one company."""
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,9 @@ def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> int:
     key = holding_of(lots)
     stays = tax.is_fresh & (sold < lots.nanos)
     assert not np.isin(key[washed], key[stays]).any()
+    classes = np.flatnonzero(np.isin(model.security_ids, SIBLINGS))
+    losers = lots.account[(of_lot < 0) & np.isin(lots.security_id, SIBLINGS)]
+    assert not np.isin(a[buys & np.isin(c, classes)], losers).any()
     gain, loss = np.zeros(ask.cash_cents.size), np.zeros(ask.cash_cents.size)
     # Losses make no room: their sales may not fill when those of gains do.
     np.add.at(gain, lots.account, np.maximum(of_lot, 0))
@@ -90,7 +96,8 @@ def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> int:
 
 def drawn(rng: np.random.Generator, count: int) -> tuple[Model, Board, Ask]:
     """Return a market of twelve names and random accounts with hostile wishes."""
-    ids = np.sort(rng.choice(5_000, NAMES, replace=False)).astype(np.int64) + 1
+    others = rng.choice(5_000, NAMES - 2, replace=False).astype(np.int64) + 1_000_000
+    ids = np.sort(np.concatenate([others, SIBLINGS]))
     index = rng.dirichlet(np.ones(NAMES))
     model = Model(
         id="mdl_1",
