@@ -16,7 +16,7 @@ from robo.ports.broker import Activity, ActivityPage, CashKind
 from robo.ports.brokerage import JournalRequest
 from robo.ports.prices import ActionKind, CorporateAction
 from robo.services import adjusting, funding
-from robo.store import lots, prices, remittances
+from robo.store import cursors, lots, prices, remittances
 from robo.store.remittances import Remittance
 
 NO = {"code": 42210000, "message": "the bank does not know this account"}
@@ -359,3 +359,17 @@ def test_a_new_line_that_nobody_can_read_may_be_the_lost_one_and_a_person_says_s
 
     assert (doubtful.state, json.loads(doubtful.candidates)[0]["broker_id"]) == ("ambiguous", "odd")
     assert state_of(me, account, "deposits", deposit) == "available"
+
+
+def test_a_cursor_that_the_broker_no_longer_takes_begins_anew(stage: Stage) -> None:
+    r = stage.world.runtime
+    settled_in(stage)
+    for stream in ("accounts", "transfers"):
+        with r.db.write() as session:
+            cursors.move_cursor(session, f"custody/{stream}", "evt-1")
+
+    stage.jobs(hear=True)
+
+    with r.db.read() as session:
+        kept = [cursors.cursor(session, f"custody/{one}") for one in ("accounts", "transfers")]
+    assert [len(one) for one in kept] == [26, 26]
