@@ -27,13 +27,12 @@ from robo.services.modelling import Model, last_closed
 from robo.services.quoting import board
 from robo.services.turns import Turns
 from robo.store import accounts, arrivals, chunks, direct, universe, worths
-from robo.store.accounts import Sleeve, TargetWeight
+from robo.store.accounts import DIRECT, Sleeve, TargetWeight
 from robo.store.database import Database
 from robo.store.direct import DirectSleeve
 
 _JOB: Final = "graduate"
 _PAGE: Final = 500
-DIRECT: Final = "direct_index"
 
 
 @dataclass(frozen=True, slots=True)

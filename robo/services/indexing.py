@@ -22,13 +22,13 @@ from robo.services.queueing import waves
 from robo.services.quoting import board
 from robo.services.turns import Turns
 from robo.store import accounts, direct
+from robo.store.accounts import DIRECT
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.tax.year_target import LAST_SESSIONS
 
 _PAGE: Final = 256
 _CASH_PAGE: Final = 2_000
-DIRECT: Final = "direct_index"
 
 
 def plan(

@@ -16,9 +16,8 @@ from robo.services.asking import Ask
 from robo.services.ordering import Plan
 from robo.services.quoting import board
 from robo.store import chunks, direct
+from robo.store.accounts import DIRECT
 from robo.store.keyring import Keyring
-
-DIRECT = "direct_index"
 
 
 def plan(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import bindparam, exists, func, select
 from sqlalchemy import text as words
@@ -15,6 +15,9 @@ from robo.store.columns import STRICT, check, integer, one_of, text
 from robo.store.database import bulk, insert_many, select_in
 from robo.store.ledger import INVESTABLE, BalanceRow
 from robo.store.transfers import DepositRow, WithdrawalRow
+
+DIRECT: Final = "direct_index"
+"""The kind of a sleeve that follows its theme and the index; all others follow a basket's names."""
 
 
 class AccountRow(SQLModel, table=True):
@@ -39,7 +42,7 @@ class SleeveRow(SQLModel, table=True):
     """The part of an account that follows one target."""
 
     __tablename__ = "sleeve"
-    __table_args__ = (one_of("sleeve_kind", "kind", "basket", "direct_index", "model"), STRICT)
+    __table_args__ = (one_of("sleeve_kind", "kind", "basket", DIRECT, "model"), STRICT)
     id: str = text(key=True)
     account_id: str = text(to="account.id", index=True)
     kind: str = text(default="basket")

@@ -80,6 +80,11 @@ def test_what_is_held_goes_only_as_far_as_the_customers_budget_reaches(world: Wo
     kept = column(world, "SELECT account_id FROM skip WHERE reason = 'skip_gain_limit'")
     assert sold == [generous]
     assert kept == [frugal]
+    world.trade()
+    world.next_session()
+    choose(world, frugal, Choice(gain_budget_cents=1_000_000_00, number=1))
+    rescore(world)
+    assert told(world, frugal) == {"skip_gain_limit", "sell_left_out"}, "asked again every day"
 
 
 def test_a_loss_makes_no_room_for_a_gain_that_leaves_beside_it(world: World) -> None:
