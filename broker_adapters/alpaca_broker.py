@@ -111,9 +111,8 @@ class AlpacaBroker(AlpacaHearing):
         account = self._journal.mark(_WHERE + client_id)
         if not account:
             return None
-        desk = self._desk(account)
-        order = desk.find(client_id)
-        return None if order is None else replace(desk.published(order), broker_account=account)
+        order = self._desk(account).shown(client_id)
+        return None if order is None else replace(order, broker_account=account)
 
     def cancel(self, client_id: str) -> SubmitResult:
         """Ask for an order to be cancelled; late fills may still come."""

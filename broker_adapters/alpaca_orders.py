@@ -124,6 +124,7 @@ class OrderDesk:
         order = self.find(client_id, Lane.ORDERS)
         if order is None:
             return _too_late(None, "unknown_order", "There is no order with this id.")
+        order = self._line(order, Lane.ORDERS)[-1]
         if order.state.final:
             return _too_late(order.id, "not_cancelable", f"The order is {order.status}.")
         try:
@@ -148,27 +149,61 @@ class OrderDesk:
             rows = rows_of(answered(self._http.get(self._orders, query, Lane.READS)))
             found += [parse_order(row) for row in rows]
             if len(rows) < _ORDER_PAGE:
-                return [self.published(one) for one in found]
+                return [self._open(one) for one in found]
             query["after_order_id"] = found[-1].id
         message = "there are more open orders than can be"
         raise BrokerUnavailableError(message, code="too_many_orders")
 
-    def published(self, order: WireOrder) -> BrokerOrder:
+    def shown(self, client_id: str) -> BrokerOrder | None:
+        """Return the order with that client id as the port shows it, with what took its place.
+
+        Raises:
+            BrokerUnavailableError: If Alpaca did not answer.
+        """
+        order = self.find(client_id)
+        return None if order is None else self._published(self._line(order))
+
+    def _line(self, order: WireOrder, lane: Lane = Lane.READS) -> list[WireOrder]:
+        """Return an order and those that took its place, as a corporate action makes Alpaca do.
+
+        They are ours under the first one's id, and so is what they execute.
+        """
+        line = [order]
+        while line[-1].replaced_by and len(line) < _REPLACED_MAX:
+            following = _by_id(self._http, self._orders, line[-1].replaced_by, lane)
+            known = self._journal.order(order.id)
+            security_id = self._security(order.symbol) if known is None else known.security_id
+            self._journal.learn(KnownOrder(following.id, order.client_id, security_id))
+            line.append(following)
+        return line
+
+    def _open(self, order: WireOrder) -> BrokerOrder:
+        """Return an order of the list of open ones: one that took another's place is the other."""
+        if not order.replaces:
+            return self._published([order])
+        known = known_order(self._http, self._journal, self._security, self._orders, order.id)
+        return self.shown(known.client_id) or self._published([order])
+
+    def _published(self, line: Sequence[WireOrder]) -> BrokerOrder:
         """Return an order as the port shows it; its cents as its executions were told."""
-        known = self._journal.order(order.id)
-        booked_nanos, booked_cents = self._journal.booked(order.id)
-        whole = booked_nanos == order.filled_nanos  # before that, as it is worth
+        first, last = line[0], line[-1]
+        known = self._journal.order(first.id)
+        cents = 0
+        for one in line:
+            booked_nanos, booked_cents = self._journal.booked(one.id)
+            whole = booked_nanos == one.filled_nanos  # before that, as it is worth
+            cents += booked_cents if whole else one.filled_cents
         return BrokerOrder(
-            client_id=order.client_id,
-            broker_order_id=order.id,
-            security_id=self._security(order.symbol) if known is None else known.security_id,
-            side=order.side,
-            notional_cents=order.notional_cents,
-            nanos=order.nanos,
-            state=order.state,
-            filled_nanos=order.filled_nanos,
-            filled_cents=booked_cents if whole else order.filled_cents,
-            code=order.status if order.state.final and order.status != "filled" else "",
+            client_id=first.client_id,
+            broker_order_id=first.id,
+            security_id=self._security(first.symbol) if known is None else known.security_id,
+            side=first.side,
+            notional_cents=first.notional_cents,
+            nanos=first.nanos,
+            state=last.state,
+            filled_nanos=sum(one.filled_nanos for one in line),
+            filled_cents=cents,
+            code=last.status if last.state.final and last.status != "filled" else "",
         )
 
     def _told(self, ticket: OrderTicket, reply: Reply) -> SubmitResult:

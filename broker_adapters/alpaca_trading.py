@@ -71,8 +71,7 @@ class AlpacaTrading(AlpacaHearing):
 
     def find(self, client_id: str) -> BrokerOrder | None:
         """Return the order with that client id; one None right after an order is no proof."""
-        order = self._desk.find(client_id)
-        return None if order is None else self._desk.published(order)
+        return self._desk.shown(client_id)
 
     def cancel(self, client_id: str) -> SubmitResult:
         """Ask for an order to be cancelled; late fills may still come."""

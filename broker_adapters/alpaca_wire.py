@@ -32,7 +32,6 @@ _STATES: Final = {
     "expired": BrokerOrderState.EXPIRED,
     "rejected": BrokerOrderState.REJECTED,
     # Alpaca goes on under another id; what is left of this one will never fill under ours.
-    "replaced": BrokerOrderState.CANCELED,
 }
 """Alpaca's final states. Every other word, known or new, is an order that may still fill."""
 
@@ -64,7 +63,10 @@ class WireOrder:
 
     @property
     def state(self) -> BrokerOrderState:
-        """Return our word for the status; a status we do not know is an open order."""
+        """Return our word for the status; a status we do not know is an open order.
+
+        So is "replaced": the order lives on in the one that took its place.
+        """
         return _STATES.get(self.status, BrokerOrderState.OPEN)
 
     @property

@@ -22,7 +22,7 @@ from alpaca_ground import (
 )
 
 from broker_adapters import alpaca_trading
-from broker_adapters.alpaca_pace import Pace
+from broker_adapters.alpaca_pace import Lane, Pace
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_trading import AlpacaTrading
 from robo import config
@@ -269,6 +269,40 @@ def test_a_cancel_leaves_what_has_filled_and_is_final(slow_ground: Ground):
     assert 0 < order.filled_cents < 10_000
     assert broker.cancel("c1").code == "not_cancelable"
     assert broker.cancel("never").code == "unknown_order"
+
+
+def test_an_order_that_a_corporate_action_replaced_lives_on_in_the_one_that_took_its_place(
+    ground: Ground,
+):
+    broker = ground.trading()
+    broker.submit(by_shares("b1", APPLE, 4 * SHARE))
+    before = broker.find("b1")
+    assert before is not None
+    body = {"symbol": "AAA", "qty": "6", "side": "buy", "type": "market", "time_in_force": "day"}
+    theirs = {**body, "client_order_id": "made-by-alpaca"}
+    other = broker._http.post("/orders", theirs, Lane.ORDERS).body["id"]
+    old = {"status": "replaced", "replaced_by": other, "qty": "10"}
+    new = {"replaces": before.broker_order_id}
+
+    def tell(status: dict[str, str]) -> None:
+        server = ground.server.faults
+        server.clear()
+        by_client, by_id = "/v2/orders:by_client_order_id", f"/v2/orders/{other}"
+        server.plan(Fault(FaultKind.EDIT, "GET", by_client, times=99, edit=old))
+        server.plan(Fault(FaultKind.EDIT, "GET", by_id, times=99, edit={**new, **status}))
+
+    tell({"status": "new"})
+    heard = broker.executions("").executions  # before anybody asked for the order
+    living = broker.find("b1")
+    tell({})
+    ended = broker.find("b1")
+
+    assert [one.client_id for one in heard] == ["b1", "b1"]
+    assert living is not None
+    assert ended is not None
+    assert (living.state, ended.state) == (BrokerOrderState.OPEN, BrokerOrderState.FILLED)
+    assert (ended.client_id, ended.nanos) == ("b1", 10 * SHARE)
+    assert (ended.filled_nanos, ended.filled_cents) == (10 * SHARE, sum(x.cents for x in heard))
 
 
 def test_assets_say_what_can_be_traded_and_how_finely(

@@ -127,7 +127,7 @@ def test_a_new_status_a_null_date_and_an_extra_key_are_an_order_that_may_still_f
         ("canceled", BrokerOrderState.CANCELED),
         ("expired", BrokerOrderState.EXPIRED),
         ("rejected", BrokerOrderState.REJECTED),
-        ("replaced", BrokerOrderState.CANCELED),
+        ("replaced", BrokerOrderState.OPEN),
     ],
 )
 def test_each_status_has_its_meaning(status: str, state: BrokerOrderState):
