@@ -92,8 +92,8 @@ class Homes:
             households.form(session, home, FIRM, people, since.isoformat(), at)
         return home
 
-    def accepts(self, customer: str, on: date) -> None:
-        choice = Choice(buy_buy_sell=1, number=1, at=micros(on))
+    def accepts(self, customer: str, on: date, hour: int = 12) -> None:
+        choice = Choice(buy_buy_sell=1, number=1, at=micros(on, hour))
         with self.db.write() as session:
             tax_profiles.choose(session, customer, choice)
 

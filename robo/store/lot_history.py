@@ -87,6 +87,7 @@ class Sent:
     """The order behind a fill."""
 
     reason: str
+    planned_at: int
     sent_at: int
     """When a window took it: then it could still have been left."""
     executed_at: int
@@ -213,7 +214,13 @@ def opened(session: Session, lot_ids: Sequence[str]) -> dict[str, Sent]:
 
 def _sent(key: Any) -> Any:
     return (
-        select(key, _ORDER.c.reason, _BLOCK.c.created_at, _EXECUTION.c.executed_at)
+        select(
+            key,
+            _ORDER.c.reason,
+            _ORDER.c.planned_at,
+            _BLOCK.c.created_at,
+            _EXECUTION.c.executed_at,
+        )
         .select_from(_FILL)
         .join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
         .join(_EXECUTION, _EXECUTION.c.id == _FILL.c.execution_id)

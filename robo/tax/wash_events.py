@@ -138,7 +138,8 @@ class Match:
         disposal: Position of the sold shares in `Books.disposals`.
         on: When the loss became disallowed: the later of sale and purchase.
         nanos: How many shares, counted as on that day.
-        bought_first: True for buy-buy-sell, False for buy-sell-buy.
+        bought_first: True for buy-buy-sell, False for buy-sell-buy. Within a day the purchase
+            counts as first; only executions know better.
         lost: The replacement sits in an IRA.
     """
 

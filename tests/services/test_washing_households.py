@@ -125,6 +125,20 @@ def test_within_a_day_a_withdrawal_excuses_what_was_bought_before_it_only(
     assert made.kinds(customer, TODAY) == {kind: 1}
 
 
+@pytest.mark.parametrize(("hour", "kind"), [(11, WashKind.OPTED_IN), (13, WashKind.UNINTENDED)])
+def test_deferral_is_meant_only_if_it_was_accepted_when_the_sale_was_planned(
+    made: Homes, hour: int, kind: WashKind
+) -> None:
+    customer = made.person()
+    account = made.account(customer)
+    made.accepts(customer, AFTER, hour)
+    lot = made.buy(account, NAME, OLD)
+    made.buy(account, NAME, BEFORE)
+    made.sell(account, lot, AFTER, 5_000, "sell_harvest")
+
+    assert made.kinds(customer, TODAY) == {kind: 1}
+
+
 def test_what_crossed_before_two_people_were_a_household_is_counted_apart(made: Homes) -> None:
     for joined, kind in ((LATE, WashKind.BEFORE_HOUSEHOLD), (BEFORE, WashKind.UNINTENDED)):
         one, other = made.person(), made.person()

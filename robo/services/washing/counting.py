@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from robo.core.clock import NEW_YORK, business_date, from_micros, to_micros
+from robo.core.clock import NEW_YORK, to_micros
 from robo.core.ids import AccountId, SecurityId
 from robo.core.reasons import Reason
 from robo.services.washing.folding import People, fold, people
@@ -108,10 +108,10 @@ class _Sides:
         at = _day_of(match.on) if later is None else later.sent_at
         if self._elsewhere(match, sold) and not self._knew(match, sold, later, sold_last=sold_last):
             return WashKind.OUTSIDE_TRADE
-        reason = sale.reason if sale is not None else ""
+        reason, chosen = ("", at) if sale is None else (sale.reason, sale.planned_at)
         if sold_last and reason in _OUT:
             return WashKind.WITHDRAWAL
-        if sold_last and not match.lost and self._accepts(sold.sold_on):
+        if sold_last and not match.lost and self._accepts(chosen):
             return WashKind.OPTED_IN
         if self._joined_at(match) > at:
             return WashKind.BEFORE_HOUSEHOLD
@@ -139,9 +139,9 @@ class _Sides:
                 return mine.joined_at
         return 0
 
-    def _accepts(self, on: date) -> bool:
-        """Return whether the customer accepted deferral on a day."""
-        made = [one for one in self.choices if business_date(from_micros(one.at)) <= on]
+    def _accepts(self, at: int) -> bool:
+        """Return whether the customer accepted deferral at an instant."""
+        made = [one for one in self.choices if one.at <= at]
         return bool(made and made[-1].buy_buy_sell)
 
 
