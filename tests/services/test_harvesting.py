@@ -14,7 +14,8 @@ from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.services import adjusting, harvesting
 from robo.services.washing.folding import books_of
-from robo.store import accounts, tax_profiles
+from robo.store import accounts, households, people, tax_profiles
+from robo.store.database import bulk
 from robo.store.tax_profiles import Choice
 
 BASKET = "theme-water"
@@ -165,6 +166,30 @@ def test_the_same_night_twice_sells_once(world: World) -> None:
     first, again = harvest(world), harvest(world)
 
     assert (first, again) == (1, 0)
+
+
+def test_what_only_a_joint_owner_may_not_trade_is_harvested_in_ones_own_account(
+    world: World,
+) -> None:
+    account = investor(world)
+    shared, theirs = world.add_accounts(2, BASKET)
+    with world.db.write() as session:
+        mine, partner = owner(session, account), owner(session, theirs)
+        bulk(session, "UPDATE account SET customer_id = ? WHERE id = ?", [(mine, shared)])
+        households.own_jointly(session, shared, partner, 1)
+        rows = [
+            people.StoredRestriction(f"rst_{name}", name, "never_own", "employer", "x", "none", 1)
+            for name in TEN
+        ]
+        people.put_restrictions(session, partner, rows)
+    choose(world, account, Choice(mode="harvest", number=1))
+
+    planned = harvest(world)
+
+    assert planned == 1
+    assert sold(world) <= TEN
+    assert targeted(world, account) & TEN
+    assert world.scalar("SELECT count(*) FROM skip WHERE reason = 'skip_restricted'") == 0
 
 
 def investor(world: World, cents: int = 20_000_00) -> AccountId:
