@@ -224,6 +224,9 @@ def _plans(
             sold.setdefault(place, {}).setdefault(security, []).append(row)
         else:
             kept.setdefault(place, {}).setdefault(security, why)
+    # What was bought of late goes first: no fill that stops early then leaves it behind.
+    for some in (some for mine in sold.values() for some in mine.values()):
+        some.sort(key=lambda row: not tax.is_fresh[part.lot[row]])
     return [
         Plan(
             raw.sleeves[place],
