@@ -14,6 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+from broker_adapters.alpaca_entries import own_part
 from broker_adapters.alpaca_wire import UnreadableError, cents_of, optional_decimal
 from robo.core.ids import SecurityId
 from robo.core.money import NANOS_PER_SHARE
@@ -89,6 +90,7 @@ class ActivityReader:
         """
         waiting: dict[tuple[str, ...], list[_Row]] = {}
         made: list[tuple[int, str, Activity]] = []
+        first: dict[str, _Row] = {}
         for seq, key, body in rows:
             try:
                 row = _row(seq, key, body)
@@ -96,6 +98,11 @@ class ActivityReader:
                 made.append((seq, key, self._strange(key, body, broker_account)))
                 continue
             whose = broker_account or str(row.body.get("account_id") or "")
+            before = first.get(_base(key))
+            if row.key.endswith("#correct") and before is not None:
+                made.append((seq, key, self._corrected(row, before, whose)))
+                continue
+            first.setdefault(_base(key), row)
             if row.type in _EVENTS and not row.key.partition("#")[2]:
                 named = _group(row, "" if broker_account else whose)
                 group = waiting.setdefault(named, [])
@@ -138,6 +145,21 @@ class ActivityReader:
             broker_account=broker_account,
             takes_back=row.key.partition("#")[0] if back else _previous(row),
             detail=f"{row.type} {row.sub_type}".strip(),
+        )
+
+    def _corrected(self, row: _Row, before: _Row, broker_account: str) -> Activity:
+        """Return what a row that is told again as corrected changes: for a person, never twice."""
+        return Activity(
+            id=row.key,
+            action_id="",
+            kind=CashKind.OTHER,
+            security_id=self._security(row.symbol) if row.symbol else SecurityId(0),
+            on=row.on,
+            cents=row.cents - before.cents,
+            nanos_before=0,
+            nanos_delta=row.nanos - before.nanos,
+            broker_account=broker_account,
+            detail=f"corrected {row.type} {row.sub_type}".strip(),
         )
 
     def _event(self, group: Sequence[_Row], broker_account: str) -> Activity:
@@ -260,6 +282,11 @@ def _held(row: _Row) -> int:
         return abs(row.nanos)
     exact = Fraction(found.group(1)) * NANOS_PER_SHARE
     return exact.numerator if exact.denominator == 1 else abs(row.nanos)
+
+
+def _base(key: str) -> str:
+    """Return what the tellings of one row have in common."""
+    return own_part(key).partition("#")[0]
 
 
 def _previous(row: _Row) -> str:

@@ -290,12 +290,17 @@ class Custody:
         return None
 
     def _linked(self, broker_account: str, details: BankDetails) -> Relationship | None:
-        """Return the link that ends in the same digits at the same bank."""
+        """Return the link of the same number at the same bank; its end counts if no more is shown.
+
+        Two accounts of a person at one bank may end alike.
+        """
         tail = details.account_number[-_SHOWN_DIGITS:]
         for row in self._links(broker_account):
             number = str(row.get("bank_account_number") or "")
             routed = str(row.get("bank_routing_number") or "") == details.routing_number
-            if number.endswith(tail) and routed:
+            whole = number.isascii() and number.isdigit() and len(number) > _SHOWN_DIGITS
+            same = number == details.account_number if whole else number.endswith(tail)
+            if same and routed:
                 return _relationship(row, broker_account)
         return None
 

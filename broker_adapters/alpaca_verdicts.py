@@ -26,6 +26,7 @@ _LATER: Final = SubmitStatus.THROTTLED
 _REFUSALS: Final = tuple(
     (re.compile(pattern), Verdict(status, code, refusal))
     for pattern, status, code, refusal in (
+        (r"^(forbidden|unauthorized)\.?$", _LATER, "forbidden", Refusal.CREDENTIALS),
         (
             r"client_order_id must be unique",
             SubmitStatus.DUPLICATE,

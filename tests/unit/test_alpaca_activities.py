@@ -186,7 +186,7 @@ def test_the_server_remembers_what_was_done_by_hand(ground: Ground):
     ground.opened.remove(ground.server)
 
     ground.__post_init__()
-    again = ground.trading(ROBO_ALPACA_URL=ground.server.url)
+    again = ground.trading(ROBO_ALPACA_URL=ground.server.url, ROBO_ALPACA_OWNER=OMNIBUS)
 
     assert again.cash(OMNIBUS) == before
     assert [one.nanos for one in again.positions(OMNIBUS)] == [SHARE]
@@ -203,6 +203,20 @@ def test_a_sale_of_a_renamed_company_and_of_a_child_is_told_of_the_same_security
     broker.submit(ticket)
 
     assert broker.executions("").executions[-1].security_id == APPLE
+
+
+def test_a_row_that_is_told_again_as_corrected_is_not_booked_twice():
+    row = {"activity_type": "DIV", "date": "2026-03-03", "net_amount": "5.00", "symbol": "AAA"}
+    rows = [(1, "a", row), (2, "a#correct", {**row, "net_amount": "4.00", "status": "correct"})]
+
+    reading = ActivityReader(lambda _: APPLE, lambda _: ()).read(rows, OMNIBUS)
+    alone = ActivityReader(lambda _: APPLE, lambda _: ()).read(rows[1:], OMNIBUS)
+
+    told = [(one.kind, one.cents) for _, _, one in reading.activities]
+    assert told == [(ActionKind.CASH_DIVIDEND, 500), (CashKind.OTHER, -100)]
+    assert [(one.kind, one.cents) for _, _, one in alone.activities] == [
+        (ActionKind.CASH_DIVIDEND, 400)
+    ]
 
 
 def test_a_row_that_nobody_can_read_holds_nothing_up(ground: Ground):

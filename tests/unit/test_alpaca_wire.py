@@ -262,6 +262,7 @@ def test_parts_of_a_cent_are_dropped_from_cash_and_no_flag_means_not_blocked():
         (422, {"code": 42210000, "message": "something new"}, "refused_42210000"),
         (403, "account is restricted", "refused_403"),
         (401, {"message": "unauthorized."}, "unauthorized"),
+        (403, {"message": "forbidden."}, "forbidden"),
         (429, None, "rate_limit"),
         (504, {"message": "gateway timeout"}, "http_504"),
         (500, {"message": "client_order_id must be unique"}, "http_500"),
@@ -276,7 +277,7 @@ def test_a_refusal_is_told_from_an_outcome_that_nobody_saw(status: int, body: An
 
 def test_only_alpacas_own_words_end_an_order():
     gateway = [classify(status, "busy") for status in (301, 408, 500, 502, 503, 504)]
-    passing = [classify(401, None), classify(429, "slow down")]
+    passing = [classify(401, None), classify(429, "slow down"), classify(403, "forbidden.")]
 
     assert {verdict.status for verdict in gateway} == {SubmitStatus.UNKNOWN}
     assert {verdict.status for verdict in passing} == {SubmitStatus.THROTTLED}
