@@ -16,6 +16,8 @@ from broker_adapters.alpaca_hearing import AlpacaHearing
 from broker_adapters.alpaca_orders import OrderDesk, capabilities
 from broker_adapters.alpaca_settings import AlpacaSettings, read_broker
 from broker_adapters.alpaca_transfers import TransferDesk
+from robo.core.clock import to_micros
+from robo.core.errors import BrokerUnavailableError
 from robo.ports import precheck
 from robo.ports.broker import (
     AccountModel,
@@ -50,6 +52,10 @@ from robo.ports.terms import Group
 
 _WHERE: Final = "account of "
 """The mark that remembers which account an order was sent for."""
+_FORGOT: Final = "forgot"
+"""The mark that says when an order was met that our file had not sent: was it lost?"""
+_DOUBT_MICROS: Final = 5 * 86_400 * 1_000_000
+"""So long an order that was open when the file was lost may still be there: a long weekend."""
 
 
 def create(context: PluginContext) -> Broker:
@@ -105,10 +111,13 @@ class AlpacaBroker(AlpacaHearing):
     def find(self, client_id: str) -> BrokerOrder | None:
         """Return the order with that client id; one None right after an order is no proof.
 
-        An order whose account nobody remembers (the file was lost) cannot be asked for; it is found
-        once it has executed.
+        An order can only be asked for where it was sent. If our file has forgotten orders, one that
+        it does not know may be there all the same.
+
+        Raises:
+            BrokerUnavailableError: If Alpaca did not answer, or we do not know where to ask.
         """
-        account = self._journal.mark(_WHERE + client_id)
+        account = self._account_of(client_id)
         if not account:
             return None
         order = self._desk(account).shown(client_id)
@@ -116,7 +125,7 @@ class AlpacaBroker(AlpacaHearing):
 
     def cancel(self, client_id: str) -> SubmitResult:
         """Ask for an order to be cancelled; late fills may still come."""
-        account = self._journal.mark(_WHERE + client_id)
+        account = self._account_of(client_id)
         if not account:
             detail = "There is no order with this id."
             return SubmitResult(
@@ -152,13 +161,13 @@ class AlpacaBroker(AlpacaHearing):
             self._puller.pull()
             self._puller.sweep(broker_account)
             moving = self._reading(broker_account).moving
+        still = self._desk(broker_account).open_orders()
+        for one in still:
+            self._remember(one.client_id, broker_account)
         return MassStatus(
             broker_account=broker_account,
             as_of=self._clock.now(),
-            open_orders=[
-                replace(one, broker_account=broker_account)
-                for one in self._desk(broker_account).open_orders()
-            ],
+            open_orders=[replace(one, broker_account=broker_account) for one in still],
             positions=self.positions(broker_account),
             cash=self.cash(broker_account),
             moving=moving,
@@ -229,6 +238,32 @@ class AlpacaBroker(AlpacaHearing):
         """Give connections and files back."""
         super().close()
         self._transfers.close()
+
+    def _account_of(self, client_id: str) -> str:
+        """Return the account that an order was sent for; empty if it was never sent.
+
+        Raises:
+            BrokerUnavailableError: If Alpaca did not answer, or we do not know.
+        """
+        account = self._journal.mark(_WHERE + client_id)
+        if account:
+            return account
+        with self._lock:
+            self._puller.pull()  # what has executed says whose it is
+        account, forgot = self._journal.mark(_WHERE + client_id), self._journal.mark(_FORGOT)
+        if not account and forgot:
+            since = to_micros(self._clock.now()) - int(forgot)
+            if 0 <= since < _DOUBT_MICROS:
+                message = "our file has forgotten orders; this may be one of them"
+                raise BrokerUnavailableError(message, code="order_forgotten")
+        return account
+
+    def _remember(self, client_id: str, broker_account: str) -> None:
+        """Note the account of an order that our file did not know, and that it forgets."""
+        if broker_account and not self._journal.mark(_WHERE + client_id):
+            now = to_micros(self._clock.now())
+            marks = [(_WHERE + client_id, broker_account), (_FORGOT, str(now))]
+            self._journal.write([], marks=marks)
 
     def _desk(self, broker_account: str) -> OrderDesk:
         security, prefix = self._symbols.security, _prefix(broker_account)

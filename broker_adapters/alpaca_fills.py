@@ -47,11 +47,13 @@ class FillDesk:
         calendar: MarketCalendar,
         security: Callable[[str], SecurityId],
         orders: Callable[[str], str],
+        remembered: Callable[[str, str], None],
     ) -> None:
-        """Take what names a symbol, and where an account's orders are."""
+        """Take what names a symbol, where orders are, and who hears of one we had forgotten."""
         self._http, self._journal = http, journal
         self._clock, self._calendar = clock, calendar
         self._security, self._orders = security, orders
+        self._remembered = remembered
         self._silent = False
 
     def write(
@@ -149,7 +151,7 @@ class FillDesk:
         if self._silent:
             raise _WaitError
         try:
-            return known_order(
+            found = known_order(
                 self._http, self._journal, self._security, self._orders(account_id), order_id
             )
         except ThrottledError:
@@ -159,3 +161,5 @@ class FillDesk:
             raise _WaitError from error
         except BrokerUnavailableError as error:
             raise _WaitError from error
+        self._remembered(found.client_id, account_id)
+        return found

@@ -61,7 +61,13 @@ class AlpacaHearing(ABC):
         self._symbols = Symbols(context.securities, self._journal, context.clock, actions)
         security = self._symbols.security
         fills = FillDesk(
-            self._http, self._journal, context.clock, context.calendar, security, orders
+            self._http,
+            self._journal,
+            context.clock,
+            context.calendar,
+            security,
+            orders,
+            self._remember,
         )
         self._puller = Puller(self._http, self._journal, context.clock, fills, activities)
         self._reader = ActivityReader(security, actions)
@@ -109,6 +115,10 @@ class AlpacaHearing(ABC):
         """Give connections and the journal back."""
         self._http.close()
         self._journal.close()
+
+    def _remember(self, client_id: str, broker_account: str) -> None:
+        """Take note of an order that was looked up because our file did not know it."""
+        del client_id, broker_account  # one account for all: there is nothing to tell apart
 
     @abstractmethod
     def _everything(self) -> Reading:

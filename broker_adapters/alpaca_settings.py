@@ -34,6 +34,8 @@ class AlpacaSettings:
     per_minute: int
     opening_cents: int
     """Cash that the account held before we traded, which no activity explains."""
+    owner: str = ""
+    """The firm's account that uses the shared one, if it is said; else our file remembers it."""
 
 
 def read_trading(given: Mapping[str, str]) -> AlpacaSettings:
@@ -88,6 +90,7 @@ def _settings(given: Mapping[str, str], url: str, *, live: bool) -> AlpacaSettin
         opening_cents=settings.integer(
             given, f"{_PREFIX}OPENING_CENTS", 0, lowest=-(10**15), highest=10**15
         ),
+        owner=given.get(f"{_PREFIX}OWNER", "").strip(),
     )
 
 

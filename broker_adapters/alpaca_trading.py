@@ -10,8 +10,11 @@ from typing import Final
 
 from broker_adapters.alpaca_activities import Reading
 from broker_adapters.alpaca_hearing import AlpacaHearing
-from broker_adapters.alpaca_orders import OrderDesk, capabilities
+from broker_adapters.alpaca_orders import OrderDesk, answered, capabilities
+from broker_adapters.alpaca_pace import Lane
 from broker_adapters.alpaca_settings import AlpacaSettings, read_trading
+from broker_adapters.alpaca_wire import rows_of
+from robo.core.errors import BrokerUnavailableError
 from robo.ports import precheck
 from robo.ports.broker import (
     AccountModel,
@@ -31,6 +34,13 @@ from robo.ports.terms import Group
 
 _WHOSE: Final = "whose"
 """The mark that names the firm's account which uses this one."""
+_NOBODYS: Final = "this account at Alpaca was used, and ROBO_ALPACA_OWNER does not say by whom"
+
+
+class OwnerUnknownError(BrokerUnavailableError):
+    """Whose the shared account is was forgotten; an operator says so."""
+
+    code = "owner_unknown"
 
 
 def create(context: PluginContext) -> Broker:
@@ -61,7 +71,14 @@ class AlpacaTrading(AlpacaHearing):
         fault = precheck.check(ticket, self.capabilities)
         if fault is not None:
             return precheck.refused(fault)
-        if not self._ours(ticket.broker_account):
+        try:
+            whose = self._claimed(ticket.broker_account)
+        except BrokerUnavailableError as error:
+            # Not sent; an account of whom we do not know may be another firm's.
+            known = isinstance(error, OwnerUnknownError)
+            refusal = Refusal.ACCOUNT if known else Refusal.RATE
+            return SubmitResult(SubmitStatus.THROTTLED, None, error.code, str(error), refusal)
+        if whose != ticket.broker_account:
             detail = "Another firm's account uses this account at Alpaca."
             return SubmitResult(
                 SubmitStatus.REJECTED, None, "unknown_account", detail, Refusal.ACCOUNT
@@ -118,15 +135,46 @@ class AlpacaTrading(AlpacaHearing):
         )
 
     def _everything(self) -> Reading:
-        return self._reader.read(self._journal.others(), self._journal.mark(_WHOSE))
+        whose = self._whose()
+        if not whose and self._journal.executions("", 1)[0]:
+            raise OwnerUnknownError(_NOBODYS)
+        return self._reader.read(self._journal.others(), whose)
 
-    def _ours(self, broker_account: str) -> bool:
-        """Return whether a ticket's account is the one that uses this one; the first one is."""
+    def _whose(self) -> str:
+        """Return the firm's account that uses this one; empty if nobody has told us."""
+        return self._settings.owner or self._journal.mark(_WHOSE)
+
+    def _claimed(self, broker_account: str) -> str:
+        """Return whose this account is; the first one's that trades in one that nobody used.
+
+        Raises:
+            OwnerUnknownError: If somebody has used it, and nobody has told us who.
+            BrokerUnavailableError: If Alpaca did not answer.
+        """
+        whose = self._whose()
+        if whose:
+            return whose
+        self._require_fresh()
         with self._marking:
             whose = self._journal.mark(_WHOSE)
             if not whose:
                 self._journal.note(_WHOSE, broker_account)
-        return whose in {"", broker_account}
+        return whose or broker_account
 
     def _mine(self, broker_account: str) -> bool:
-        return self._journal.mark(_WHOSE) in {"", broker_account}
+        whose = self._whose() or self._require_fresh()
+        return whose in {"", broker_account}
+
+    def _require_fresh(self) -> str:
+        """Check that no order was ever sent to this account; return who has sent one meanwhile.
+
+        Raises:
+            OwnerUnknownError: If one was: the file that knew for whom is lost.
+            BrokerUnavailableError: If Alpaca did not answer.
+        """
+        query = {"status": "all", "limit": "1"}
+        used = rows_of(answered(self._http.get("/orders", query, Lane.ORDERS)))
+        whose = self._journal.mark(_WHOSE)  # another process may have begun just now
+        if used and not whose:
+            raise OwnerUnknownError(_NOBODYS)
+        return whose

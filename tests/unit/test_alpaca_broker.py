@@ -212,6 +212,22 @@ def test_nothing_of_a_person_is_in_a_text_that_could_be_logged(broker: AlpacaBro
 # Money
 
 
+def test_a_bank_account_that_only_ends_like_the_linked_one_is_another(
+    ground: Ground, broker: AlpacaBroker
+):
+    account = opened(ground, broker)
+    linked(ground, broker, account)
+    shown = {"bank_account_number": DETAILS.account_number}
+    links = r"/v1/accounts/[^/]+/ach_relationships"
+    ground.server.faults.plan(Fault(FaultKind.EDIT, "GET", links, times=9, edit=shown))
+
+    same = broker.link_bank(account, DETAILS)
+    other = broker.link_bank(account, replace(DETAILS, account_number="987656789"))
+
+    assert (same.outcome, same.code) == (Outcome.TAKEN, "found")
+    assert other.outcome is not Outcome.TAKEN
+
+
 def test_money_comes_in_and_is_no_result_of_trading(ground: Ground, broker: AlpacaBroker):
     account = opened(ground, broker)
     link = linked(ground, broker, account)
@@ -459,6 +475,34 @@ def test_an_execution_whose_order_cannot_be_looked_up_holds_up_nobody_and_is_tri
     assert [one.client_id for one in first.executions] == [f"c-{bob}"]
     assert (told.detail, told.broker_account) == ("waiting FILL", ann)
     assert [(one.client_id, one.cents) for one in later.executions] == [(f"c-{ann}", 1_000)]
+
+
+def test_an_order_that_our_file_may_have_forgotten_is_never_said_not_to_be(
+    ground: Ground, broker: AlpacaBroker
+):
+    ann = funded(ground, broker)
+    bob = funded(ground, broker, email="bob@example.com")
+    broker.submit(replace(by_value("old", APPLE, 1_000), broker_account=ann))
+    unsent = broker.find("never-sent")
+    ground.feed.halted.add(BANK)
+    broker.submit(replace(by_value("parked", BANK, 1_000), broker_account=bob))
+    broker.close()
+    for path in (ground.folder / "adapter" / "alpaca").iterdir():
+        path.unlink()
+
+    again = open_broker(ground)
+    executed = again.find("old")
+    with pytest.raises(BrokerUnavailableError) as forgotten:
+        again.find("parked")
+    again.mass_status(bob)
+    known = again.find("parked")
+
+    assert unsent is None
+    assert executed is not None
+    assert (executed.broker_account, executed.filled_cents) == (ann, 1_000)
+    assert forgotten.value.code == "order_forgotten"
+    assert known is not None
+    assert (known.broker_account, known.state) == (bob, BrokerOrderState.OPEN)
 
 
 @pytest.mark.parametrize("setting", ["ROBO_PAPER_LIST_UNTIL", ""])

@@ -114,7 +114,7 @@ def test_the_stream_tells_corporate_actions_as_the_list_does(ground: Ground):
     ground.server.faults.plan(
         Fault(FaultKind.REFUSE, "GET", "/v2beta1/events/activities", times=9, status=404)
     )
-    again = ground.trading()
+    again = ground.trading(ROBO_ALPACA_OWNER=OMNIBUS)
     listed = list(again.activities("").activities)
     relisted = {one.id for one in again.executions("").executions}
 

@@ -213,6 +213,35 @@ def test_an_order_never_waits_for_a_new_minute_nor_for_a_long_reading(broker: Al
     assert slept == []
 
 
+def test_whose_a_used_account_is_must_be_said_once_our_file_has_forgotten_it(ground: Ground):
+    broker = ground.trading()
+    broker.submit(by_value("c1", APPLE, 1_000))
+    broker.close()
+    for path in (ground.folder / "adapter" / "alpaca").iterdir():
+        path.unlink()
+    stranger = replace(by_value("c2", APPLE, 1_000), broker_account="omnibus/firm_2")
+
+    again = ground.trading()
+    refused = again.submit(stranger)
+    for ask in (again.positions, again.cash, again.mass_status):
+        with pytest.raises(BrokerUnavailableError) as unknown:
+            ask("omnibus/firm_2")
+        assert unknown.value.code == "owner_unknown"
+    again.executions("")
+    with pytest.raises(BrokerUnavailableError):
+        again.activities("")
+    again.close()
+    told = ground.trading(ROBO_ALPACA_OWNER=OMNIBUS)
+
+    assert (refused.status, refused.code) == (SubmitStatus.THROTTLED, "owner_unknown")
+    assert refused.refusal is Refusal.ACCOUNT
+    assert told.submit(stranger).code == "unknown_account"
+    assert told.submit(by_value("c3", APPLE, 1_000)).status is SubmitStatus.ACCEPTED
+    assert told.find("c2") is None
+    assert list(told.positions("omnibus/firm_2")) == []
+    assert len(told.positions(OMNIBUS)) == 1
+
+
 def test_refusals_are_classified_and_nothing_was_taken(broker: AlpacaTrading):
     result = broker.submit(by_shares("s1", APPLE, SHARE, Side.SELL))
 
