@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from robo.config import Settings
-from robo.core.clock import iso_instant
+from robo.core.clock import iso_instant, to_micros
 from robo.core.ids import FirmId
 from robo.core.money import format_cents
 from robo.core.shares import format_nanos
 from robo.ledger import chart
 from robo.runtime import Runtime, SystemClock, boot, load_keyring, open_database
-from robo.services import guarding, reconciling, rehearsing, switching
+from robo.services import guarding, operating, reconciling, rehearsing, resolving, switching
 from robo.store import breaks, inventory, ledger
 from robo.store.controls import EVERYBODY
 from robo.store.schema import require_current
@@ -38,6 +38,16 @@ def add(commands: Any) -> None:
     listed.add_argument("--clear", metavar="ID", help="let trading go on in spite of it")
     listed.add_argument("--note", default="", help="why it may be cleared")
     listed.set_defaults(do=_breaks)
+    decided = commands.add_parser(
+        "decide", help="list orders and executions that wait for a person, or settle one"
+    )
+    which = decided.add_mutually_exclusive_group()
+    which.add_argument("--adopt-order", metavar="ID", help="what the broker has by it is ours")
+    which.add_argument("--end-order", metavar="ID", help="it is not there, not ours, or over")
+    which.add_argument("--adopt-execution", metavar="ID", help="it happened: book it")
+    which.add_argument("--dismiss-execution", metavar="ID", help="it did not, or is not ours")
+    decided.add_argument("--note", default="", help="why")
+    decided.set_defaults(do=_decide)
     own = commands.add_parser("inventory", help="what a firm holds for itself, and whether it may")
     own.add_argument("firm", help="the firm's id (`robo firms list`)")
     own.add_argument(
@@ -134,6 +144,33 @@ def _breaks(settings: Settings, args: argparse.Namespace) -> int:
     for one in found:
         _print_break(one)
     print(f"{len(found)} {args.state}")
+    return 0
+
+
+def _decide(settings: Settings, args: argparse.Namespace) -> int:
+    with _runtime(settings) as r:
+        word = resolving.Word(args.note, _actor())
+        orders = {
+            resolving.OrderVerdict.ADOPT: args.adopt_order,
+            resolving.OrderVerdict.END: args.end_order,
+        }
+        executions = {
+            resolving.ExecutionVerdict.ADOPT: args.adopt_execution,
+            resolving.ExecutionVerdict.DISMISS: args.dismiss_execution,
+        }
+        for told, block_id in orders.items():
+            if block_id:
+                resolving.order(r.db, r.keyring, r.broker, r.clock, r.policy, block_id, told, word)
+        for verdict, stray_id in executions.items():
+            if stray_id:
+                resolving.execution(r.db, r.keyring, r.clock, stray_id, verdict, word)
+        with r.db.read() as session:
+            found = operating.queue(session, r.policy, "", to_micros(r.clock.now()))
+    for block in found.orders:
+        print(f"order {block.id}  {block.broker_account} {block.side} {block.symbol}: {block.code}")
+    for one in found.executions:
+        print(f"execution {one.id}  of {one.client_id}: {format_nanos(one.nanos)}, {one.why}")
+    print(f"{len(found.orders)} orders, {len(found.executions)} executions")
     return 0
 
 

@@ -14,15 +14,20 @@ from robo.api.operations_fields import (
     DecisionRequest,
     DoubtReply,
     DryRunReply,
+    ExecutionDecisionRequest,
+    OrderDecisionRequest,
     QueueReply,
     ReconciliationReply,
     RefusedReply,
     RetryRequest,
+    StrayReply,
+    StuckOrderReply,
     SwitchReply,
     SwitchRequest,
 )
 from robo.api.state import close_reading, reading, runtime
 from robo.api.wire import blueprint, page_of, paged
+from robo.core.clock import to_micros
 from robo.core.errors import NotFoundError
 from robo.core.ids import SecurityId
 from robo.core.money import format_cents
@@ -34,12 +39,14 @@ from robo.services import (
     operating,
     reconciling,
     rehearsing,
+    resolving,
     switching,
 )
-from robo.store import breaks, controls, remittances, universe
+from robo.store import blocks, breaks, controls, remittances, strays, universe
 from robo.store.breaks import KnownBreak
 from robo.store.controls import EVERYBODY
 from robo.store.remittances import Remittance
+from robo.store.strays import Stray
 
 BLUEPRINT = blueprint("operations", "For a firm's operators: what waits for a decision.")
 _IN_DOLLARS = frozenset({"cash", "activity"})
@@ -49,14 +56,65 @@ _IN_DOLLARS = frozenset({"cash", "activity"})
 @requires("firm:operate")
 @BLUEPRINT.response(200, QueueReply)
 def get_queue() -> dict[str, Any]:
-    """List what waits for a person: doubtful transfers, refused applications, real breaks."""
+    """List what waits for a person: transfers, applications, orders, executions, breaks."""
+    r = runtime()
     with reading() as session:
-        found = operating.queue(session, caller().firm_id)
+        now = to_micros(r.clock.now())
+        found = operating.queue(session, r.policy, caller().firm_id, now)
         return {
             "transfers": [_doubt(one) for one in found.transfers],
             "applications": found.applications,
             "breaks": [_break(one) for one in found.breaks],
+            "orders": found.orders,
+            "executions": [_stray(one) for one in found.executions],
         }
+
+
+@BLUEPRINT.route("/operations/broker-orders/<id:block_id>/decision", methods=["POST"])
+@requires("firm:operate")
+@BLUEPRINT.arguments(OrderDecisionRequest)
+@BLUEPRINT.response(200, StuckOrderReply)
+def decide_order(body: dict[str, Any], block_id: str) -> Any:
+    """Say what a broker order is that never ends, or that the broker has another one for."""
+    with reading() as session:
+        found = blocks.get(session, block_id)
+    owned_by_firm("" if found is None else found.firm_id)
+    close_reading()
+    r = runtime()
+    return resolving.order(
+        r.db,
+        r.keyring,
+        r.broker,
+        r.clock,
+        r.policy,
+        block_id,
+        resolving.OrderVerdict(body["decision"]),
+        resolving.Word(body["note"], caller().actor),
+    )
+
+
+@BLUEPRINT.route("/operations/executions/decision", methods=["POST"])
+@requires("firm:operate")
+@BLUEPRINT.arguments(ExecutionDecisionRequest)
+@BLUEPRINT.response(200, StrayReply)
+def decide_execution(body: dict[str, Any]) -> dict[str, Any]:
+    """Say what an execution is that could not be booked; its id is the broker's."""
+    with reading() as session:
+        stray = strays.get(session, body["execution_id"])
+        block = None if stray is None else blocks.get(session, stray.client_id)
+    owned_by_firm("" if block is None else block.firm_id)
+    close_reading()
+    r = runtime()
+    return _stray(
+        resolving.execution(
+            r.db,
+            r.keyring,
+            r.clock,
+            body["execution_id"],
+            resolving.ExecutionVerdict(body["decision"]),
+            resolving.Word(body["note"], caller().actor),
+        )
+    )
 
 
 @BLUEPRINT.route("/operations/transfers/<id:transfer_id>/decision", methods=["POST"])
@@ -224,6 +282,20 @@ def _doubt(one: Remittance) -> dict[str, Any]:
             {"broker_transfer_id": each["broker_id"], "created_at": each["created_at"]}
             for each in json.loads(one.candidates)
         ],
+    }
+
+
+def _stray(one: Stray) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "order_id": one.client_id,
+        "takes_back": one.busts,
+        "side": one.side,
+        "amount": format_cents(one.cents),
+        "shares": format_nanos(one.nanos),
+        "why": one.why,
+        "heard_at": one.heard_at,
+        "state": one.state,
     }
 
 

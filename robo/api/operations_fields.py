@@ -3,7 +3,7 @@
 from marshmallow import fields, validate
 
 from robo.api.wire import PAGE_MAX, Cents, Flag, Id, Instant, Schema, Shares, Text, Word
-from robo.store import breaks, custody, remittances
+from robo.store import breaks, custody, remittances, strays
 
 _REASON_MAX = 500
 
@@ -63,12 +63,60 @@ class BreakReply(Schema):
     closed_by = fields.String(required=True)
 
 
+class StuckOrderReply(Schema):
+    """A broker order that a person has to decide, or what became of it."""
+
+    id = Id(required=True)
+    broker_account = fields.String(required=True)
+    symbol = fields.String(required=True)
+    side = Word("buy", "sell", required=True)
+    amount = Cents(attribute="notional_cents", required=True, allow_none=True)
+    shares = Shares(attribute="nanos", required=True, allow_none=True)
+    state = fields.String(required=True)
+    code = fields.String(
+        required=True,
+        metadata={"description": "`client_id_mismatch`: the broker has another order by its id."},
+    )
+    created_at = Instant(required=True)
+
+
+class StrayReply(Schema):
+    """An execution that the broker told and that could not be booked, or what became of it."""
+
+    id = fields.String(required=True, metadata={"description": "The broker's."})
+    order_id = fields.String(required=True)
+    takes_back = fields.String(required=True, metadata={"description": "Empty for a trade."})
+    side = Word("buy", "sell", required=True)
+    amount = fields.String(required=True)
+    shares = fields.String(required=True)
+    why = fields.String(required=True)
+    heard_at = Instant(required=True)
+    state = Word(*strays.STATES, required=True)
+
+
+class OrderDecisionRequest(Schema):
+    """What a broker order is: ours after all, or to be ended."""
+
+    decision = Word("adopt", "end", required=True)
+    note = Text(longest=_REASON_MAX, required=True)
+
+
+class ExecutionDecisionRequest(Schema):
+    """What an execution is: it happened, or is dismissed."""
+
+    execution_id = Text(longest=200, required=True)
+    decision = Word("adopt", "dismiss", required=True)
+    note = Text(longest=_REASON_MAX, required=True)
+
+
 class QueueReply(Schema):
     """What waits for a person, oldest first, at most a hundred of a kind."""
 
     transfers = fields.List(fields.Nested(DoubtReply), required=True)
     applications = fields.List(fields.Nested(RefusedReply), required=True)
     breaks = fields.List(fields.Nested(BreakReply), required=True)
+    orders = fields.List(fields.Nested(StuckOrderReply), required=True)
+    executions = fields.List(fields.Nested(StrayReply), required=True)
 
 
 class DecisionRequest(Schema):

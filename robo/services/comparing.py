@@ -6,7 +6,7 @@ broker itself explains it, an *unknown activity* where it told of something that
 and *real* otherwise: only that one stops trading, and only where it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -15,6 +15,7 @@ from sqlmodel import Session
 
 from robo.core.clock import business_date
 from robo.core.ids import AccountId, child_id
+from robo.core.policy import Policy
 from robo.ports.broker import Activity, BrokerOrder, Execution, MassStatus, Side
 from robo.services import charging, telling
 from robo.store import (
@@ -26,11 +27,13 @@ from robo.store import (
     inventory,
     prices,
     remittances,
+    strays,
     tellings,
 )
 from robo.store.breaks import Break
+from robo.store.strays import Stray
 
-_ACTION_DAYS: Final = 10
+ACTION_DAYS: Final = 10
 """So long after its ex-date a corporate action may still explain a difference."""
 
 
@@ -54,20 +57,41 @@ class Told:
     activities: Sequence[Activity] = ()
     orders: Mapping[str, BrokerOrder | None] | None = None
     """What it knows of our open blocks that are not among its open orders."""
+    asked_at: int = 0
+    """When, in microseconds."""
 
 
-def compare(session: Session, place: Place, told: Told) -> list[Break]:
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """Our blocks that have not ended, and what could not be accepted of executions."""
+
+    working: Sequence[blocks.Block]
+    stuck: frozenset[str]
+    """Those that need a person: they explain nothing else."""
+    strays: Sequence[Stray]
+
+    @property
+    def moving(self) -> list[blocks.Block]:
+        """Return the blocks that may be trading while we look."""
+        return [block for block in self.working if block.id not in self.stuck]
+
+
+def compare(session: Session, place: Place, told: Told, policy: Policy) -> list[Break]:
     """Return every difference of one account, in a stable order."""
     mine = [
         block
         for block in blocks.in_states(session, "open", "unknown")
         if block.broker_account == place.broker_account
     ]
+    hours = policy.block_hours_max
+    stuck = {one.id for one in mine if telling.is_stuck(one, told.asked_at, hours)}
+    ours = _Ours(mine, frozenset(stuck), strays.of_place(session, place.broker_account))
     found = [
-        *_orders(place, told, mine),
+        *_orders(place, told, ours),
+        *_strays(session, place, ours),
         *_executions(session, place, told),
-        *_positions(session, place, told, mine),
-        *_cash(session, place, told, mine),
+        *_positions(session, place, told, ours),
+        *_cash(session, place, told, ours),
         *_from_outside(session, place, told),
         *_lots(session, place),
         *_activities(session, place),
@@ -103,8 +127,8 @@ def _break(
     )
 
 
-def _orders(place: Place, told: Told, mine: Sequence[blocks.Block]) -> Iterator[Break]:
-    known = {block.id: block for block in mine}
+def _orders(place: Place, told: Told, ours: _Ours) -> Iterator[Break]:
+    known = {block.id: block for block in ours.working}
     for order in told.status.open_orders:
         block = known.get(order.client_id)
         if block is None:
@@ -116,35 +140,19 @@ def _orders(place: Place, told: Told, mine: Sequence[blocks.Block]) -> Iterator[
                 0,
                 1,
                 "cancel_at_broker",
-                security_id=order.security_id or None,
+                security_id=order.security_id,
                 reference=order.client_id,
             )
-        elif not telling.same(block, order):
-            yield _break(
-                place,
-                "order",
-                "real",
-                1,
-                1,
-                "ask_operator",
-                security_id=block.security_id,
-                reference=block.id,
-            )
-    for block in mine:
+        elif block.id not in ours.stuck and not telling.same(block, order):
+            yield _order_break(place, block, "real", 1, "ask_operator")
+    for block in ours.working:
         found = (told.orders or {}).get(block.id)
-        if block.id not in (told.orders or {}) or block.state == "unknown":
+        if block.id in ours.stuck:
+            yield _order_break(place, block, "real", int(found is not None), "ask_operator")
+        elif block.id not in (told.orders or {}) or block.state == "unknown":
             continue
-        if found is None:
-            yield _break(
-                place,
-                "order",
-                "timing",
-                1,
-                0,
-                "ask_again",
-                security_id=block.security_id,
-                reference=block.id,
-            )
+        elif found is None:
+            yield _order_break(place, block, "timing", 0, "ask_again")
         elif found.filled_nanos != block.executed_nanos:
             yield _break(
                 place,
@@ -156,6 +164,27 @@ def _orders(place: Place, told: Told, mine: Sequence[blocks.Block]) -> Iterator[
                 security_id=block.security_id,
                 reference=block.id,
             )
+
+
+def _order_break(
+    place: Place, block: blocks.Block, category: str, theirs: int, repair: str
+) -> Break:
+    return _break(
+        place,
+        "order",
+        category,
+        1,
+        theirs,
+        repair,
+        security_id=block.security_id,
+        reference=block.id,
+    )
+
+
+def _strays(session: Session, place: Place, ours: _Ours) -> Iterator[Break]:
+    known = blocks.many(session, sorted({one.client_id for one in ours.strays}))
+    for one in ours.strays:
+        yield strays.difference(one, known[one.client_id], place.account_id)
 
 
 def _executions(session: Session, place: Place, told: Told) -> Iterator[Break]:
@@ -175,23 +204,25 @@ def _executions(session: Session, place: Place, told: Told) -> Iterator[Break]:
             )
 
 
-def _positions(
-    session: Session, place: Place, told: Told, mine: Sequence[blocks.Block]
-) -> Iterator[Break]:
+def _positions(session: Session, place: Place, told: Told, mine: _Ours) -> Iterator[Break]:
     ours = _expected(session, place)
     theirs: dict[int, int] = {}
     for one in told.status.positions:
-        theirs[one.security_id] = theirs.get(one.security_id, 0) + one.nanos
-    waiting = _on_the_way(told, mine)
+        if one.security_id:
+            theirs[one.security_id] = theirs.get(one.security_id, 0) + one.nanos
+    waiting = _on_the_way(told, mine.working)
+    refused = _refused(session, mine)
     moving = _moving(session, told)
     # An order, or a transfer from another firm: either may be there, and not on our books yet.
-    trading = {block.security_id for block in mine} | arrivals.moving(session, place.firm_id)
+    trading = {block.security_id for block in mine.moving} | arrivals.moving(session, place.firm_id)
     for security_id in sorted({*ours, *theirs}):
         held, there = ours.get(security_id, 0), theirs.get(security_id, 0)
         if held == there:
             continue
         if there - held == waiting.get(security_id, 0):
             category, repair = "missing_execution", "collect"
+        elif there - held == waiting.get(security_id, 0) + refused.get(security_id, 0):
+            category, repair = "missing_execution", "ask_operator"  # and stops its name by itself
         elif security_id in moving:
             category, repair = "corporate_action", "apply_actions"
         elif security_id in trading:
@@ -206,9 +237,41 @@ def _positions(
             held,
             there,
             repair,
-            security_id=int(security_id) or None,
-            reference="" if security_id else "not_ours",
+            security_id=int(security_id),
         )
+    yield from _foreign(place, told, moving)
+
+
+def _foreign(place: Place, told: Told, moving: Collection[int]) -> Iterator[Break]:
+    """Yield what is there in names of no list of ours: a person looks, all orders go on."""
+    for one in told.status.positions:
+        if one.security_id:
+            continue
+        yield _break(
+            place,
+            "position",
+            "corporate_action" if 0 in moving else "real",
+            0,
+            one.nanos,
+            "apply_actions" if 0 in moving else "ask_operator",
+            security_id=0,
+            reference=one.symbol or "not_ours",
+        )
+
+
+def _refused(session: Session, mine: _Ours) -> dict[int, int]:
+    """Return security -> nanoshares of strays whose blocks have ended.
+
+    Those of open blocks are among what the broker says of the order.
+    """
+    still_open = {block.id for block in mine.working}
+    ended = [one for one in mine.strays if one.client_id not in still_open]
+    known = blocks.many(session, sorted({one.client_id for one in ended}))
+    found: dict[int, int] = {}
+    for one in ended:
+        security_id = known[one.client_id].security_id
+        found[security_id] = found.get(security_id, 0) + one.sign * one.nanos
+    return found
 
 
 def _expected(session: Session, place: Place) -> dict[int, int]:
@@ -240,14 +303,12 @@ def _on_the_way(told: Told, mine: Sequence[blocks.Block]) -> dict[int, int]:
 def _moving(session: Session, told: Told) -> set[int]:
     """Return the names in which a corporate action may explain a difference."""
     today = business_date(told.status.as_of)
-    since = (today - timedelta(days=_ACTION_DAYS)).isoformat()
+    since = (today - timedelta(days=ACTION_DAYS)).isoformat()
     acting = prices.unapplied_actions(session, since, today.isoformat())
     return {*told.status.moving, *(one.security_id for one in told.activities), *acting}
 
 
-def _cash(
-    session: Session, place: Place, told: Told, mine: Sequence[blocks.Block]
-) -> Iterator[Break]:
+def _cash(session: Session, place: Place, told: Told, mine: _Ours) -> Iterator[Break]:
     ours = activities.cash_told(session, place.broker_account)
     theirs = told.status.cash.total_cents
     if ours == theirs:
@@ -258,11 +319,14 @@ def _cash(
     ]
     unread = sum(one.cents for one in told.activities)
     unread += sum(_cash_of(one) for one in told.executions)
+    refused = -sum(one.sign * one.cents for one in mine.strays)
     if difference == unread:
         category, repair = "timing", "collect"
+    elif mine.strays and difference == unread + refused:
+        category, repair = "missing_execution", "ask_operator"  # and stops its name by itself
     elif unexplained and difference == sum(unexplained) + unread:
         category, repair = "unknown_activity", "book_to_firm"
-    elif mine or told.executions or told.activities:
+    elif mine.moving or told.executions or told.activities:
         category, repair = "timing", "look_again"
     elif told.status.moving:
         category, repair = "corporate_action", "apply_actions"

@@ -16,7 +16,17 @@ from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
 from robo.ports.broker import Broker, Execution, ExecutionKind
-from robo.store import blocks, chains, cursors, events, inventory, strays, tellings
+from robo.store import (
+    blocks,
+    breaks,
+    chains,
+    controls,
+    cursors,
+    events,
+    inventory,
+    strays,
+    tellings,
+)
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -174,7 +184,9 @@ def _report(session: Session, heard: _Heard, at_micros: int) -> None:
     """Tell the operators of executions that no order of ours explains; they are never booked."""
     by_id = {one.id: one for one in heard.told}
     before = strays.many(session, list(heard.why))
-    strays.add(session, [_stray(by_id[i], code, at_micros) for i, code in heard.why.items()])
+    kept = [_stray(by_id[i], code, at_micros) for i, code in heard.why.items()]
+    strays.add(session, kept)
+    _block_names(session, [one for one in kept if one.id not in before], at_micros)
     events.emit(
         session,
         [
@@ -189,6 +201,18 @@ def _report(session: Session, heard: _Heard, at_micros: int) -> None:
         ],
         at_micros,
     )
+
+
+def _block_names(session: Session, fresh: Sequence[strays.Stray], at_micros: int) -> None:
+    """Stop the names of strays at once: their orders end, and must not be planned again before."""
+    ours = blocks.many(session, sorted({one.client_id for one in fresh}))
+    for one in fresh:
+        block = ours.get(one.client_id)
+        if block is None:
+            continue
+        owner = controls.owner_of_broker_account(session, block.broker_account)
+        found = strays.difference(one, block, owner[1] if owner else None)
+        breaks.put(session, [found], at_micros)
 
 
 def _stray(one: Execution, why: str, at_micros: int) -> strays.Stray:

@@ -1,15 +1,21 @@
-"""What waits for a person: transfers that could be several, applications refused, real breaks."""
+"""What waits for a person: doubtful transfers, refused applications, orders, executions, breaks."""
 
 from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from robo.store import breaks, custody, remittances
+from robo.core.policy import Policy
+from robo.services import telling
+from robo.store import blocks, breaks, custody, remittances, strays
+from robo.store.blocks import Block
 from robo.store.breaks import KnownBreak
 from robo.store.custody import Custody
 from robo.store.remittances import Remittance
+from robo.store.strays import Stray
 
 LIMIT = 100
+_SHOWN = frozenset({"unknown_activity", "missing_execution"})
+"""Differences that stop nothing, or not yet, and are a person's all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +25,25 @@ class Queue:
     transfers: tuple[Remittance, ...]
     applications: tuple[Custody, ...]
     breaks: tuple[KnownBreak, ...]
+    orders: tuple[Block, ...]
+    """Broker orders that nothing but a person ends: see `resolving`."""
+    executions: tuple[Stray, ...]
+    """Executions that could not be accepted."""
 
 
-def queue(session: Session, firm_id: str) -> Queue:
+def queue(session: Session, policy: Policy, firm_id: str, at_micros: int) -> Queue:
     """Return what a firm's operators have to decide; every firm's for ''."""
     open_breaks = breaks.listed(session, "open", firm_id)
-    real = [one for one in open_breaks if one.blocks or one.category == "unknown_activity"]
+    real = [one for one in open_breaks if one.blocks or one.category in _SHOWN]
+    stuck = [
+        one
+        for one in blocks.in_states(session, "open", "unknown")
+        if firm_id in {"", one.firm_id} and telling.is_stuck(one, at_micros, policy.block_hours_max)
+    ]
     return Queue(
         tuple(remittances.doubtful(session, firm_id, LIMIT)),
         tuple(custody.refused(session, firm_id, LIMIT)),
         tuple(sorted(real, key=lambda one: (one.found_at, one.id))[:LIMIT]),
+        tuple(sorted(stuck, key=lambda one: (one.created_at, one.id))[:LIMIT]),
+        tuple(strays.waiting(session, firm_id, LIMIT)),
     )

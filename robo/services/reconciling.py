@@ -8,7 +8,7 @@ account, and nowhere else, until it is gone or an operator clears it.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlmodel import Session
@@ -30,6 +30,7 @@ RECONCILER: Final = "reconciler"
 _ACTIVITIES: Final = "activities"
 _AUTOMATIC: Final = frozenset({"collect"})
 _NOTE_MAX: Final = 500
+_HOUR: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _one(
     db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy, place: Place
 ) -> int:
     """Compare one account; return how many breaks were repaired."""
-    first = _compare(db, broker, place)
+    first = _compare(db, broker, clock, policy, place)
     mended = [one for one in first if one.repair in _AUTOMATIC]
     left = first
     if mended:
@@ -96,8 +97,10 @@ def _one(
         with db.read() as session:
             waiting = blocks.unbooked(session)
         booking.book(db, keyring, clock, waiting, turns)
-        left = _compare(db, broker, place)
+        left = _compare(db, broker, clock, policy, place)
     at_micros = to_micros(clock.now())
+    with db.read() as session:
+        left = [_aged(session, one, policy, at_micros) for one in left]
     there = {one.id for one in left}
     healed = [one for one in mended if one.id not in there]
     with db.write() as session:
@@ -112,8 +115,25 @@ def _one(
     return len(healed)
 
 
-def _compare(db: Database, broker: Broker, place: Place) -> list[Break]:
+def _aged(session: Session, one: Break, policy: Policy, at_micros: int) -> Break:
+    """Return a difference, as a real one if what explains it has not come for too long."""
+    known = breaks.get(session, one.id)
+    hours = {
+        "missing_execution": policy.block_hours_max,
+        "corporate_action": comparing.ACTION_DAYS * 24,
+    }.get(one.category)
+    if known is None or known.state != "open" or hours is None:
+        return one
+    if at_micros - known.found_at <= hours * _HOUR:
+        return one
+    return replace(one, category="real", repair="ask_operator", blocks=1)
+
+
+def _compare(
+    db: Database, broker: Broker, clock: Clock, policy: Policy, place: Place
+) -> list[Break]:
     """Ask the broker with no transaction open, then compare in one snapshot."""
+    asked_at = to_micros(clock.now())
     with db.read() as session:
         mine = [
             block
@@ -140,7 +160,8 @@ def _compare(db: Database, broker: Broker, place: Place) -> list[Break]:
             for one in executions
             if one.client_id in ours and ours[one.client_id].broker_account == place.broker_account
         ]
-        return comparing.compare(session, place, Told(status, here, unread, orders))
+        told = Told(status, here, unread, orders, asked_at)
+        return comparing.compare(session, place, told, policy)
 
 
 def clear(

@@ -31,6 +31,7 @@ OPPOSITE: Final = "opposite_order"
 HELD: Final = "account_stopped"
 """The broker takes nothing for this one account now."""
 _NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, HELD})
+_HOUR: Final = 3_600_000_000
 _WAITS: Final = "wait_"
 _REFUSES: Final = "refuse_"
 """How the codes of the guards begin (`robo.core.reasons`)."""
@@ -105,6 +106,13 @@ def not_taken(block: Block, code: str, *, told: bool = True) -> Outcome:
     if code.startswith(_REFUSES):
         return Outcome(block.id, "open", None, f"rejected:{code}", told)
     return Outcome(block.id, "intended", None, code, told)
+
+
+def is_stuck(block: Block, now_micros: int, hours: int) -> bool:
+    """Return whether a block needs a person: somebody else's order, or no end for so long."""
+    if block.state not in {"open", "unknown"}:
+        return False
+    return block.code == MISMATCH or now_micros - block.created_at > hours * _HOUR
 
 
 def ask(broker: Broker, block: Block) -> Outcome | None:

@@ -70,6 +70,7 @@ class Break:
     broker_account: str
     account_id: str | None
     security_id: int | None
+    """None: all of the account is concerned; 0: a name that is on no list of ours."""
     subject: str
     reference: str
     category: str
@@ -133,7 +134,9 @@ def _write(session: Session, one: Break, at_micros: int) -> None:
         session,
         f"INSERT INTO recon_break ({', '.join(names)}, state, found_at, seen_at, closed_by, note) "  # noqa: S608 - names are ours
         f"VALUES ({marks}, 'open', ?, ?, '', '') ON CONFLICT (id) DO UPDATE SET state = 'open', "
-        "category = excluded.category, ours = excluded.ours, theirs = excluded.theirs, "
+        "found_at = CASE WHEN recon_break.state = 'open' THEN recon_break.found_at "
+        "ELSE excluded.found_at END, category = excluded.category, "
+        "ours = excluded.ours, theirs = excluded.theirs, "
         "repair = excluded.repair, blocks = excluded.blocks, seen_at = excluded.seen_at, "
         "closed_at = NULL, closed_by = '', note = ''",
         [(*(getattr(one, name) for name in names), at_micros, at_micros)],
@@ -170,7 +173,10 @@ class Blocked:
 
 
 def blocked(session: Session) -> Blocked:
-    """Return what open breaks block."""
+    """Return what open breaks block.
+
+    A name that is none of ours (security 0) stops nothing: nothing of ours is ever traded in it.
+    """
     columns = (_BREAK.c.broker_account, _BREAK.c.security_id)
     statement = select(*columns).where(_BREAK.c.state == "open", _BREAK.c.blocks == 1)
     rows = session.connection().execute(statement).all()

@@ -7,7 +7,9 @@ from typing import Any, Final
 from sqlalchemy import case, func, select
 from sqlmodel import Session, SQLModel
 
-from robo.store.blocks import BlockRow
+from robo.core.ids import AccountId, child_id
+from robo.store.blocks import Block, BlockRow
+from robo.store.breaks import Break
 from robo.store.columns import STRICT, integer, one_of, text
 from robo.store.database import bulk, insert_many, select_in
 
@@ -65,6 +67,11 @@ class Stray:
     heard_at: int
     state: str = "open"
 
+    @property
+    def sign(self) -> int:
+        """Return 1 where shares would come and cash go, -1 where it is the other way round."""
+        return -1 if (self.side == "sell") != bool(self.busts) else 1
+
 
 _COLUMNS: Final = [_STRAY.c[name] for name in Stray.__dataclass_fields__]
 
@@ -97,16 +104,34 @@ def get(session: Session, stray_id: str) -> Stray | None:
     return many(session, [stray_id]).get(stray_id)
 
 
-def of_place(session: Session, broker_account: str) -> list[tuple[Stray, int]]:
-    """Return (stray, its block's security) of the open strays of one account at the broker."""
+def of_place(session: Session, broker_account: str) -> list[Stray]:
+    """Return the open strays of the blocks of one account at the broker."""
     statement = (
-        select(*_COLUMNS, _BLOCK.c.security_id)
+        select(*_COLUMNS)
         .join(_BLOCK, _BLOCK.c.id == _STRAY.c.client_id)
         .where(_STRAY.c.state == "open", _BLOCK.c.broker_account == broker_account)
         .order_by(_STRAY.c.id)
     )
-    rows = session.connection().execute(statement)
-    return [(Stray(*row[:-1]), int(row[-1])) for row in rows]
+    return [Stray(*row) for row in session.connection().execute(statement)]
+
+
+def difference(stray: Stray, block: Block, account_id: AccountId | None) -> Break:
+    """Return a stray as the break that stops its name: what was ordered may be there already."""
+    place, security_id = block.broker_account, block.security_id
+    return Break(
+        id=child_id("brk", place, "execution", security_id, stray.id),
+        firm_id=block.firm_id,
+        broker_account=place,
+        account_id=account_id,
+        security_id=security_id,
+        subject="execution",
+        reference=stray.id,
+        category="real",
+        ours=0,
+        theirs=stray.nanos,
+        repair="ask_operator",
+        blocks=1,
+    )
 
 
 def waiting(session: Session, firm_id: str, limit: int) -> list[Stray]:

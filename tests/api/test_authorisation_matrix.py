@@ -290,6 +290,18 @@ TABLE = {
     "POST /v1/operations/breaks/<id:break_id>/clearance": Row(
         403, 403, 404, 403, 401, lambda *_: {"note": "looked"}, 404
     ),
+    "POST /v1/operations/broker-orders/<id:block_id>/decision": Row(
+        403, 403, 404, 403, 401, lambda *_: {"decision": "end", "note": "looked"}, 404
+    ),
+    "POST /v1/operations/executions/decision": Row(
+        403,
+        403,
+        404,
+        403,
+        401,
+        lambda *_: {"execution_id": "x", "decision": "dismiss", "note": "looked"},
+        404,
+    ),
     "PUT /v1/customers/<id:customer_id>/identity": operators(lambda *_: {"decision": "accept"}),
     "DELETE /v1/customers/<id:customer_id>/personal-data": operators(),
 }
@@ -379,6 +391,7 @@ def _things(person: Person) -> Things:
         "transfer_id": "dep_" + "0" * 30,
         "application_id": person.account_id,
         "break_id": "brk_" + "0" * 30,
+        "block_id": "blk_" + "0" * 30,
     }
     made["transfer_in_id"] = _draft(person)
     asked = {"bank_link_id": person.link_id, "amount": "10.00"}

@@ -10,7 +10,7 @@ from robo.core.errors import RefusedError
 from robo.core.ids import child_id
 from robo.runtime import SystemClock, load_keyring, open_database
 from robo.services import switching
-from robo.store import breaks, chains, inventory
+from robo.store import breaks, chains, inventory, strays
 from robo.store.database import Database
 
 
@@ -98,6 +98,32 @@ def test_a_break_is_listed_and_cleared_with_a_note(
     assert statuses == [0, 2, 0, 0]
     assert "BLOCKS" in told.out
     assert "1 cleared" in told.out
+
+
+def test_an_execution_that_waits_for_a_person_is_listed_and_dismissed(
+    home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert home
+    db = opened()
+    odd = strays.Stray(
+        "exe_1", "of nobody", "", 1, "buy", -5, 1, -1, 0, 1, "2026-03-03", "unknown_order", 1
+    )
+    with db.write() as session:
+        strays.add(session, [odd])
+    db.close()
+
+    statuses = [
+        cli.main(["decide"]),
+        cli.main(["decide", "--end-order", "blk_none", "--note", "looked"]),
+        cli.main(["decide", "--adopt-execution", "exe_1", "--note", "looked"]),
+        cli.main(["decide", "--dismiss-execution", "exe_1", "--note", "none of ours"]),
+    ]
+
+    told = capsys.readouterr().out
+    assert statuses == [0, 2, 2, 0]
+    assert "unknown_order" in told
+    assert "0 orders, 1 executions" in told
+    assert told.endswith("0 orders, 0 executions\n")
 
 
 def test_a_firm_becomes_a_broker_dealer_and_stops_only_when_it_holds_nothing(
