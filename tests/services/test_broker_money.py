@@ -135,6 +135,29 @@ def test_a_transfer_that_stays_lost_is_asked_for_again_by_nobody(stage: Stage) -
     assert stage.world.findings() == []
 
 
+def test_a_transfer_that_turns_up_late_is_not_asked_for_again_whatever_a_person_saw(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, account, link = settled_in(stage)
+    desk = stage.operator()
+    stage.server.faults.plan(Fault(FaultKind.DROP_AFTER, path=TRANSFERS))
+    with monkeypatch.context() as lagging:
+        lagging.setattr(type(stage.world.runtime.broker), "transfers", lambda *_: [])
+        lagging.setattr(type(stage.world.runtime.broker._transfers), "transfers", lambda *_: [])
+        deposit = deposited(me, account, link)
+        stage.jobs(3)
+        stage.wait(minutes=60)
+        stage.jobs()
+    seen = stage.money(deposit)
+    body = {"decision": "release", "note": "it is not in the list"}
+
+    desk.must("POST", f"operations/transfers/{deposit}/decision", body, 409)
+    stage.jobs(2)
+
+    assert (seen.state, seen.code) == ("ambiguous", "not_found")
+    assert len(stage.transfers(account)) == 1
+
+
 def test_what_comes_back_is_taken_back_and_what_is_refused_moves_nothing(stage: Stage) -> None:
     me, account, link = settled_in(stage)
     deposit = deposited(me, account, link)

@@ -32,7 +32,8 @@ class Verdict(StrEnum):
     CLAIM = "claim"
     """It became this one of the broker's transfers."""
     RELEASE = "release"
-    """It never arrived: ask for it once more."""
+    """It never arrived: ask for it once more. Refused where the broker's list has one that could be
+    it: lists lag, and a second transfer cannot be taken back."""
     ABANDON = "abandon"
     """It never arrived, and is not asked for again: the money stays where it was."""
 
@@ -61,7 +62,8 @@ def decide(
 
     Raises:
         NotFoundError: If there is no such transfer.
-        ConflictError: If it is not ambiguous (any more).
+        ConflictError: If it is not ambiguous (any more), or is to be asked for again though the
+            broker has one that could be it.
         InvalidInputError: If the note is missing, or the broker's transfer could not be this one.
         BrokerUnavailableError: If the broker did not answer; nothing was decided.
     """
@@ -79,6 +81,7 @@ def decide(
         listed = desk.offered.transfers(seen.broker_account)
         told = next((one for one in listed if one.broker_id == decision.broker_id), None)
     elif decision.verdict is Verdict.RELEASE:
+        _require_absent(desk, seen)
         # The adapter first: as long as it remembers the request, it would never ask again.
         with suppress(InvalidInputError):
             desk.offered.release_transfer(transfer_id)
@@ -90,6 +93,17 @@ def decide(
         with suppress(InvalidInputError):
             desk.offered.claim_transfer(transfer_id, told.broker_id)
     return moved
+
+
+def _require_absent(desk: carrying.Desk, row: Remittance) -> None:
+    """Look at the broker's list once more: what a person saw may be minutes old."""
+    listed = desk.offered.transfers(row.broker_account)
+    with desk.db.read() as session:
+        claimed = remittances.claimed(session, row.broker_account)
+    there = matching.match(row, listed, claimed, ())
+    if there.found is not None or there.candidates:
+        message = "The broker has a transfer that could be this one: claim it, or abandon this one."
+        raise ConflictError(message, code="transfer_found")
 
 
 def _settle(
