@@ -1,13 +1,14 @@
 """The tax side of a plan: rates, budgets, masks and bases of many accounts, as arrays."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
 import numpy as np
 from sqlmodel import Session
 
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, LotId
 from robo.core.policy import Policy
 from robo.portfolio.problem import BoolArray, IntArray, Taxes, TaxMode
 from robo.services.asking import EPOCH, NO_LIMIT, Aim, TaxSide
@@ -32,8 +33,12 @@ def tax_side(
     account_ids: Sequence[AccountId],
     lots: LotChunk,
     on: date,
-) -> TaxSide:
+) -> tuple[LotChunk, TaxSide]:
     """Return what taxes say of accounts on a day; lots are those of the accounts, in their order.
+
+    Where wash sales left the parts of a lot unlike, each is a lot of its own in what is returned,
+    with its own basis and holding period. Sales take the first part first, so the others are on
+    hold until the next session; and it is no replacement for its own rest.
 
     Names are the columns of the masks, security ids rising: those of a model, or any others.
 
@@ -45,7 +50,7 @@ def tax_side(
     no_buy, masks = _masks(window, names, account_ids, lots)
     basis, held = _bases(window, lots)
     mine = [found[one] for one in account_ids]
-    return TaxSide(
+    side = TaxSide(
         taxes=_taxes(mine, taxed.astype(np.bool_), planned),
         basis_cents=basis,
         held_day=held,
@@ -56,6 +61,7 @@ def tax_side(
         no_buy=no_buy,
         aim=_aim(session, mine, taxed.astype(np.bool_), planned),
     )
+    return _parted(window, lots, side, (on - EPOCH).days)
 
 
 def _aim(
@@ -134,3 +140,45 @@ def _bases(window: Window, lots: LotChunk) -> tuple[IntArray, IntArray]:
                 basis[spot[lot_id]] += found.added_cents
                 held[spot[lot_id]] = (found.held_from - EPOCH).days
     return basis, held
+
+
+def _parted(window: Window, lots: LotChunk, side: TaxSide, today: int) -> tuple[LotChunk, TaxSide]:
+    """Return lots and what taxes say of them with unlike parts of a lot apart."""
+    unlike = {
+        place: window.adjusted[LotId(lot)].parts
+        for place, lot in enumerate(lots.lot_ids if window.adjusted else ())
+        if lot in window.adjusted and window.adjusted[LotId(lot)].parts
+    }
+    if not unlike:
+        return lots, side
+    count = np.ones(len(lots.lot_ids), dtype=np.int64)
+    count[list(unlike)] = [len(parts) for parts in unlike.values()]
+    row = np.repeat(np.arange(count.size), count)
+    start = np.cumsum(count) - count
+    nanos, paid, hold = lots.nanos[row], lots.basis_cents[row], lots.hold_day[row]
+    basis, held = side.basis_cents[row], side.held_day[row]
+    for place, parts in unlike.items():
+        mine = slice(int(start[place]), int(start[place]) + len(parts))
+        nanos[mine] = [one.nanos for one in parts]
+        paid[mine] = [one.basis_cents for one in parts]
+        basis[mine] = [one.basis_cents + one.added_cents for one in parts]
+        held[mine] = [(one.held_from - EPOCH).days for one in parts]
+        hold[mine][1:] = np.maximum(hold[mine][1:], today + 1)
+    found = LotChunk(
+        tuple(lots.lot_ids[one] for one in row.tolist()),
+        lots.account[row],
+        lots.security_id[row],
+        lots.acquired_day[row],
+        nanos,
+        paid,
+        hold,
+    )
+    return found, replace(
+        side,
+        basis_cents=basis,
+        held_day=held,
+        no_loss=side.no_loss[row] | (side.whole_only[row] & (count > 1)[row]),
+        whole_only=side.whole_only[row],
+        is_fresh=side.is_fresh[row],
+        closes=side.closes[row],
+    )

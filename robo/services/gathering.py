@@ -66,7 +66,7 @@ def load(
     """
     ids = list(raw.account_ids)
     lots = lot_chunks.read(session, ids)
-    tax = assessing.tax_side(session, keyring, policy, model.security_ids, ids, lots, on)
+    lots, tax = assessing.tax_side(session, keyring, policy, model.security_ids, ids, lots, on)
     # Another share class would be a replacement of what was sold at a loss, whoever chooses it.
     tax = replace(tax, no_buy=following.of_companies(model, tax.no_buy))
     gone = frozenset(universe.gone(session))

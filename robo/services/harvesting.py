@@ -141,7 +141,7 @@ class _Night:
             lots = lot_chunks.read(session, ids)
             known = {*raw.security_ids(), *lots.security_id.tolist(), *_benches(session, raw)}
             names = np.array(sorted(known), dtype=np.int64)
-            tax = assessing.tax_side(
+            lots, tax = assessing.tax_side(
                 session, self._keyring, self._policy, names, ids, lots, self._on
             )
             seen = board(self._prices, names.tolist(), self._clock.now())

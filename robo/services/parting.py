@@ -82,7 +82,7 @@ def plans(
     ids = list(raw.account_ids)
     lots = lot_chunks.read(session, ids)
     names = np.unique(lots.security_id)
-    tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
+    lots, tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
     ready = accounts.eligible(session, ids)
     part = _part(raw, lots, tax, leaving, board, policy, on, ready)
     ordered = {

@@ -71,7 +71,7 @@ def read(
     ids = list(raw.account_ids)
     lots = lot_chunks.read(session, ids)
     names = np.unique(lots.security_id)
-    tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
+    lots, tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
     seen = board(prices, names.tolist(), clock.now())
     price = np.array([seen.price_micros.get(s, 0) for s in lots.security_id.tolist()], np.int64)
     worth = notional_cents(lots.nanos, price)

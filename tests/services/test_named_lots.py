@@ -145,7 +145,7 @@ def wanted(desk: Desk, account: AccountId) -> int:
     with desk.db.read() as session:
         held = lot_chunks.read(session, [account])
         names = np.array([1], dtype=np.int64)
-        found = assessing.tax_side(
+        _, found = assessing.tax_side(
             session, desk.keyring, desk.policy, names, [account], held, desk.today()
         )
     return int(found.aim.wanted_cents[0])

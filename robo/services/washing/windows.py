@@ -4,7 +4,7 @@ Names and dates only: it says neither who in a household sold or bought, nor how
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import count, groupby
@@ -22,6 +22,7 @@ from robo.store.lots import OpenLot
 from robo.tax import arrays
 from robo.tax.harvest import Masks
 from robo.tax.wash_events import AccountKind
+from robo.tax.wash_lots import Lot, spread
 from robo.tax.wash_sales import WINDOW, Books
 
 IntArray = NDArray[np.int64]
@@ -37,6 +38,18 @@ class Adjusted:
     Where parts of a lot differ, the date is that of the part which is sold first.
     """
 
+    added_cents: int
+    held_from: date
+    parts: tuple["Part", ...] = ()
+    """The parts that differ, in the order in which they are sold; none where all is alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Shares of a lot that stand alike: what was paid for them, what was added, held since when."""
+
+    nanos: int
+    basis_cents: int
     added_cents: int
     held_from: date
 
@@ -269,8 +282,25 @@ def _adjusted(books: Books) -> dict[LotId, Adjusted]:
         added = sum(piece.added(piece.nanos) for piece in lot.pieces)
         first = next((piece for piece in lot.pieces if piece.nanos), None)
         if first is not None and (added or first.held_from != lot.bought_on):
-            found[lot.id] = Adjusted(added, first.held_from)
+            found[lot.id] = Adjusted(added, first.held_from, _parts(lot))
     return found
+
+
+def _parts(lot: Lot) -> tuple[Part, ...]:
+    """Return the parts of a lot that differ; those of nothing added and one date are one."""
+    paid = spread(lot.basis_cents, [piece.nanos for piece in lot.pieces])
+    found: list[Part] = []
+    for piece, cents in zip(lot.pieces, paid, strict=True):
+        one = Part(piece.nanos, cents, piece.added(piece.nanos), piece.held_from)
+        last = found[-1] if found else None
+        plain = last is not None and not (last.added_cents or one.added_cents)
+        if last is not None and plain and last.held_from == one.held_from:
+            found[-1] = replace(
+                last, nanos=last.nanos + one.nanos, basis_cents=last.basis_cents + cents
+            )
+        elif one.nanos:
+            found.append(one)
+    return tuple(found) if len(found) > 1 else ()
 
 
 def _planned(session: Session, history: History, units: Mapping[str, _Unit]) -> None:
