@@ -127,7 +127,7 @@ def _missing_shares(
 
 
 def _write(session: Session, keyring: Keyring, told: Sequence[Share], at_micros: int) -> None:
-    shares, taken = diverting.place(session, told)
+    shares, taken = diverting.place(session, told, business_date(from_micros(at_micros)))
     transfers = [transfer for part in taken for transfer in owning.transfers_of(part)]
     fills: list[Link] = [part.link() for part in taken]
     lot_events: list[lots.LotEvent] = []

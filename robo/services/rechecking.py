@@ -50,10 +50,44 @@ def overtaken(
 ) -> dict[str, Reason]:
     """Return planned orders that would wash by what came to light as they were written, and why.
 
-    A plan read before a household formed may have been written after it.
+    A plan read before a household formed may have been written after it; and an order that waited,
+    behind the kill switch for one, may have been overtaken by a withdrawal's loss.
     """
     if not waiting:
         return {}
+    return _sold_since(session, waiting, on) | _known_since(session, waiting, on, at_micros)
+
+
+def _sold_since(session: Session, waiting: Sequence[WaitingOrder], on: date) -> dict[str, Reason]:
+    """Return purchases of names that the household has sold at a loss since they were planned."""
+    buys = [one for one in waiting if one.side == "buy"]
+    names = {one.security_id for one in buys}
+    sold = [pair for pair in windows.unsettled_sales(session) if pair[1] in names] if buys else []
+    if not sold:
+        return {}
+    owned = households.owners_of(session, sorted({account for account, _ in sold}))
+    known = people(session, {one.customer_id for one in owned.values()})
+    touched = {
+        (other, name)
+        for account, name in sold
+        for customer in known.together(owned[account].customer_id, on)
+        for other in known.accounts[customer]
+    }
+    mine = [one for one in buys if (one.account_id, one.security_id) in touched]
+    if not mine:
+        return {}
+    booked = window(session, sorted({one.account_id for one in mine}), on, planned=False)
+    return {
+        one.id: Reason.SKIP_WASH_BUY
+        for one in mine
+        if SecurityId(one.security_id) in booked.no_purchase(one.account_id)
+    }
+
+
+def _known_since(
+    session: Session, waiting: Sequence[WaitingOrder], on: date, at_micros: int
+) -> dict[str, Reason]:
+    """Return what a household that formed, or trades elsewhere, say of orders planned before."""
     news = households.joined_since(session, at_micros - _RECENT)
     for customer, at in outside_trades.imported_since(session, at_micros - _RECENT):
         news[customer] = max(at, news.get(customer, at))

@@ -11,13 +11,30 @@ from robo.core.ids import AccountId
 from robo.store.accounts import AccountRow
 from robo.store.customers import RestrictionRow
 from robo.store.database import bulk, select_in
+from robo.store.fills import FillRow
 from robo.store.households import JointOwnerRow
+from robo.store.lots import ProceedRow
 from robo.store.orders import OPEN_STATES, OrderRow, in_state
 
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _SECOND: Any = JointOwnerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _RESTRICTION: Any = RestrictionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+
+
+def unsettled_sales(session: Session) -> list[tuple[AccountId, int]]:
+    """Return (account, security) of sales whose proceeds have not settled: the latest ones."""
+    statement = (
+        select(_ORDER.c.account_id, _ORDER.c.security_id)
+        .join(_FILL, _FILL.c.order_id == _ORDER.c.id)
+        .join(_PROCEED, _PROCEED.c.cause == _FILL.c.id)
+        .where(_PROCEED.c.state == "waiting")
+        .distinct()
+    )
+    rows = session.connection().execute(statement)
+    return [(AccountId(account), int(security_id)) for account, security_id in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What brokers do after the fact: fills after the end, trades taken back, trades corrected."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,33 @@ def test_a_late_fill_whose_cash_is_spent_is_the_firms_and_nobody_goes_below_noth
     assert desk.held(spent).holdings_nanos == {2: SHARE}
     assert desk.held(saved).holdings_nanos == {1: SHARE}
     assert own(desk) == ({1: SHARE}, -10_00)
+    right(desk)
+
+
+@pytest.mark.parametrize("day", [0, 2], ids=["executed before the loss", "executed after it"])
+def test_a_late_purchase_of_what_was_sold_at_a_loss_since_is_the_firms(
+    desk: Desk, day: int
+) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.fill_at(desk.buy({account: 50_00}), 10_000_000)
+    desk.collect()
+    desk.clock.advance(timedelta(days=60))
+    first = desk.clock.now()
+    block = desk.buy({account: 10_00}, cause="late")
+    desk.broker.end(block, BrokerOrderState.CANCELED)
+    desk.collect()
+    desk.clock.advance(timedelta(days=1))
+    desk.broker.at = desk.clock.now()
+    desk.broker.fill_at(desk.sell({account: 5 * SHARE}), 8_000_000)
+    desk.collect()
+    desk.clock.advance(timedelta(days=1))
+    desk.broker.at = first + timedelta(days=day)
+
+    desk.broker.fill_at(block, 8_000_000)
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {}
+    assert own(desk) == ({1: SHARE * 5 // 4}, -10_00)
     right(desk)
 
 
