@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from custody_stage import TRANSFERS, Stage, deposited, settled_in, staged, state_of
 
+from broker_adapters.alpaca_pace import Lane
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from robo.core.clock import business_date
 from robo.core.ids import AccountId, SecurityId
@@ -156,6 +157,37 @@ def test_a_transfer_that_turns_up_late_is_not_asked_for_again_whatever_a_person_
 
     assert (seen.state, seen.code) == ("ambiguous", "not_found")
     assert len(stage.transfers(account)) == 1
+
+
+def test_a_transfer_that_arrives_after_it_was_released_is_not_asked_for_once_more(
+    stage: Stage,
+) -> None:
+    me, account, link = settled_in(stage)
+    desk = stage.operator()
+    stage.server.faults.plan(LOST)
+    deposit = deposited(me, account, link)
+    stage.jobs()
+    stage.wait(minutes=61)
+    stage.jobs()
+    row = stage.money(deposit)
+    late = {
+        "transfer_type": "ach",
+        "relationship_id": row.relationship_id,
+        "amount": "500.00",
+        "direction": "INCOMING",
+    }
+    broker = stage.world.runtime.broker
+    broker._http.post(f"/accounts/{row.broker_account}/transfers", late, Lane.ORDERS)
+    # The list that the decision looks at lags.
+    stage.server.faults.plan(Fault(FaultKind.MISSING, "GET", TRANSFERS))
+    body = {"decision": "release", "note": "it never left"}
+    desk.must("POST", f"operations/transfers/{deposit}/decision", body)
+    stage.jobs(2, seconds=605)
+    me.log_in()
+
+    assert (row.state, row.code) == ("ambiguous", "not_found")
+    assert len(stage.transfers(account)) == 1
+    assert state_of(me, account, "deposits", deposit) == "available"
 
 
 def test_what_comes_back_is_taken_back_and_what_is_refused_moves_nothing(stage: Stage) -> None:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sqlmodel import Session
+
 from robo.core.clock import Clock, iso_instant, to_micros
 from robo.core.errors import BrokerUnavailableError, InvalidInputError
 from robo.core.market_calendar import MarketCalendar
@@ -121,10 +123,11 @@ def _ask(desk: Desk, row: Remittance) -> int:
     link = _usable(desk, row)
     if link is None:
         return 0
-    before = [one.broker_id for one in desk.offered.transfers(link.broker_account)]
+    listed = desk.offered.transfers(link.broker_account)
+    before = [one.broker_id for one in listed]
     now = desk.at_micros
     with desk.db.write() as session:
-        if remittances.get(session, row.id) != row:
+        if remittances.get(session, row.id) != row or _came_late(session, row, listed, now):
             return 0
         telling = replace(
             row,
@@ -138,6 +141,18 @@ def _ask(desk: Desk, row: Remittance) -> int:
         )
         remittances.save(session, telling)
     return _heard(desk, row.id, desk.offered.transfer(_request(telling)))
+
+
+def _came_late(session: Session, row: Remittance, listed: Sequence[CashTransfer], now: int) -> bool:
+    """Return whether a transfer that is to be asked for once more has arrived after all."""
+    if row.told_at is None:
+        return False
+    claimed = remittances.claimed(session, row.broker_account)
+    found = matching.match(row, listed, claimed, remittances.alike(session, row))
+    late = found.candidates if found.found is None else (found.found,)
+    if late:
+        remittances.save(session, _doubt(row, late, now))
+    return bool(late)
 
 
 def _usable(desk: Desk, row: Remittance) -> Link | None:
@@ -177,7 +192,8 @@ def _heard(desk: Desk, transfer_id: str, result: CashResult) -> int:
         if result.outcome is Outcome.THROTTLED:
             # Not sent, and the adapter knows that: it may be asked for again.
             later = desk.at_micros + _SOON
-            remittances.save(session, replace(row, state="intended", look_at=later))
+            fresh = replace(row, state="intended", told_at=None, before="[]", look_at=later)
+            remittances.save(session, fresh)
         elif result.outcome is Outcome.AMBIGUOUS and desk.repeatable:
             remittances.save(session, _doubt(row, result.candidates, desk.at_micros))
     return 0
