@@ -13,7 +13,7 @@ from robo.api.wire import Cents, Day, Id, Ppm, Schema, Text, Whole, Word, bluepr
 from robo.core.errors import InvalidInputError
 from robo.core.ids import AccountId, SecurityId
 from robo.core.money import PPM
-from robo.services import personalising
+from robo.services import following, personalising
 from robo.services.personalising import PriceTag, Wishes
 from robo.store import universe
 from robo.store.direct import DirectSleeve
@@ -136,6 +136,7 @@ def preview_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
         tag = personalising.preview(
             session,
             r.keyring,
+            r.broker,
             r.prices,
             r.clock,
             r.policy,
@@ -158,7 +159,7 @@ def put_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
     close_reading()
     r = runtime()
     mine = AccountId(account.id)
-    return _row_json(personalising.save(r.db, r.prices, r.clock, mine, wishes))
+    return _row_json(personalising.save(r.db, r.broker, r.prices, r.clock, mine, wishes))
 
 
 def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:
@@ -192,7 +193,7 @@ def _row_json(row: DirectSleeve) -> dict[str, Any]:
         "names_max": row.names_max,
         "theme": row.theme,
         "stays_ppm": row.stays_ppm,
-        "tilts": personalising.tilts_of(row),
+        "tilts": following.tilts_of(row),
     }
 
 

@@ -51,6 +51,13 @@ class Policy:
     bank_links_max: int = 10
     """Linked bank accounts a customer may have, for the same reason."""
 
+    ladder_all_cents: int = 2_000_000_000
+    """$20 million: who has it holds the whole index, where an average position is $40,000."""
+
+    ladder_rise_ppm_max: int = 500_000
+    """A price more than half above the name's last close adds no names to an account before it has
+    been a close: a wrong quote goes as it came, and the count that rests on it never would."""
+
     recapture_ppm: int = 500_000
     """Half of the long-term tax on a harvested loss is counted as coming back: the lower basis is
     taxed once it is sold, but later, and never where shares are given away or left to heirs."""

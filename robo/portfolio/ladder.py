@@ -45,6 +45,8 @@ class Ladder:
     """(cents, names), both rising; the count at the first holds for every smaller balance."""
     reach_cents: IntArray
     """The balance at which each further name is carried, strictly rising; shape (last - first,)."""
+    position_cents_min: int = 0
+    """No further name is carried before an average position has this size; 0 for any."""
 
     def count(self, balance_cents: ArrayLike) -> IntArray:
         """Return how many names balances carry, any shape.
@@ -62,7 +64,8 @@ class Ladder:
         Raises:
             ValueError: If that is not above the balance of the step before.
         """
-        return ladder_of(self.name, self.sentence, [*self.steps[:-1], (cents, self.steps[-1][1])])
+        steps = [*self.steps[:-1], (cents, self.steps[-1][1])]
+        return ladder_of(self.name, self.sentence, steps, self.position_cents_min)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +106,38 @@ class Carried:
     """What the count rests on: the highest balance, less withdrawals in proportion."""
 
 
-def ladder_of(name: str, sentence: str, steps: Sequence[tuple[int, int]]) -> Ladder:
+def ladder_of(
+    name: str, sentence: str, steps: Sequence[tuple[int, int]], position_cents_min: int = 0
+) -> Ladder:
     """Return the ladder through points (cents, names).
 
+    Between points the logarithm rises faster at first than a straight line, so a name may have to
+    wait until the positions are large enough on average.
+
     Raises:
-        ValueError: If balances or counts do not rise, or names follow closer than a cent.
+        ValueError: If balances or counts do not rise, names follow closer than a cent, or a point
+            itself has smaller positions than the least.
     """
     require("steps", len(steps) > 1, "must be at least two")
     rises = all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(steps))
     fits = steps[0][0] > 0 and steps[0][1] > 0 and steps[-1][0] <= BALANCE_MAX
     require("steps", rises and fits, "must rise, from a cent and a name on")
+    large = all(cents >= names * position_cents_min for cents, names in steps)
+    require("steps", large, "have positions smaller than the least")
     reach: list[int] = []
     with localcontext() as context:
         context.prec = _DIGITS
         for (low, fewer), (high, more) in itertools.pairwise(steps):
             ratio = (Decimal(high) / Decimal(low)).ln() / (more - fewer)
-            inner = (Decimal(low) * (ratio * k).exp() for k in range(1, more - fewer))
-            reach += [int(one.to_integral_value(ROUND_CEILING)) for one in inner]
+            inner = ((fewer + k, Decimal(low) * (ratio * k).exp()) for k in range(1, more - fewer))
+            reach += [
+                max(int(one.to_integral_value(ROUND_CEILING)), names * position_cents_min)
+                for names, one in inner
+            ]
             reach.append(high)
     reached = np.array(reach, dtype=np.int64)
     require("steps", bool((np.diff(reached) > 0).all()), "leave less than a cent between names")
-    return Ladder(name, sentence, tuple(steps), reached)
+    return Ladder(name, sentence, tuple(steps), reached, position_cents_min)
 
 
 def review(
@@ -163,30 +177,6 @@ def review(
     return Carried(np.minimum(count, limit), rested)
 
 
-def openings(
-    wanted: ArrayLike, held: ArrayLike, cash_cents: ArrayLike, order_cents_min: int
-) -> tuple[IntArray, IntArray]:
-    """Return how many waiting names can be opened now, and how many stay in the queue.
-
-    A name is opened by an order of at least the broker's minimum; names that the cash does not
-    reach wait, in their order, for the next cash.
-
-    Args:
-        wanted: Names the account carries, (A,).
-        held: Names it has, (A,); more than wanted is fine and opens nothing.
-        cash_cents: Free cash, (A,), not negative.
-        order_cents_min: The broker's smallest order, positive.
-
-    Raises:
-        ValueError: If an amount is out of its bounds.
-    """
-    require("order_cents_min", order_cents_min > 0, "must be positive")
-    waiting = np.maximum(ints("wanted", wanted) - ints("held", held), 0)
-    affordable = _amounts("cash_cents", cash_cents) // order_cents_min
-    opened = np.minimum(waiting, affordable)
-    return opened, waiting - opened
-
-
 def theme_ppm(count: ArrayLike, stays_ppm: ArrayLike) -> IntArray:
     """Return how much of the benchmark is the customer's theme, the rest is the index.
 
@@ -209,8 +199,19 @@ def theme_ppm(count: ArrayLike, stays_ppm: ArrayLike) -> IntArray:
 
 
 @cache
-def book() -> Book:
-    """Return the ladders and segments that ship with us."""
+def book(all_at_cents: int | None = None) -> Book:
+    """Return the ladders and segments that ship with us.
+
+    Args:
+        all_at_cents: Where the standard ladder reaches all names, in place of the table's balance.
+
+    Raises:
+        ValueError: If that is not above the balance of the step before.
+    """
+    if all_at_cents is not None:
+        made = book()
+        moved = {**made.ladders, "standard": made.ladders["standard"].with_all_at(all_at_cents)}
+        return replace(made, ladders=moved)
     place = files("robo.portfolio") / "tables" / "ladders.toml"
     return book_of(place.read_text(encoding="utf-8"))
 
@@ -238,9 +239,11 @@ def book_of(text: str) -> Book:
 
 
 def _ladder(name: str, row: dict[str, Any]) -> Ladder:
-    require(f"ladder.{name}", set(row) == {"sentence", "steps"}, "lacks or adds a field")
+    known = {"sentence", "position_min", "steps"}
+    require(f"ladder.{name}", set(row) == known, "lacks or adds a field")
     steps = [(int(dollars) * CENTS_PER_DOLLAR, int(count)) for dollars, count in row["steps"]]
-    return ladder_of(name, str(row["sentence"]), steps)
+    least = int(row["position_min"]) * CENTS_PER_DOLLAR
+    return ladder_of(name, str(row["sentence"]), steps, least)
 
 
 def _segment(row: dict[str, Any], ladders: dict[str, Ladder]) -> Segment:

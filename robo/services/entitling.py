@@ -12,6 +12,7 @@ from robo.core.errors import RefusedError
 from robo.core.money import format_cents
 from robo.portfolio import ladder
 from robo.portfolio.ladder import Book
+from robo.ports.broker import Capabilities
 from robo.store import accounts, worths
 
 _CALLED: Final = {
@@ -24,17 +25,25 @@ _CALLED: Final = {
 }
 
 
-def require(features: Collection[str], balance_cents: int, book: Book | None = None) -> None:
-    """Refuse features that do not belong to a balance's segment.
+def require(
+    features: Collection[str],
+    balance_cents: int,
+    book: Book | None = None,
+    *,
+    can: Capabilities | None = None,
+) -> None:
+    """Refuse features that do not belong to a balance's segment, or that a broker cannot do.
 
     Args:
         features: Words of `tables/ladders.toml`.
         balance_cents: What the account is worth; for choices of a customer, all accounts.
         book: Ladders and segments; those that ship with us if left out.
+        can: What the account's broker can do, where a feature may depend on it.
 
     Raises:
         RefusedError: If one may not be used yet (`segment_too_small`) or by nobody
-            (`segment_unknown`).
+            (`segment_unknown`), or if small positions are asked for where only whole shares trade
+            (`dense_needs_fractions`): most of them would never hold a share.
     """
     found = book or ladder.book()
     allowed = found.segment(balance_cents).may_use
@@ -48,6 +57,9 @@ def require(features: Collection[str], balance_cents: int, book: Book | None = N
             "Exclusions, themes and the tax mode work at every size."
         )
         raise RefusedError(message, code="segment_too_small")
+    if can is not None and "dense" in features and not can.fractional:
+        message = "The dense ladder needs a broker with fractional shares."
+        raise RefusedError(message, code="dense_needs_fractions")
 
 
 def require_of_customer(

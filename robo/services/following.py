@@ -142,6 +142,12 @@ def _neighbours(model: Model, columns: IntArray) -> dict[int, IntArray]:
     return {int(column): row for column, row in zip(columns.tolist(), order, strict=True)}
 
 
+def tilts_of(row: DirectSleeve) -> dict[str, int]:
+    """Return the tilts of a row."""
+    found: dict[str, int] = json.loads(row.tilts)
+    return found
+
+
 def tilts_text(tilts: Mapping[str, int]) -> str:
     """Return tilts as they are kept: canonical JSON."""
     return json.dumps(dict(tilts), sort_keys=True, separators=(",", ":"))

@@ -190,7 +190,7 @@ def _loaded(
     sleeve = raw.sleeves[0]
     row = personalising.show(session, sleeve.account_id)
     if more or sleeve.kind == "basket":
-        row = replace(row, names=_names(raw, row, seen, more))
+        row = replace(row, names=_names(policy, raw, row, seen, more))
         barred = frozenset(raw.restricted.get(sleeve.account_id, {})) | universe.gone(session)
         wish = following.wish(session, sleeve, row, row.names, frozenset(barred))
         weight = benchmarking.benchmarks(model, [wish]).of(np.array([0]))
@@ -202,14 +202,21 @@ def _loaded(
     return row, gathering.load(session, keyring, policy, model, raw, rows, on, sells=True)
 
 
-def _names(raw: chunks.RawChunk, row: DirectSleeve, seen: Board, more: Sequence[MoveInLot]) -> int:
+def _names(
+    policy: Policy,
+    raw: chunks.RawChunk,
+    row: DirectSleeve,
+    seen: Board,
+    more: Sequence[MoveInLot],
+) -> int:
     """Return how many names the account will carry with all that comes."""
     balances = raw.balances[raw.sleeves[0].account_id]
     held = list(balances.holdings_nanos.items())
     held += [(lot.security_id, lot.nanos) for lot in more]
     shares = sum(notional_cents(nanos, seen.price_micros.get(one, 0)) for one, nanos in held)
     nav = min(balances.cash_cents + balances.unsettled_cents + shares, ladder.BALANCE_MAX)
-    count = int(ladder.book().ladders[row.ladder].count(max(nav, row.carried_cents)))
+    stairs = ladder.book(policy.ladder_all_cents).ladders[row.ladder]
+    count = int(stairs.count(max(nav, row.carried_cents)))
     return min(max(count, row.names), row.names_max or ladder.NO_LIMIT)
 
 

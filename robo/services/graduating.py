@@ -15,6 +15,7 @@ from sqlmodel import Session
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
+from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.portfolio import ladder
 from robo.portfolio.chunk import notional_cents
@@ -27,6 +28,7 @@ from robo.services.modelling import Model, last_closed
 from robo.services.quoting import board
 from robo.services.turns import Turns
 from robo.store import accounts, arrivals, chunks, direct, universe, worths
+from robo.store import prices as marks
 from robo.store.accounts import DIRECT, Sleeve, TargetWeight
 from robo.store.database import Database
 from robo.store.direct import DirectSleeve
@@ -65,10 +67,11 @@ def review(
 ) -> int:
     """Review every account large enough to grow, or grown already; return how many changed target.
 
-    Without enough history for a risk model nothing grows. Twice a day finds nothing left to do.
+    Without enough history for a risk model nothing grows. Twice a day finds nothing left to do: an
+    account whose target was made today waits for tomorrow before it grows again.
     """
     now = clock.now()
-    first = ladder.book().ladders["standard"].steps[0][0]
+    first = _first_cents(policy)
     with db.read() as session:
         near = worths.at_least(session, last_closed(calendar, now).isoformat(), first)
         chosen = direct.chose_ladder(session, "dense")
@@ -92,7 +95,7 @@ def admit(
     and nothing of what came is sold for it.
     """
     moved = _admit_moved(db, prices, clock, policy, calendar)
-    first = ladder.book().ladders["standard"].steps[0][0]
+    first = _first_cents(policy)
     with db.read() as session:
         rich = worths.cash_at_least(session, first)
         fresh = [
@@ -129,6 +132,11 @@ def _admit_moved(
     return changed
 
 
+def _first_cents(policy: Policy) -> int:
+    """Return the balance from which an account holds more than ten names."""
+    return ladder.book(policy.ladder_all_cents).ladders["standard"].steps[0][0]
+
+
 def _all_direct(session: Session) -> list[AccountId]:
     found: list[AccountId] = []
     while page := accounts.of_kind(session, DIRECT, found[-1] if found else "", 10_000):
@@ -153,9 +161,9 @@ def _review(
     grown: list[Grown] = []
 
     def look(part: Sequence[AccountId]) -> None:
-        page = _read(db, prices, clock, part, empty_only=empty_only)
+        page = _read(db, prices, clock, policy, part, empty_only=empty_only)
         if page.raw.sleeves:
-            grown.extend(_grown(db, model, page, on, moved=moved))
+            grown.extend(_grown(db, policy, model, page, on, moved=moved))
 
     def write(session: Session, part: Sequence[Grown]) -> None:
         nonlocal changed
@@ -172,6 +180,7 @@ def _read(
     db: Database,
     prices: PriceSource,
     clock: Clock,
+    policy: Policy,
     account_ids: Sequence[AccountId],
     *,
     empty_only: bool,
@@ -184,8 +193,9 @@ def _read(
             raw = chunks.read(session, ids)
         ids = list(raw.account_ids)
         rows = direct.of_accounts(session, ids)
-        paid = direct.withdrawn(session, ids)
+        paid = direct.taken_out(session, ids)
         gone = frozenset(universe.gone(session))
+        _, closes = marks.last_marks(session)
     now = board(prices, raw.security_ids(), clock.now())
     known = [
         rows.get(one.account_id)
@@ -195,13 +205,24 @@ def _read(
         )
         for one in raw.sleeves
     ]
-    nav = _navs(raw, now.price_micros)
+    nav = _navs(raw, _believed(now.price_micros, closes, policy))
     withdrawn = np.array(
         [max(0, paid.get(row.account_id, 0) - row.withdrawn_cents) for row in known],
         dtype=np.int64,
     )
     marked = [replace(row, withdrawn_cents=paid.get(row.account_id, 0)) for row in known]
     return _Page(raw, tuple(marked), withdrawn, gone, nav)
+
+
+def _believed(
+    price_micros: dict[int, int], closes: dict[int, int], policy: Policy
+) -> dict[int, int]:
+    """Return prices, with the last close of a name in place of one that is far above it."""
+    most = PPM + policy.ladder_rise_ppm_max
+    return {
+        name: closes[name] if name in closes and micros * PPM > closes[name] * most else micros
+        for name, micros in price_micros.items()
+    }
 
 
 def _navs(raw: chunks.RawChunk, price_micros: dict[int, int]) -> IntArray:
@@ -217,10 +238,10 @@ def _navs(raw: chunks.RawChunk, price_micros: dict[int, int]) -> IntArray:
 
 
 def _grown(
-    db: Database, model: Model, page: _Page, on: date, *, moved: bool = False
+    db: Database, policy: Policy, model: Model, page: _Page, on: date, *, moved: bool = False
 ) -> list[Grown]:
     """Return what changes for the accounts of a page; `moved` starts them where they stand."""
-    count, rested = _carried(page, moved=moved)
+    count, rested = _carried(page, policy, on, moved=moved)
     asked = [
         place
         for place, (row, sleeve) in enumerate(zip(page.rows, page.raw.sleeves, strict=True))
@@ -230,8 +251,10 @@ def _grown(
     today = on.isoformat()
     grown = []
     for place, row in enumerate(page.rows):
-        direct_now = place in new or page.raw.sleeves[place].kind == DIRECT
-        names = int(count[place]) if direct_now else row.names
+        # A name that no target could be made with is none that the account has grown by.
+        names = int(count[place]) if place in new else min(int(count[place]), row.names)
+        if page.raw.sleeves[place].kind != DIRECT and place not in new:
+            names = row.names
         after = replace(
             row,
             names=names,
@@ -242,7 +265,9 @@ def _grown(
     return grown
 
 
-def _carried(page: _Page, *, moved: bool = False) -> tuple[IntArray, IntArray]:
+def _carried(
+    page: _Page, policy: Policy, on: date, *, moved: bool = False
+) -> tuple[IntArray, IntArray]:
     """Return how many names accounts carry now, and the balance that rests on, (A,) each."""
     rows, size = page.rows, len(page.rows)
     count = np.zeros(size, dtype=np.int64)
@@ -252,7 +277,8 @@ def _carried(page: _Page, *, moved: bool = False) -> tuple[IntArray, IntArray]:
     limit = np.array([row.names_max or NO_LIMIT for row in rows], dtype=np.int64)
     ids = page.raw.account_ids
     empty = np.array([moved or not page.raw.balances[one].holdings_nanos for one in ids])
-    for name, stairs in ladder.book().ladders.items():
+    today = np.array([row.reviewed_on == on.isoformat() for row in rows], dtype=np.bool_)
+    for name, stairs in ladder.book(policy.ladder_all_cents).ladders.items():
         mine = np.array([row.ladder == name for row in rows], dtype=np.bool_)
         after = ladder.review(
             stairs,
@@ -263,7 +289,7 @@ def _carried(page: _Page, *, moved: bool = False) -> tuple[IntArray, IntArray]:
             empty[mine],
         )
         count[mine], rested[mine] = after.count, after.balance_cents
-    return count, rested
+    return np.where(today & ~empty, np.minimum(count, names), count), rested
 
 
 def _asks(page: _Page, row: DirectSleeve, sleeve: Sleeve, count: int, on: date) -> bool:
@@ -276,7 +302,7 @@ def _asks(page: _Page, row: DirectSleeve, sleeve: Sleeve, count: int, on: date) 
         return count > row.names
     target = {one.security_id for one in page.raw.targets.get(sleeve.target_id, ())}
     barred = page.raw.restricted.get(sleeve.account_id, {}).keys() | page.gone
-    return count > row.names or bool(target & barred) or row.reviewed_on[:7] != on.isoformat()[:7]
+    return count != row.names or bool(target & barred) or row.reviewed_on[:7] != on.isoformat()[:7]
 
 
 def _targets(

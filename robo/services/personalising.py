@@ -4,7 +4,6 @@ A preview answers from the day's model and prices without writing: how closely t
 follow, what tonight's trades would cost in tax and spread, and which names come and go.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from robo.core.policy import Policy
 from robo.portfolio import ladder
 from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import FloatArray, TaxMode
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
 from robo.services import (
     benchmarking,
@@ -128,6 +128,7 @@ def show(session: Session, account_id: AccountId) -> DirectSleeve:
 def preview(
     session: Session,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     policy: Policy,
@@ -139,7 +140,8 @@ def preview(
     Raises:
         NotFoundError: If there is no such account.
         RefusedError: If there is no risk model yet (`no_risk_model`), the account is too small
-            for a wish (`segment_too_small`), or the tilts exclude each other (`tilts_conflict`).
+            for a wish (`segment_too_small`), the broker cannot do it (`dense_needs_fractions`), or
+            the tilts exclude each other (`tilts_conflict`).
         RestrictedError: If too few names are left of a basket.
         InvalidInputError: If a tilt is none that there is.
     """
@@ -152,7 +154,8 @@ def preview(
         raise RefusedError(message, code="no_risk_model")
     seen = board(prices, sorted({*model.security_ids.tolist(), *raw.security_ids()}), now)
     place = _Place(raw, row, model, seen, frozenset(universe.gone(session)))
-    after = _wished(place, wishes, raw)
+    entitling.require(features(row, wishes), _nav(raw, seen), can=broker.capabilities)
+    after = _wished(policy, place, wishes)
     changed, benchmark = _changed(session, place, after, wishes)
     loaded = gathering.load(
         session, keyring, policy, model, changed, {account_id: after}, on, sells=True
@@ -183,18 +186,24 @@ def preview(
 
 
 def save(
-    db: Database, prices: PriceSource, clock: Clock, account_id: AccountId, wishes: Wishes
+    db: Database,
+    broker: Broker,
+    prices: PriceSource,
+    clock: Clock,
+    account_id: AccountId,
+    wishes: Wishes,
 ) -> DirectSleeve:
     """Keep wishes; the next review of the ladder follows them. Nothing is traded by it.
 
     Raises:
         NotFoundError: If there is no such account.
-        RefusedError: If the account is too small for a wish (`segment_too_small`).
+        RefusedError: If the account is too small for a wish (`segment_too_small`) or the broker
+            cannot do it (`dense_needs_fractions`).
     """
     with db.read() as session:
         raw, row = _stands(session, account_id)
     seen = board(prices, raw.security_ids(), clock.now())
-    entitling.require(features(row, wishes), _nav(raw, seen))
+    entitling.require(features(row, wishes), _nav(raw, seen), can=broker.capabilities)
     now = to_micros(clock.now())
     with db.write() as session:
         raw, row = _stands(session, account_id)
@@ -263,7 +272,7 @@ def _stands(session: Session, account_id: AccountId) -> tuple[chunks.RawChunk, D
     known = direct.of_accounts(session, [account_id]).get(account_id)
     if known is not None:
         return raw, known
-    paid = direct.withdrawn(session, [account_id]).get(account_id, 0)
+    paid = direct.taken_out(session, [account_id]).get(account_id, 0)
     return raw, replace(following.first_row(sleeve, names), withdrawn_cents=paid)
 
 
@@ -275,22 +284,20 @@ def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
     return replace(row, **said, tilts=tilts)
 
 
-def _wished(place: _Place, wishes: Wishes, raw: chunks.RawChunk) -> DirectSleeve:
+def _wished(policy: Policy, place: _Place, wishes: Wishes) -> DirectSleeve:
     """Return the row that the wishes lead to, with the names they lead to in the end.
 
     Raises:
-        RefusedError: If the account is too small for a wish.
         InvalidInputError: If a tilt is none that there is.
     """
-    nav = _nav(raw, place.seen)
-    entitling.require(features(place.row, wishes), nav)
+    nav = _nav(place.raw, place.seen)
     if wishes.tilts:
         unknown = sorted(wishes.tilts.keys() - set(benchmarking.dials_of(place.model).name))
         if unknown:
             message = f"There is no tilt {unknown[0]!r}."
             raise InvalidInputError(message, code="unknown_tilt", fields={"tilts": [message]})
     after = _merged(place.row, wishes)
-    stairs = ladder.book().ladders[after.ladder]
+    stairs = ladder.book(policy.ladder_all_cents).ladders[after.ladder]
     reached = int(stairs.count(max(nav, after.carried_cents)))
     names = max(reached, place.row.names) if wishes.ladder is None else reached
     return replace(after, names=min(names, after.names_max or ladder.NO_LIMIT))
@@ -391,9 +398,3 @@ def _risk(model: Model, active: FloatArray) -> int:
     common = float(((active @ model.exposure) ** 2).sum())
     own = float((active * active) @ model.specific_variance)
     return round(math.sqrt(common + own) * PPM)
-
-
-def tilts_of(row: DirectSleeve) -> dict[str, int]:
-    """Return the tilts of a row."""
-    found: dict[str, int] = json.loads(row.tilts)
-    return found

@@ -1,16 +1,17 @@
 """Direct sleeves: what a customer chose for one, and how far its account has grown."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
 from robo.store.columns import STRICT, check, integer, one_of, text
 from robo.store.database import bulk, select_in
-from robo.store.transfers import WithdrawalRow
+from robo.store.transfers import DepositRow, WithdrawalRow
 
 _PAID: Final = ("sent", "paid")
 
@@ -41,12 +42,13 @@ class DirectSleeveRow(SQLModel, table=True):
     carried_cents: int = integer(default=0)
     """The balance that the count rests on: follows the market up, never down."""
     withdrawn_cents: int = integer(default=0)
-    """All that had been paid out when the count was last reviewed."""
+    """All that had been taken out when the count was last reviewed; see `taken_out`."""
     reviewed_on: str = text(default="")
     changed_at: int = integer()
 
 
 _DIRECT: Any = DirectSleeveRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_DEPOSIT: Any = DepositRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _WITHDRAWAL: Any = WithdrawalRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -99,12 +101,27 @@ def put(session: Session, rows: Sequence[DirectSleeve], at_micros: int) -> None:
     )
 
 
-def withdrawn(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, int]:
-    """Return all that was ever paid out of accounts, in cents; those without payment left out."""
-    statement = (
+def taken_out(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, int]:
+    """Return all that ever left accounts, in cents; those that nothing left are left out.
+
+    What was paid out, and deposits that came back after they had been at work: money that was never
+    the customer's carries no names.
+    """
+    paid = (
         select(_WITHDRAWAL.c.account_id, func.sum(_WITHDRAWAL.c.promised_cents))
         .where(_WITHDRAWAL.c.state.in_(_PAID))
         .group_by(_WITHDRAWAL.c.account_id)
     )
-    rows = select_in(session, statement, _WITHDRAWAL.c.account_id, account_ids)
-    return {AccountId(account): int(cents) for account, cents in rows}
+    # Before the bank confirmed a deposit, only what was lent of it had been at work.
+    lent = _DEPOSIT.c.available_at.is_(None)
+    at_work = case((lent, _DEPOSIT.c.advanced_cents), else_=_DEPOSIT.c.cents)
+    back = (
+        select(_DEPOSIT.c.account_id, func.sum(at_work))
+        .where(_DEPOSIT.c.state == "returned")
+        .group_by(_DEPOSIT.c.account_id)
+    )
+    found: Counter[AccountId] = Counter()
+    for statement, column in ((paid, _WITHDRAWAL.c.account_id), (back, _DEPOSIT.c.account_id)):
+        for account, cents in select_in(session, statement, column, account_ids):
+            found[AccountId(account)] += int(cents)
+    return dict(found)

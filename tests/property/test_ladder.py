@@ -17,7 +17,6 @@ from robo.portfolio.ladder import (
     book_of,
     ladder_of,
     limited,
-    openings,
     review,
     theme_ppm,
 )
@@ -125,15 +124,6 @@ def test_a_new_account_starts_where_its_balance_is_and_others_climb_by_one():
     assert after.count.tolist() == [40, 11]
 
 
-@given(st.integers(0, 600), st.integers(0, 600), CENTS, st.integers(1, 10_000))
-def test_names_that_the_cash_does_not_reach_wait_in_the_queue(wanted, held, cash, least):
-    opened, waiting = openings([wanted], [held], [cash], least)
-
-    assert opened[0] + waiting[0] == max(wanted - held, 0)
-    assert opened[0] * least <= cash
-    assert waiting[0] == 0 or (opened[0] + 1) * least > cash
-
-
 @given(st.integers(1, 600), st.integers(0, 1_000_000))
 def test_a_theme_fades_with_every_name_or_stays_at_its_share(count, share):
     fades, stays = int(theme_ppm(count, 0)), int(theme_ppm(count, share))
@@ -182,6 +172,11 @@ def test_a_staircase_that_does_not_rise_is_refused(steps):
         ladder_of("x", "", steps)
 
 
+def test_a_point_with_positions_below_the_least_is_refused():
+    with pytest.raises(ValueError, match="smaller than the least"):
+        ladder_of("x", "", [(1_000_00, 10), (2_000_00, 30)], 100_00)
+
+
 @pytest.mark.parametrize(
     "text", ["not = [toml", "version = 1", "version = 1\nladder = {}\nsegment = []"]
 )
@@ -197,9 +192,22 @@ def test_a_balance_out_of_bounds_is_refused(balance):
 
 
 def test_the_dense_ladder_keeps_the_average_position_at_a_hundred_dollars_or_more():
-    for cents, names in DENSE.steps:
-        assert cents / names >= 100_00
+    names = np.arange(11, 501)
+
+    assert (DENSE.reach_cents >= 100_00 * names).all()
+    assert DENSE.count([cents for cents, _ in DENSE.steps]).tolist() == [10, 30, 80, 250, 500]
     assert math.isclose(DENSE.steps[-1][0] / 500, 200_00)
+
+
+def test_a_firm_moves_the_balance_of_the_whole_index_and_nothing_else():
+    moved = book(50_000_000_00)
+
+    assert moved.ladders["standard"].count(49_999_999_99) == 499
+    assert moved.ladders["standard"].count(50_000_000_00) == 500
+    assert moved.ladders["dense"] is DENSE
+    assert moved.segments == book().segments
+    with pytest.raises(ValueError, match="steps"):
+        book(2_000_000_00)
 
 
 def _start():

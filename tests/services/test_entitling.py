@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from world import World, make_world
@@ -82,10 +84,37 @@ def test_a_tilt_that_is_saved_without_a_preview_is_refused_too(world: World) -> 
 
     with pytest.raises(RefusedError) as refused:
         personalising.save(
-            world.db, r.prices, r.clock, account, Wishes(tilts={"sector technology": 1_000})
+            world.db,
+            r.broker,
+            r.prices,
+            r.clock,
+            account,
+            Wishes(tilts={"sector technology": 1_000}),
         )
 
     assert refused.value.code == "segment_too_small"
+    assert world.scalar("SELECT count(*) FROM direct_sleeve") == 0
+
+
+@pytest.mark.parametrize("fractional", [True, False])
+def test_small_positions_need_a_broker_with_fractional_shares(
+    world: World, *, fractional: bool
+) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 5_000_00)
+    r = world.runtime
+    broker: Any = SimpleNamespace(
+        capabilities=replace(r.broker.capabilities, fractional=fractional)
+    )
+    asked = world.db, broker, r.prices, r.clock, account, Wishes(ladder="dense")
+
+    if fractional:
+        assert personalising.save(*asked).ladder == "dense"
+        return
+    with pytest.raises(RefusedError) as refused:
+        personalising.save(*asked)
+
+    assert refused.value.code == "dense_needs_fractions"
     assert world.scalar("SELECT count(*) FROM direct_sleeve") == 0
 
 

@@ -1,0 +1,161 @@
+"""How many names an account carries: by what stays in it, once a session, at prices that last."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import FIRM, World, make_world
+
+from robo.core.clock import business_date, to_micros
+from robo.core.ids import AccountId, SecurityId
+from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
+from robo.ledger import recipes
+from robo.ports.prices import Quote
+from robo.services import graduating, indexing
+from robo.store import accounts, direct, ledger
+from robo.store.database import insert_many
+from robo.store.direct import DirectSleeve
+
+QUIET = {"ROBO_SIM_EVENTS_PPM": "0"}
+
+
+@pytest.fixture(scope="module")
+def seasons(calendar: MarketCalendar) -> MarketCalendar:
+    """Return sessions from 2025 on: a year of history for the risk model."""
+    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
+    return MarketCalendar(days, calendar.half_days)
+
+
+@pytest.fixture
+def world(tmp_path: Path, seasons: MarketCalendar) -> Iterator[World]:
+    with make_world(tmp_path, seasons, settings=QUIET) as made:
+        yield made
+
+
+class Wrong:
+    """Prices of which every quote is ten times too high."""
+
+    def __init__(self, prices: Any) -> None:
+        self._prices = prices
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prices, name)
+
+    def quotes(self, ids: Sequence[SecurityId], at: datetime) -> Mapping[SecurityId, Quote]:
+        found = self._prices.quotes(ids, at)
+        return {one: replace(q, price_micros=10 * q.price_micros) for one, q in found.items()}
+
+
+def review(world: World, prices: Any = None) -> int:
+    r, on = world.runtime, business_date(world.clock.now())
+    return graduating.review(world.db, prices or r.prices, r.clock, r.calendar, r.policy, on)
+
+
+def admit(world: World) -> int:
+    r = world.runtime
+    return graduating.admit(world.db, r.prices, r.clock, r.policy, r.calendar)
+
+
+def grown(world: World, account: AccountId) -> DirectSleeve:
+    with world.db.read() as session:
+        return direct.of_accounts(session, [account])[account]
+
+
+def followed(world: World, account: AccountId) -> int:
+    """Return how many names the account's target has."""
+    with world.db.read() as session:
+        target = accounts.sleeves(session, [account])[account].target_id
+        return len(accounts.targets(session, [target])[target])
+
+
+def link_of(world: World) -> str:
+    with world.db.read() as session:
+        return str(session.connection().exec_driver_sql("SELECT id FROM bank_link").scalar())
+
+
+def come_back(world: World, account: AccountId, cents: int) -> None:
+    """Let a deposit that was at work be returned, as `funding` writes it."""
+    now = to_micros(world.clock.now())
+    row = {
+        "id": "dep_1",
+        "account_id": account,
+        "bank_link_id": link_of(world),
+        "cents": cents,
+        "state": "returned",
+        "advanced_cents": 0,
+        "owed_cents": 0,
+        "return_code": "R01",
+        "requested_at": now,
+        "available_at": now,
+    }
+    made = recipes.return_deposit(FIRM, account, cents, 0, "returned")
+    with world.db.write() as session:
+        insert_many(session, "deposit", tuple(row), [tuple(row.values())])
+        ledger.post(session, world.runtime.keyring.chain, made, FIRM, now)
+
+
+def test_a_deposit_that_comes_back_takes_its_names_with_it(world: World) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 2_000_000_00)
+    admit(world)
+    assert (grown(world, account).names, followed(world, account)) == (80, 80)
+
+    come_back(world, account, 2_000_000_00)
+    world.pay_in(account, 100_00, "again")
+    world.next_session()
+    review(world)
+
+    assert (grown(world, account).names, followed(world, account)) == (10, 10)
+    assert grown(world, account).carried_cents == 100_00
+
+
+def test_an_account_grows_by_one_name_a_session_however_often_it_is_reviewed(world: World) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 24_000_00)
+    world.trade()
+    world.pay_in(account, 1_000_000_00, "heritage")
+    world.next_session()
+
+    first = review(world), grown(world, account).names
+    again = review(world), grown(world, account).names
+    world.next_session()
+    later = review(world), grown(world, account).names
+
+    assert first == (1, 11)
+    assert again == (0, 11)
+    assert later == (1, 12)
+
+
+def test_a_price_that_was_never_a_close_adds_no_names(world: World) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 100_000_00)
+    admit(world)
+    r = world.runtime
+    indexing.invest(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "first")
+    world.trade()
+    names = grown(world, account).names
+    world.next_session()
+
+    review(world, Wrong(world.runtime.prices))
+
+    assert len(world.balances(account).holdings_nanos) == names
+    assert grown(world, account).names <= names + 1
+    assert grown(world, account).carried_cents < 150_000_00
+
+
+def test_a_firms_own_last_balance_is_where_the_whole_index_is_held(
+    tmp_path: Path, seasons: MarketCalendar
+) -> None:
+    policy = replace(Policy.default(), ladder_all_cents=2_100_000_00)
+    with make_world(tmp_path, seasons, settings=QUIET, policy=policy) as world:
+        (account,) = world.add_accounts(1)
+        world.pay_in(account, 2_050_000_00)
+
+        admit(world)
+
+        # 80 names at $2.0 million, 500 at $2.1 million; log(2.05 / 2) / log(2.1 / 2) = 0.506.
+        assert grown(world, account).names == 80 + int(420 * 0.5061)
