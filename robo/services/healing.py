@@ -54,8 +54,8 @@ def must_wait(session: Session, block: blocks.Block, now_micros: int) -> bool:
 
     The other may be no order of ours: told in vain twice, it is told again after a while only.
     """
-    if block.code != telling.OPPOSITE:
-        return False
+    if block.code != telling.OPPOSITE or block.state != "intended":
+        return False  # what the broker may have is asked for, whatever else is in the way
     if tellings.another_open(session, block):
         return True
     return block.attempts > 1 and _is_fresh(block, now_micros, _OPPOSITE_SECONDS)
