@@ -163,6 +163,9 @@ def test_a_bad_account_is_recorded_and_the_others_trade_and_are_paid(
 
 def test_fills_of_an_account_with_a_bad_lot_wait_until_it_is_mended(scene: Scene) -> None:
     world, bad = scene.world, scene.leaving[0]
+    r = world.runtime
+    # Planned on good lots: whoever plans on bad ones fails then already.
+    withdrawing.plan(world.db, r.keyring, r.prices, r.clock, r.policy, "before")
     tamper(world, f"UPDATE lot SET acquired_on = 'xx' WHERE account_id = '{bad}'")
 
     run_a_day(world)
