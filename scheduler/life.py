@@ -26,6 +26,8 @@ from scheduler.life_taxes import Saved, saved
 
 SEEDS: Final = (1, 2, 3, 4, 5)
 UNTIL_AGE: Final = 55
+_AT_ONCE: Final = 5
+"""Lives side by side, about 600 MB each: five on two cores end sooner than three rounds of two."""
 MARKS: Final = (25_000, 100_000, 500_000, 1_000_000, 2_000_000)
 OURS: Final = "ours"
 CAPTIONS: Final = {
@@ -72,7 +74,7 @@ def main(seeds: Sequence[int], until_age: int, out: Path) -> int:
     """Live, check, draw, print; return 0 if nothing was forced, washed, over budget or broken."""
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(len(seeds), _AT_ONCE), mp_context=get_context("spawn")) as pool:
         many = len(seeds)
         outcomes = list(pool.map(live, seeds, [until_age] * many, [out] * many))
     _draw(outcomes, out)
