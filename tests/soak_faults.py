@@ -18,8 +18,10 @@ _BY_ID: Final = f"{_LIST}/orders:by_client_order_id"
 _ACTIVITIES: Final = "(/v2/account/activities|/v1/accounts/activities)"
 _BOOKS: Final = f"{_LIST}/(positions|account|orders)"
 _TRANSFERS: Final = "/v1/accounts/[^/]+/transfers"
+_ACCOUNTS: Final = "/v1/accounts"
 _STREAMS: Final = "/v(1|2|2beta1)/events/.*"
 _MONEY_CALLS: Final = 12
+_FEW: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def of_orders(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
 
 
 def of_money(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
-    """Return faults of transfers, journals and the streams of events."""
+    """Return faults of transfers, of accounts and of the streams of events."""
     streams = (
         Fault(FaultKind.EVENT_TWICE),
         Fault(FaultKind.EVENT_SWAP),
@@ -105,14 +107,16 @@ def of_money(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
     )
     kinds = [replace(one, method="GET", path=_STREAMS, times=1) for one in streams]
     kinds += [replace(one, path=_TRANSFERS) for one in asked]
-    kinds += [replace(one, path="/v1/journals") for one in asked]
+    kinds += [replace(one, path=_ACCOUNTS) for one in asked]
     kinds += [
         Fault(FaultKind.REFUSE, "GET", _TRANSFERS, status=500),
         Fault(FaultKind.REPEAT, "GET", _TRANSFERS),
+        Fault(FaultKind.REFUSE, "GET", f"{_ACCOUNTS}/[^/]+", status=500),
+        Fault(FaultKind.DROP, "GET", _ACCOUNTS),
     ]
     found = []
     for one in (dice.choice(kinds) for _ in range(count)):
-        most = 2 if one.path == _STREAMS else _MONEY_CALLS
+        most = _FEW if one.path in {_STREAMS, _ACCOUNTS} else _MONEY_CALLS
         found.append(replace(one, nth=dice.randint(1, most)))
     return found
 

@@ -1,4 +1,7 @@
-"""Our process in a soak: one round of planning, sending and collecting, killed where it is told.
+"""Our process in a soak: one round of the runner's jobs, killed where it is told.
+
+A day begins as in production: executions are collected, then the day's corporate actions applied;
+before that nothing is planned or sent.
 
 Run as a program it is a nursery: everything is loaded once, then every line on its input is a round
 that a forked child lives. The child's exit code is answered; a killed child's is negative.
@@ -20,8 +23,9 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+import soak_books
+import soak_people
 from alpaca_world import open_world, sessions
-from soak_money import Place, Till
 from sqlmodel import Session
 from world import World
 
@@ -29,19 +33,25 @@ from broker_adapters import alpaca_broker, alpaca_trading
 from broker_adapters.alpaca_broker import AlpacaBroker
 from broker_adapters.alpaca_http import CONNECT_SECONDS, AlpacaHttp, Reply
 from broker_adapters.alpaca_trading import AlpacaTrading
-from robo.core.clock import FixedClock
+from robo.core.clock import FixedClock, business_date, to_micros
 from robo.core.errors import BrokerUnavailableError
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import Reason
 from robo.ports.plugins import PluginContext
-from robo.services import guarding, ordering, trading
+from robo.services import adjusting, funding, guarding, ordering, reconciling, trading
 from robo.store import accounts, ledger, universe
 from robo.store.database import Database
 
 STEPS: Final = ("asking", "answered", "writing", "written")
 """Where a process is killed: before and after a request, before and after a commit."""
-SILENCE_SECONDS: Final = 1.2
+SILENCE_SECONDS: Final = 0.4
+_WINDOWS: Final = 10
+"""Runs of the trade window in a round; it runs every two seconds."""
+KEPT: Final = 5
+"""Of so many names one is never sold: of those the broker takes executions back."""
+SPLIT: Final = SecurityId(2)
+"""The name that the simulated market splits on 9 March 2026; everybody holds it by then."""
 _MAKE: Final[dict[str, Callable[[PluginContext], Any]]] = {
     "alpaca_trading": alpaca_trading.create,
     "alpaca_broker": alpaca_broker.create,
@@ -93,61 +103,84 @@ def make(adapter: str, patience_seconds: float) -> Callable[[PluginContext], Any
     return created
 
 
-@contextmanager
-def till_of(folder: Path) -> Iterator[Till | None]:
-    """Yield what asks for money in a world of customers' own accounts; None in another."""
-    file = folder / "places.json"
-    if not file.exists():
-        yield None
-        return
-    till = Till(folder, [Place(*one) for one in json.loads(file.read_text())])
-    try:
-        yield till
-    finally:
-        till.close()
-
-
-def work(world: World, number: int, names: int) -> None:
-    """Do one round of our own: plan orders in many names, send, collect."""
+def work(world: World, folder: Path, number: int, names: int) -> None:
+    """Do one round of our own: accounts and money, then plan in many names, send, collect."""
     r = world.runtime
-    plan(world, number, names)
+    people = soak_people.read(folder)
+    if people:
+        if names:
+            soak_people.ask(world, people, number)
+        soak_people.jobs(world, hear=number % 2 == 0)
+    if not _day_began(world, folder):
+        return
+    plan(world, folder, number, names)
     desk = guarding.Desk(r.keyring, r.prices, r.calendar)
-    # The runner tries a job again whose broker did not answer.
-    with contextlib.suppress(BrokerUnavailableError):
-        trading.send(r.db, r.broker, r.clock, r.policy, f"round-{number:05d}", desk)
+    # The runner tries a job again whose broker did not answer, and what was too much for it.
+    for again in range(_WINDOWS):
+        with contextlib.suppress(BrokerUnavailableError):
+            trading.send(r.db, r.broker, r.clock, r.policy, f"round-{number:05d}/{again}", desk)
+        if not world.scalar("SELECT count(*) FROM block WHERE state = 'intended'"):
+            break
     for _ in range(2):
         with contextlib.suppress(BrokerUnavailableError):
             trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
 
 
-def plan(world: World, number: int, names: int) -> None:
+def _day_began(world: World, folder: Path) -> bool:
+    """Begin the day if it has not begun; return whether it has."""
+    r = world.runtime
+    today = business_date(r.clock.now())
+    done = folder / f"began-{today.isoformat()}"
+    if done.exists():
+        return True
+    try:
+        trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
+        adjusting.apply_day(r.db, r.keyring, r.broker, r.prices, r.clock, r.policy, today)
+    except BrokerUnavailableError:
+        return False
+    funding.settle_proceeds(r.db, r.keyring, r.clock, r.policy, today)
+    reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+    done.touch()
+    return True
+
+
+def plan(world: World, folder: Path, number: int, names: int) -> None:
     """Plan buys of as many names for every account, and every other round sells of some."""
     if names == 0:
         return
     dice = random.Random(number)
     with world.db.read() as session:
-        listed = [one.id for one in universe.listed(session)]
+        listed = [one.id for one in universe.listed(session) if one.id != SPLIT]
         owners = world.accounts or everybody(world)
         sleeves = accounts.sleeves(session, owners)
         balances = ledger.many_account_balances(session, owners)
+        busy = "SELECT account_id, security_id FROM orders WHERE state IN ('planned', 'sending')"
+        waiting = {tuple(row) for row in session.connection().exec_driver_sql(busy)}
     plans = []
-    for account, sleeve in sleeves.items():
+    for account, sleeve in sorted(sleeves.items()):
         mine = balances[account]
         cents = 1_00 + dice.randrange(50)
         buys = [
             ordering.Trade(i, Reason.BUY_UNDERWEIGHT, buy_cents=cents)
-            for i in dice.sample(listed, names)
+            for i in (SPLIT, *dice.sample(listed, names - 1))
         ][: mine.cash_cents // cents]
         sells = [
             ordering.Trade(i, Reason.SELL_WITHDRAWAL, sell_nanos=1 + nanos // 3)
-            for i, nanos in mine.holdings_nanos.items()
-            if number % 2 and dice.random() < 0.2
+            for i, nanos in sorted(mine.holdings_nanos.items())
+            if number % 2 and i % KEPT and (account, i) not in waiting and dice.random() < 0.2
         ]
         plans.append(ordering.Plan(sleeve, f"buys-{number}", tuple(buys), {}))
         plans.append(ordering.Plan(sleeve, f"sells-{number}", tuple(sells), {}))
+    intents = [
+        (plan.sleeve.account_id, "buy" if one.buy_cents else "sell", int(one.security_id), size)
+        for plan in plans
+        for one in plan.trades
+        if (size := one.buy_cents or one.sell_nanos or 0)
+    ]
+    soak_books.intend(folder, number, intents)
     with world.db.write() as session:
         fresh = ordering.unwritten(session, [one for one in plans if one.trades])
-        ordering.write(session, world.runtime.keyring, fresh, 1)
+        ordering.write(session, world.runtime.keyring, fresh, to_micros(world.clock.now()))
 
 
 def everybody(world: World) -> list[AccountId]:
@@ -196,10 +229,8 @@ def live(life: Life, calendar: MarketCalendar) -> None:
     opened = open_world(
         folder, calendar, life.url, clock, make=make(life.adapter, life.patience_seconds)
     )
-    with opened as world, till_of(folder) as till, _watched(life):
-        if till is not None:
-            till.work(world.runtime.broker, life.number)  # type: ignore[arg-type] # it has accounts
-        work(world, life.number, life.names)
+    with opened as world, _watched(life):
+        work(world, folder, life.number, life.names)
 
 
 def told(life: Life) -> str:

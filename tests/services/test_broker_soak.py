@@ -10,27 +10,29 @@ from broker_adapters.alpaca_server.faults import FaultKind
 from robo.core.market_calendar import MarketCalendar
 
 
-@pytest.mark.parametrize(("adapter", "seed"), [("alpaca_trading", 5), ("alpaca_broker", 41)])
+@pytest.mark.parametrize(("adapter", "seed"), [("alpaca_trading", 5), ("alpaca_broker", 12)])
 def test_two_rounds_of_faults_and_kills_leave_books_and_broker_equal(
     tmp_path: Path, short_calendar: MarketCalendar, adapter: str, seed: int
 ) -> None:
-    soak = Soak(tmp_path, short_calendar, seed, 2, 16, adapter, faults_a_round=10, customers=2)
+    soak = Soak(
+        tmp_path, short_calendar, seed, 2, 12, adapter, faults_a_round=10, customers=2, late=1
+    )
     soak.patience_seconds = 4.0  # a late answer would spare the process that was to be killed
 
     found = soak.run()
 
-    assert found["orders"] > 25
+    assert found["orders"] > 15
     assert found["killed"] >= 1
     assert found["faults"] >= 3
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7_200)
-def test_a_hundred_thousand_orders_with_faults_and_kills(short_calendar: MarketCalendar) -> None:
+def test_a_hundred_thousand_orders_with_faults_and_kills() -> None:
     seed = secrets.randbelow(2**31)
     print(f"\nbroker soak: seed {seed}")
 
-    found = many(short_calendar, seed, 100_000, rounds=10, names=400, faults_a_round=40)
+    found = many(seed, 100_000, rounds=10, names=400, faults_a_round=40)
 
     print(dict(found))
     assert found["orders"] >= 100_000
