@@ -37,7 +37,8 @@ _KINDS: Final = {
 }
 FROM_OUTSIDE: Final = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL, CashKind.JOURNAL})
 """Cash of these kinds was moved in or out; it is no result of trading."""
-_EVENTS: Final = frozenset({"SPLIT", "MA", "NC", "SPIN", "REORG"})
+IN_PARTS: Final = frozenset({"SPLIT", "MA", "NC", "SPIN", "REORG"})
+"""Types of rows of which several make one event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class ActivityReader:
                 made.append((seq, key, self._corrected(row, before, whose)))
                 continue
             first.setdefault(_base(key), row)
-            if row.type in _EVENTS and not row.key.partition("#")[2]:
+            if row.type in IN_PARTS and not row.key.partition("#")[2]:
                 named = _group(row, "" if broker_account else whose)
                 group = waiting.setdefault(named, [])
                 group.append(row)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from broker_adapters.alpaca_activities import Reading
+from broker_adapters.alpaca_activities import IN_PARTS, Reading
 from broker_adapters.alpaca_custody import Custody
 from broker_adapters.alpaca_events import EventReader
 from broker_adapters.alpaca_hearing import AlpacaHearing
@@ -269,12 +269,11 @@ class AlpacaBroker(AlpacaHearing):
         security, prefix = self._symbols.security, _prefix(broker_account)
         return OrderDesk(self._http, self._journal, security, prefix)
 
-    def _everything(self) -> Reading:
-        return self._reader.read(self._journal.others(), "")
+    def _everything(self, after: int = 0) -> Reading:
+        return self._reader.read(self._journal.others(after, IN_PARTS), "")
 
     def _reading(self, broker_account: str) -> Reading:
-        rows = [row for row in self._journal.others() if row[2].get("account_id") == broker_account]
-        return self._reader.read(rows, broker_account)
+        return self._reader.read(self._journal.others_of(broker_account), broker_account)
 
 
 def _prefix(account: str) -> str:

@@ -16,6 +16,12 @@ from robo.ports.broker import Execution, ExecutionKind, Side
 
 OWN: Final = "substr(id, instr(id, '::') + iif(instr(id, '::'), 2, 0))"
 """SQL: the part of an id that is a row's own; files of older versions hold the time before it."""
+TYPE: Final = (
+    "iif(json_valid(body), coalesce(nullif(json_extract(body, '$.activity_type'), ''),"
+    " json_extract(body, '$.entry_type')), NULL)"
+)
+OWNER: Final = "iif(json_valid(body), json_extract(body, '$.account_id'), NULL)"
+"""SQL: what kind of row a body is, and whose account at Alpaca it tells of."""
 SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS orders (
     order_id TEXT PRIMARY KEY,
@@ -53,6 +59,8 @@ CREATE TABLE IF NOT EXISTS others (
     body TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS others_own ON others ({OWN});
+CREATE INDEX IF NOT EXISTS others_owner ON others ({OWNER});
+CREATE INDEX IF NOT EXISTS others_type ON others ({TYPE});
 CREATE TABLE IF NOT EXISTS stuck (
     id TEXT PRIMARY KEY,
     body TEXT NOT NULL,

@@ -96,7 +96,7 @@ class AlpacaHearing(ABC):
         with self._lock:
             unheard = self._pulled()
             start = self._journal.others_start(after)
-            reading = self._everything()
+            reading = self._everything(start)
         page = [one for one in reading.activities if one[0] > start][:limit]
         if unheard is not None and not page:
             raise unheard
@@ -121,8 +121,11 @@ class AlpacaHearing(ABC):
         del client_id, broker_account  # one account for all: there is nothing to tell apart
 
     @abstractmethod
-    def _everything(self) -> Reading:
-        """Return what the journal holds beside executions, of whichever account."""
+    def _everything(self, after: int = 0) -> Reading:
+        """Return what the journal holds beside executions, of whichever account.
+
+        What has a number up to `after` may be left out, as long as everything later is right.
+        """
 
     def _pulled(self) -> BrokerUnavailableError | None:
         """Read what is new; return why not, if it was not answered."""

@@ -9,7 +9,7 @@ every execution that is known already is passed over by its id.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -18,20 +18,25 @@ from broker_adapters.alpaca_entries import (
     BUST,
     KNOWN,
     OWN,
+    OWNER,
     REST,
     SCHEMA,
+    TYPE,
     KnownOrder,
     Living,
     Stuck,
     Told,
     add_fill,
     execution_of,
+    own_part,
 )
 from broker_adapters.durable_file import DurableFile
 from robo.core.errors import InvalidInputError
 from robo.core.ids import SecurityId
 from robo.ports.broker import Execution
 
+_OTHERS: Final = "SELECT seq, id, body FROM others"
+_CORRECT: Final = "#correct"
 _TALE: Final = 12
 """How much of an id goes into a cursor, to tell whether it belongs to this file."""
 
@@ -185,14 +190,35 @@ class AlpacaJournal:
                 row = rest
         return None
 
-    def others(self) -> list[tuple[int, str, Any]]:
+    def others(self, after: int = 0, always: Collection[str] = ()) -> list[tuple[int, str, Any]]:
         """Return (number, key, body) of everything that is no execution, in the order of hearing.
 
         Bodies hold decimals exactly.
+
+        Args:
+            after: Leave out what has this number or a smaller one ...
+            always: ... but for rows of these types, and rows that a later one corrects.
         """
+        marks = ", ".join("?" * len(always))
         with self._file.read() as db:
-            rows = db.execute("SELECT seq, id, body FROM others ORDER BY seq").fetchall()
-        return [(seq, key, json.loads(body, parse_float=Decimal)) for seq, key, body in rows]
+            wanted = {row[0]: row for row in db.execute(f"{_OTHERS} WHERE seq > ?", (after,))}
+            corrected = [row[1] for row in wanted.values() if row[1].endswith(_CORRECT)]
+            if after:
+                types = f"{_OTHERS} WHERE {TYPE} IN ({marks})"
+                wanted |= {row[0]: row for row in db.execute(types, tuple(always))}
+            for key in corrected if after else ():
+                base = own_part(key).partition("#")[0]
+                # "$" is the letter after "#": the row itself, and every row that amends it.
+                alike = f"{_OTHERS} WHERE {OWN} >= ? AND {OWN} < ?"
+                wanted |= {row[0]: row for row in db.execute(alike, (base, f"{base}$"))}
+        return _bodies(wanted[seq] for seq in sorted(wanted))
+
+    def others_of(self, account_id: str) -> list[tuple[int, str, Any]]:
+        """Return (number, key, body) of everything of an account of Alpaca's, as `others`."""
+        with self._file.read() as db:
+            mine = f"{_OTHERS} WHERE {OWNER} = ? ORDER BY seq"
+            rows = db.execute(mine, (account_id,)).fetchall()
+        return _bodies(rows)
 
     def others_start(self, after: str) -> int:
         """Return the number that a cursor of other activities stands for.
@@ -207,6 +233,10 @@ class AlpacaJournal:
     def cursor(seq: int, key: str) -> str:
         """Return the cursor that continues after a row."""
         return _cursor(seq, key)
+
+
+def _bodies(rows: Iterable[tuple[int, str, str]]) -> list[tuple[int, str, Any]]:
+    return [(seq, key, json.loads(body, parse_float=Decimal)) for seq, key, body in rows]
 
 
 def _note(db: sqlite3.Connection, name: str, value: str) -> None:

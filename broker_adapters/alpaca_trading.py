@@ -8,7 +8,7 @@ activities come from our own journal of what Alpaca told (`alpaca_journal`). See
 from collections.abc import Sequence
 from typing import Final
 
-from broker_adapters.alpaca_activities import Reading
+from broker_adapters.alpaca_activities import IN_PARTS, Reading
 from broker_adapters.alpaca_hearing import AlpacaHearing
 from broker_adapters.alpaca_orders import OrderDesk, answered, capabilities
 from broker_adapters.alpaca_pace import Lane
@@ -134,11 +134,11 @@ class AlpacaTrading(AlpacaHearing):
             moving=moving,
         )
 
-    def _everything(self) -> Reading:
+    def _everything(self, after: int = 0) -> Reading:
         whose = self._whose()
         if not whose and self._journal.executions("", 1)[0]:
             raise OwnerUnknownError(_NOBODYS)
-        return self._reader.read(self._journal.others(), whose)
+        return self._reader.read(self._journal.others(after, IN_PARTS), whose)
 
     def _whose(self) -> str:
         """Return the firm's account that uses this one; empty if nobody has told us."""
