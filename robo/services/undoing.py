@@ -1,8 +1,8 @@
 """Executions that did not happen after all: their fills are undone, each once.
 
 The customer's shares and cash go back the way they came. Where that cannot be, because what was
-bought has been sold or what was brought has been spent, the firm takes the part on its own book:
-the customer keeps what was told to be done.
+bought has been sold or is being sold, or what was brought has been spent, the firm takes the part
+on its own book: the customer keeps what was told to be done.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from robo.ledger.entries import Transfer
 from robo.services import booking, owning
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
-from robo.store import blocks, events, inventory, ledger, lots, tellings, undone
+from robo.store import blocks, events, inventory, ledger, lots, tellings, undone, windows
 from robo.store.chains import Link
 from robo.store.database import Database
 from robo.store.keyring import Keyring
@@ -140,12 +140,20 @@ def _purchase(
     undone_id: str,
     today: str,
 ) -> bool:
-    """Give a purchase back: its own lot closes without a gain. False if the lot has changed."""
+    """Give a purchase back: its own lot closes without a gain.
+
+    False if the lot has changed, or if a sale that is under way needs the shares: it may have
+    filled at the broker already.
+    """
     lot_id = child_id("lot", fill.id)
     if undone.lot(session, lot_id) != (fill.nanos, fill.cents):
         return False
     asset = chart.shares(SecurityId(original.security_id))
     account, market = fill.account_id, chart.STREET_MARKET
+    held = ledger.balance(session, chart.holdings(account), asset)
+    selling = windows.open_sells(session).get((account, original.security_id), 0)
+    if held - fill.nanos < selling:
+        return False
     # What the order could still spend is promised to it again; else it is free to be planned.
     target = chart.reserved(account) if fill.sending else chart.cash(account)
     back.transfers += [

@@ -154,6 +154,33 @@ def test_a_purchase_that_did_not_happen_gives_the_cash_back(desk: Desk) -> None:
     right(desk)
 
 
+@pytest.mark.parametrize("sold_first", [True, False], ids=["filled by then", "fills later"])
+def test_a_purchase_taken_back_while_its_shares_are_being_sold_stops_no_booking(
+    desk: Desk,
+    sold_first: bool,  # noqa: FBT001 - pytest gives it by name
+) -> None:
+    (account,) = funded(desk, 1)
+    told = desk.broker.fill_at(desk.buy({account: 10_00}), 5_000_000)
+    desk.collect()
+    sale = desk.sell({account: 2 * SHARE})
+    if sold_first:
+        desk.broker.fill_at(sale, 5_000_000)
+    desk.broker.bust(told)
+    desk.collect()
+    if not sold_first:
+        desk.broker.fill_at(sale, 5_000_000)
+
+    desk.collect()
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {}
+    assert desk.held(account).unsettled_cents == 10_00
+    assert own(desk) == ({1: -2 * SHARE}, 10_00)
+    assert states(desk) == ["filled"] * 2
+    assert desk.column("SELECT count(*) FROM job_failure") == [0]
+    right(desk)
+
+
 def test_a_correction_is_booked_at_its_new_price(desk: Desk) -> None:
     accounts = funded(desk, 2)
     block = desk.buy(dict.fromkeys(accounts, 10_00))
