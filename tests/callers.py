@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from secrets import token_hex
 from typing import Any
 
 from flask import Flask
@@ -24,13 +25,14 @@ class Caller:
     client: FlaskClient
     token: str
     keys: int = field(default=0)
+    name: str = field(default_factory=lambda: token_hex(6))
 
     def get(self, path: str, **query: Any) -> TestResponse:
         return self.client.get(path, query_string=query, headers=self._headers())
 
     def send(self, method: str, path: str, body: Any = None, key: str = "") -> TestResponse:
         self.keys += 1
-        headers = {**self._headers(), "Idempotency-Key": key or f"{id(self)}-key-{self.keys:04d}"}
+        headers = {**self._headers(), "Idempotency-Key": key or f"{self.name}-key-{self.keys:04d}"}
         return self.client.open(path, method=method, json=body, headers=headers)
 
     def post(self, path: str, body: Any = None, key: str = "") -> TestResponse:

@@ -218,7 +218,12 @@ CASES: dict[str, tuple[Sequence[str], set[str]]] = {
         {"lot_basis_cents_differ"},
     ),
     "a lot is removed": (
-        ["DELETE FROM lot WHERE id = (SELECT min(id) FROM lot WHERE nanos > 0)"],
+        [
+            (
+                "DELETE FROM lot WHERE id = (SELECT min(id) FROM lot WHERE nanos > 0 "
+                "AND id NOT IN (SELECT lot_id FROM order_lot))"
+            )
+        ],
         {"lot_nanos_differ", "lot_basis_cents_differ", "holdings_are_not_open_lots"},
     ),
     "an order claims more than its fills": (
