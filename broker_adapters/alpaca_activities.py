@@ -201,6 +201,8 @@ class ActivityReader:
         word, what = row.get("activity_type", ""), "unreadable"
         if key.endswith("#waiting"):
             what = "waiting"  # what it belongs to cannot be looked up; it is tried again
+        elif key.endswith("#silent"):
+            what = "silent"  # no row of Alpaca's: one of its sources has failed for long
         return Activity(
             id=key,
             action_id="",
@@ -248,7 +250,7 @@ def _row(seq: int, key: str, body: Any) -> _Row:
     Raises:
         UnreadableError: If its type, day, cash or shares cannot be read.
     """
-    if not isinstance(body, Mapping) or key.endswith(("#unreadable", "#waiting")):
+    if not isinstance(body, Mapping) or key.endswith(("#unreadable", "#waiting", "#silent")):
         message = "an activity cannot be read"
         raise UnreadableError(message)
     cash = optional_decimal(body, "net_amount") or Decimal(0)

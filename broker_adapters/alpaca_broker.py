@@ -158,7 +158,7 @@ class AlpacaBroker(AlpacaHearing):
             BrokerUnavailableError: If any part was not answered.
         """
         with self._lock:
-            self._puller.pull()
+            self._puller.pull(whole=True)
             self._puller.sweep(broker_account)
             moving = self._reading(broker_account).moving
         still = self._desk(broker_account).open_orders()

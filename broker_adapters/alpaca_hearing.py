@@ -148,7 +148,7 @@ class AlpacaHearing(ABC):
     def _cash_at(self, prefix: str, read: Callable[[], Reading], base_cents: int) -> BrokerCash:
         """Return the net cash of trading: the account's, less what was moved in from outside."""
         with self._lock:
-            self._puller.pull()
+            self._puller.pull(whole=True)
             base_cents += read().outside_cents
         account = parse_account(answered(self._http.get(f"{prefix}/account", {}, Lane.READS)))
         return BrokerCash(

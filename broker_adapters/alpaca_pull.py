@@ -31,10 +31,15 @@ _MOMENT: Final = timedelta(seconds=2)
 _STAMP_DIGITS: Final = 17
 _PENDING_DAYS: Final = 90
 """So long a row may be pending and still be looked for."""
-_GONE: Final = frozenset({404, 410, 501})
+_GONE: Final = frozenset({403, 404, 405, 410, 501})
 _TOKEN: Final = "token"  # noqa: S105 - the name of a mark
 _SWEPT, _SWEEPING, _PENDING, _CURSOR = "swept", "sweeping", "pending", "stream"
 """Marks: when the last finished sweep began; the one under way; rows to come; the stream's id."""
+_SILENT: Final = "silent "
+"""The mark that says since when a source fails, and whether a person was told."""
+_SILENCE_MAX: Final = timedelta(hours=1)
+"""A source that fails for longer is a person's; nothing waits for it any more."""
+_LIST, _STREAM = "list", "stream"
 
 
 class Puller:
@@ -53,25 +58,38 @@ class Puller:
         self._fills, self._activities = fills, activities
         self._stream = ActivityStream(http, clock)
 
-    def pull(self, *, thoroughly: bool = False) -> None:
+    def pull(self, *, thoroughly: bool = False, whole: bool = False) -> None:
         """Read what is new; with what came late too, if asked to, or now and then.
 
+        One source is enough: what the other one has to tell is told as soon as it answers.
+
+        Args:
+            thoroughly: Read what came late, too.
+            whole: Whether what was heard is to be compared with something else: then a source that
+                fails is waited for, but not for ever.
+
         Raises:
-            BrokerUnavailableError: If a page of one of the sources was not answered, or there is
-                neither of them; what the other one told is written all the same.
+            BrokerUnavailableError: If neither source was answered, or one is waited for; what the
+                other one told is written all the same.
         """
-        failed: list[BrokerUnavailableError] = []
+        failed: dict[str, BrokerUnavailableError] = {}
         missing: list[NotOfferedError] = []
-        for read in (self._list, self._follow):
+        sources = {_LIST: self._list, _STREAM: self._follow}
+        for name, read in sources.items():
             try:
                 read(thoroughly=thoroughly)
             except NotOfferedError as error:
                 missing.append(error)
             except BrokerUnavailableError as error:
-                failed.append(error)
-        if failed or len(missing) > 1:
-            raise (failed or missing)[0]
+                failed[name] = error
+            if name not in failed:
+                self._hear(name)
+        waited_for = [error for name, error in failed.items() if not self._given_up(name)]
+        if len(failed) + len(missing) == len(sources):
+            raise [*failed.values(), *missing][0]
         self._fills.settle()
+        if whole and waited_for:
+            raise waited_for[0]
 
     def sweep(self, account_id: str) -> None:
         """Read the last days of one account again, where the list is of many: a page or two.
@@ -84,6 +102,28 @@ class Puller:
             self._read(query, Lane.READS)
         except NotOfferedError:
             return  # the stream has told everything
+        except BrokerUnavailableError:
+            if not self._journal.mark(_SILENT + _LIST) or not self._given_up(_LIST):
+                raise
+
+    def _hear(self, source: str) -> None:
+        """Forget that a source has failed."""
+        if self._journal.mark(_SILENT + source):
+            self._journal.note(_SILENT + source, "")
+
+    def _given_up(self, source: str) -> bool:
+        """Return whether a source that fails now has failed for long; a person is told once."""
+        now, mark = to_micros(self._clock.now()), _SILENT + source
+        since, _, told = self._journal.mark(mark).partition(" ")
+        if not since:
+            self._journal.note(mark, str(now))
+        if not since or from_micros(now) - from_micros(int(since)) < _SILENCE_MAX:
+            return False
+        if not told:
+            row = {"activity_type": source, "since": iso_instant(int(since))}
+            key = f"{source}-{since}#silent"
+            self._journal.write([], [(key, row)], [(mark, f"{since} told")])
+        return True
 
     def _list(self, *, thoroughly: bool) -> None:
         """Read what is new in the list, and what came late."""

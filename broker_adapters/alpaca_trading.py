@@ -123,7 +123,7 @@ class AlpacaTrading(AlpacaHearing):
         mine = self._mine(broker_account)
         with self._lock:
             if mine:
-                self._puller.pull(thoroughly=True)
+                self._puller.pull(thoroughly=True, whole=True)
             moving = self._everything().moving if mine else frozenset()
         return MassStatus(
             broker_account=broker_account,

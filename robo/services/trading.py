@@ -260,14 +260,25 @@ def heal(
 
 
 def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
-    """Read what the broker executed, book it, and end what is final; return executions booked."""
-    hearing.accept(db, keyring, broker, clock)
+    """Read what the broker executed, book it, and end what is final; return executions booked.
+
+    Raises:
+        BrokerUnavailableError: If the broker did not tell everything; what it told before, now or
+            in an earlier run, is booked all the same.
+    """
+    unheard: BrokerUnavailableError | None = None
+    try:
+        hearing.accept(db, keyring, broker, clock)
+    except BrokerUnavailableError as error:
+        unheard = error
     turns = Turns(db, policy)
     undoing.undo(db, keyring, clock, turns)
     with db.read() as session:
         waiting = blocks.unbooked(session)
     booking.book(db, keyring, clock, waiting, turns)
     _finish(db, keyring, broker, clock, turns)
+    if unheard is not None:
+        raise unheard
     return len(waiting)
 
 

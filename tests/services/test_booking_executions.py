@@ -12,9 +12,10 @@ from desk import Desk, broker_equals_books, desk_from, in_parts, write_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.money import nanos_for_cents, notional_cents
-from robo.ports.broker import BrokerOrderState, Side
+from robo.ports.broker import BrokerOrderState, ExecutionPage, Side
 from robo.services.turns import Turns
 
 
@@ -446,3 +447,25 @@ def test_the_id_of_a_fill_follows_from_execution_and_order(desk: Desk) -> None:
     (order,) = desk.column("SELECT id FROM orders")
     assert desk.column("SELECT id FROM fill") == [child_id("fil", str(order), told.id)]
     assert desk.column("SELECT opened_by FROM lot") == desk.column("SELECT id FROM fill")
+
+
+def test_what_was_told_before_the_broker_fell_silent_is_booked(desk: Desk) -> None:
+    (account,) = funded(desk, 1)
+    block = desk.buy({account: 90_00})
+    desk.broker.fill(block, 9 * 10**9, 90_00)
+    desk.broker.limit = 1
+    really = desk.broker.executions
+
+    def silent(after: str, limit: int = 1000) -> ExecutionPage:
+        if after == "1":
+            message = "one source of two did not answer"
+            raise BrokerUnavailableError(message)
+        return really(after, limit)
+
+    desk.broker.executions = silent  # type: ignore[method-assign] # the page after the last
+
+    with pytest.raises(BrokerUnavailableError):
+        desk.collect()
+
+    assert desk.held(account).holdings_nanos == {1: 9 * 10**9}
+    assert states(desk) == {"filled": 1}
