@@ -75,7 +75,7 @@ class RemittanceRow(SQLModel, table=True):
     relationship_id: str = text(default="")
     broker_id: str | None = text(null=True, unique=True)
     before: str = text(default="[]")
-    """JSON: the broker's transfers that there were when it was asked for."""
+    """JSON: the broker's transfers that there were when it was asked for first."""
     candidates: str = text(default="[]")
     """JSON: the broker's transfers that could be it, while it is ambiguous."""
     word: str = text(default="")
@@ -83,6 +83,7 @@ class RemittanceRow(SQLModel, table=True):
     code: str = text(default="")
     requested_at: int = integer()
     told_at: int | None = integer(null=True)
+    """When it was asked for first; none if it never was."""
     done_at: int | None = integer(null=True)
     look_at: int = integer(index=True)
     changed_at: int = integer()
@@ -239,14 +240,18 @@ def due(session: Session, at_micros: int, limit: int) -> list[Remittance]:
 
 
 def alike(session: Session, row: Remittance) -> list[Remittance]:
-    """Return other open requests that could become the same line of the broker's list."""
+    """Return other open requests that could become the same line of the broker's list.
+
+    One that is to be asked for once more is among them: the first asking may still turn up.
+    """
+    released = (_ROW.c.state == "intended") & _ROW.c.told_at.is_not(None)
     statement = select(*_COLUMNS).where(
         _ROW.c.id != row.id,
         _ROW.c.broker_account == row.broker_account,
         _ROW.c.relationship_id == row.relationship_id,
         _ROW.c.direction == row.direction,
         _ROW.c.cents == row.cents,
-        _ROW.c.state.in_(("telling", "ambiguous")),
+        _ROW.c.state.in_(("telling", "ambiguous")) | released,
     )
     return [Remittance(*found) for found in session.connection().execute(statement)]
 

@@ -14,7 +14,7 @@ from robo.core.clock import business_date
 from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.ports.broker import Activity, ActivityPage, CashKind
-from robo.ports.brokerage import JournalRequest
+from robo.ports.brokerage import CashResult, JournalRequest, Outcome
 from robo.ports.prices import ActionKind, CorporateAction
 from robo.services import adjusting, funding
 from robo.store import cursors, lots, prices, remittances
@@ -159,8 +159,9 @@ def test_a_transfer_that_turns_up_late_is_not_asked_for_again_whatever_a_person_
     assert len(stage.transfers(account)) == 1
 
 
+@pytest.mark.parametrize("throttled", [False, True])
 def test_a_transfer_that_arrives_after_it_was_released_is_not_asked_for_once_more(
-    stage: Stage,
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, *, throttled: bool
 ) -> None:
     me, account, link = settled_in(stage)
     desk = stage.operator()
@@ -178,10 +179,14 @@ def test_a_transfer_that_arrives_after_it_was_released_is_not_asked_for_once_mor
     }
     broker = stage.world.runtime.broker
     broker._http.post(f"/accounts/{row.broker_account}/transfers", late, Lane.ORDERS)
-    # The list that the decision looks at lags.
-    stage.server.faults.plan(Fault(FaultKind.MISSING, "GET", TRANSFERS))
+    # The list that the decision looks at lags, and so does that of an asking that is not heard.
+    stage.server.faults.plan(Fault(FaultKind.MISSING, "GET", TRANSFERS, times=1 + throttled))
     body = {"decision": "release", "note": "it never left"}
     desk.must("POST", f"operations/transfers/{deposit}/decision", body)
+    if throttled:
+        with monkeypatch.context() as full:
+            full.setattr(type(broker), "transfer", lambda *_: CashResult(Outcome.THROTTLED))
+            stage.jobs(1, seconds=6)
     stage.jobs(2, seconds=605)
     me.log_in()
 

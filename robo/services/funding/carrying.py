@@ -134,13 +134,14 @@ def _ask(desk: Desk, row: Remittance) -> int:
             state="telling",
             broker_account=link.broker_account,
             relationship_id=link.relationship_id,
-            before=json.dumps(before),
-            told_at=now,
+            # Asked for once more, it keeps what the first asking knew: that may still turn up.
+            before=row.before if row.told_at else json.dumps(before),
+            told_at=row.told_at or now,
             look_at=now + _SOON,
             changed_at=now,
         )
         remittances.save(session, telling)
-    return _heard(desk, row.id, desk.offered.transfer(_request(telling)))
+    return _heard(desk, row.id, desk.offered.transfer(_request(telling)), row)
 
 
 def _came_late(session: Session, row: Remittance, listed: Sequence[CashTransfer], now: int) -> bool:
@@ -177,8 +178,17 @@ def _usable(desk: Desk, row: Remittance) -> Link | None:
     return ready
 
 
-def _heard(desk: Desk, transfer_id: str, result: CashResult) -> int:
-    """Write what the broker said to a request; silence changes nothing."""
+def _heard(
+    desk: Desk, transfer_id: str, result: CashResult, before: Remittance | None = None
+) -> int:
+    """Write what the broker said to a request; silence changes nothing.
+
+    Args:
+        desk: What every transfer needs.
+        transfer_id: The request's.
+        result: What the broker said.
+        before: The row as it was before this telling; None if it had been told without an answer.
+    """
     with desk.db.write() as session:
         row = remittances.get(session, transfer_id)
         if row is None or row.state != "telling":
@@ -190,10 +200,10 @@ def _heard(desk: Desk, transfer_id: str, result: CashResult) -> int:
             steps.refuse(session, desk.clock, row, result.code)
             return 1
         if result.outcome is Outcome.THROTTLED:
-            # Not sent, and the adapter knows that: it may be asked for again.
+            # Not sent, and the adapter knows that: it may be asked for again. Of an earlier asking
+            # that proves nothing, so the row is again what it was, with what it knew of that one.
             later = desk.at_micros + _SOON
-            fresh = replace(row, state="intended", told_at=None, before="[]", look_at=later)
-            remittances.save(session, fresh)
+            remittances.save(session, replace(before or row, look_at=later))
         elif result.outcome is Outcome.AMBIGUOUS and desk.repeatable:
             remittances.save(session, _doubt(row, result.candidates, desk.at_micros))
     return 0
@@ -211,7 +221,8 @@ def _find(desk: Desk, row: Remittance) -> int:
         if found.found is not None:
             steps.adopt(session, desk.clock, desk.calendar, desk.policy, row, found.found)
         else:
-            lost = now - (row.told_at or now) > desk.policy.transfer_lost_minutes * 60 * _SECOND
+            # The last telling's instant: `told_at` is the first one's.
+            lost = now - row.changed_at > desk.policy.transfer_lost_minutes * 60 * _SECOND
             if row.state == "ambiguous" or found.candidates or lost:
                 moved = _doubt(row, found.candidates, now)
                 remittances.save(session, moved)
