@@ -95,7 +95,7 @@ def _expired(block: blocks.Block) -> Verdict:
 
 
 def _again(block: blocks.Block, now_micros: int) -> Verdict:
-    paused = block.code == telling.HELD and _is_fresh(block, now_micros, HELD_SECONDS)
+    paused = block.code in telling.PAUSED and _is_fresh(block, now_micros, HELD_SECONDS)
     return _WAIT if paused else _TELL
 
 

@@ -81,7 +81,8 @@ class Gate:
         self._looked_at = now
         pause = to_micros(now) - healing.HELD_SECONDS * 1_000_000
         with self.db.read() as session:
-            self._held |= tellings.told_since(session, telling.HELD, pause)
+            for code in telling.PAUSED:
+                self._held |= tellings.told_since(session, code, pause)
             self._restricted = windows.restricted_since(session, self._since)
         if self.desk is None:
             return

@@ -11,6 +11,7 @@ from robo.core.errors import BrokerRejectedError, BrokerUnavailableError
 from robo.core.ids import SecurityId
 from robo.ports import precheck
 from robo.ports.broker import (
+    AccountModel,
     Broker,
     BrokerOrder,
     OrderTicket,
@@ -30,7 +31,11 @@ DUPLICATE: Final = "duplicate"
 OPPOSITE: Final = "opposite_order"
 HELD: Final = "account_stopped"
 """The broker takes nothing for this one account now."""
-_NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, HELD})
+DENIED: Final = "account_denied"
+"""The broker says that our keys may not trade in this account; in any, if it says so of several."""
+PAUSED: Final = frozenset({HELD, DENIED})
+"""What stops one account for a while, and nobody else's."""
+_NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, *PAUSED})
 _HOUR: Final = 3_600_000_000
 _WAITS: Final = "wait_"
 _REFUSES: Final = "refuse_"
@@ -73,7 +78,7 @@ def tell(broker: Broker, block: Block) -> Outcome:
         return not_taken(block, OPPOSITE)
     if result.status is SubmitStatus.THROTTLED:
         # What stops one account says nothing of the others; anything else ends the run.
-        return not_taken(block, HELD if result.refusal is Refusal.ACCOUNT else THROTTLED)
+        return not_taken(block, _paused(broker, result.refusal) or THROTTLED)
     if result.refusal is Refusal.CLIENT_ID_TAKEN:
         another = result.status is SubmitStatus.REJECTED
         return Outcome(block.id, "unknown", None, MISMATCH if another else DUPLICATE)
@@ -82,6 +87,14 @@ def tell(broker: Broker, block: Block) -> Outcome:
         # The marker makes `collect` end the block: its orders must be freed in turns first.
         code = f"rejected:{result.refusal or result.code or 'broker'}"
     return Outcome(block.id, _STATE_OF[result.status], result.broker_order_id, code)
+
+
+def _paused(broker: Broker, refusal: Refusal) -> str:
+    """Return the code by which a refusal stops its account only; empty if it stops them all."""
+    if refusal is Refusal.ACCOUNT:
+        return HELD
+    apart = broker.capabilities.account_model is AccountModel.SEGREGATED
+    return DENIED if apart and refusal is Refusal.CREDENTIALS else ""
 
 
 def is_not_taken(code: str) -> bool:

@@ -33,6 +33,10 @@ _OUTCOMES: Final = 25
 """Outcomes written together; after a crash, those of a batch are asked for again."""
 _ONE_BY_ONE_MAX: Final = 20
 """Open orders that are asked for one by one; more are compared with the broker's list."""
+_DENIED_MAX: Final = 3
+"""Accounts in a row in which our keys may not trade: then it is the keys, and the run ends."""
+_GRAVE: Final = frozenset({telling.MISMATCH, telling.DENIED})
+"""What a person must see: a foreign order under our id; an account where we may not trade."""
 _tell = telling.tell
 
 
@@ -158,7 +162,7 @@ def _tell_all(
     """Tell blocks in order, each if nothing speaks against it now; a throttle ends the run."""
     gate.expect(todo)
     throttled = False
-    told = 0
+    told = denied = 0
     for start in range(0, len(todo), _OUTCOMES):
         part = todo[start : start + _OUTCOMES]
         begun = set() if throttled else _begin(db, gate, part)
@@ -170,9 +174,10 @@ def _tell_all(
                 continue
             outcome = _tell(broker, block)
             outcomes.append(outcome)
-            throttled = outcome.code == telling.THROTTLED
+            denied = denied + 1 if outcome.code == telling.DENIED else 0
+            throttled = outcome.code == telling.THROTTLED or denied >= _DENIED_MAX
             told += not throttled
-            if outcome.code == telling.HELD:
+            if outcome.code in telling.PAUSED:
                 gate.hold(block.broker_account)
         _record(db, outcomes, to_micros(gate.clock.now()), {block.id: block for block in part})
     return told
@@ -203,21 +208,21 @@ def _record(
     at_micros: int,
     told: Mapping[str, blocks.Block] | None = None,
 ) -> None:
-    """Write what the broker said; a foreign order under our id is put before the operators once."""
+    """Write what the broker said; what a person must see is put before the operators once."""
     if not outcomes:
         return
-    mismatch = telling.MISMATCH
     with db.write() as session:
-        foreign = [
-            outcome.block_id
+        grave = [
+            (outcome.block_id, outcome.code)
             for outcome in outcomes
-            if outcome.code == mismatch and tellings.code_of(session, outcome.block_id) != mismatch
+            if outcome.code in _GRAVE
+            and tellings.code_of(session, outcome.block_id) != outcome.code
         ]
         blocks.record(session, outcomes, at_micros)
         controls.put_tradability(session, sizing.learnt(outcomes, told or {}, at_micros))
         events.emit(
             session,
-            [events.NewEvent("", "break.order", i, f'{{"why":"{mismatch}"}}') for i in foreign],
+            [events.NewEvent("", "break.order", i, f'{{"why":"{why}"}}') for i, why in grave],
             at_micros,
         )
 

@@ -16,6 +16,7 @@ from robo.core.reasons import Reason
 from robo.ports.broker import (
     AccountModel,
     BrokerOrderState,
+    OrderTicket,
     Refusal,
     SubmitResult,
     SubmitStatus,
@@ -364,6 +365,44 @@ def test_where_the_broker_keeps_an_account_each_an_order_is_a_block(desk: Desk) 
     assert [desk.held(a).holdings_nanos for a in accounts] == [{1: SHARE}, {1: SHARE}, {}]
     waits = desk.rows("SELECT state, code FROM orders WHERE block_id IS NULL")
     assert waits == [("planned", "wait_no_account")]
+    assert desk.findings() == []
+
+
+def segregated(desk: Desk, count: int) -> list[str]:
+    """Open accounts with accounts of their own at the broker, and plan an order in each."""
+    accounts = funded(desk, count)
+    desk.broker.can = {"account_model": AccountModel.SEGREGATED}
+    with desk.db.write() as session:
+        for account in accounts:
+            controls.link_account(session, account, "scripted", f"broker-{account}", 1)
+    planned(desk, accounts)
+    return [f"broker-{account}" for account in accounts]
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_keys_that_one_account_refuses_stop_that_account_and_those_that_all_refuse_the_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, everywhere: bool
+) -> None:
+    places = segregated(desk, 6)
+    refused = classify(401, {"message": "unauthorized."}).result()
+    submit, asked = desk.broker.submit, []
+
+    def submit_at(ticket: OrderTicket) -> SubmitResult:
+        asked.append(ticket.broker_account)
+        return refused if everywhere or ticket.broker_account == asked[0] else submit(ticket)
+
+    monkeypatch.setattr(desk.broker, "submit", submit_at)
+    desk.send()
+    first = len(asked)
+    desk.send()
+
+    assert first == (3 if everywhere else 6)
+    assert len(asked) == 6  # and no account was asked twice
+    assert sorted(asked) == sorted(places)
+    assert len(desk.broker.orders) == (0 if everywhere else 5)
+    assert len(desk.column("SELECT 1 FROM event WHERE kind = 'break.order'")) == (
+        6 if everywhere else 1
+    )
     assert desk.findings() == []
 
 
