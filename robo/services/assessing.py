@@ -20,6 +20,7 @@ from robo.store.keyring import Keyring
 from robo.store.lot_chunks import LotChunk
 from robo.tax.arrays import MaskArrays
 from robo.tax.wash_events import AccountKind
+from robo.tax.year_target import mode_towards
 
 _CARRY_PPM: Final = 700_000
 """Present value of a dollar of tax saved by a loss that waits for later years; used by netting."""
@@ -50,8 +51,9 @@ def tax_side(
     no_buy, masks = _masks(window, names, account_ids, lots)
     basis, held = _bases(window, lots)
     mine = [found[one] for one in account_ids]
+    aim = _aim(session, mine, taxed.astype(np.bool_), planned)
     side = TaxSide(
-        taxes=_taxes(mine, taxed.astype(np.bool_), planned),
+        taxes=_taxes(mine, taxed.astype(np.bool_), planned, aim),
         basis_cents=basis,
         held_day=held,
         no_loss=masks.no_loss,
@@ -59,7 +61,7 @@ def tax_side(
         is_fresh=masks.is_fresh,
         closes=masks.closes,
         no_buy=no_buy,
-        aim=_aim(session, mine, taxed.astype(np.bool_), planned),
+        aim=aim,
     )
     return _parted(window, lots, side, (on - EPOCH).days)
 
@@ -80,16 +82,24 @@ def _aim(
     return Aim(has, np.where(has, np.array(wanted, dtype=np.int64), 0), has & bracket, allowed)
 
 
-def _taxes(found: Sequence[Standing], taxed: BoolArray, planned: Mapping[str, int]) -> Taxes:
+def _taxes(
+    found: Sequence[Standing], taxed: BoolArray, planned: Mapping[str, int], aim: Aim
+) -> Taxes:
+    """Return rates, modes and budgets; open sales count in the mode that a target leads to."""
+
     def each(values: Sequence[int], none: int = 0) -> IntArray:
         return np.where(taxed, np.array(values, dtype=np.int64), none).astype(np.int64)
 
     zero = np.zeros(len(found), dtype=np.int64)
+    modes = [
+        mode_towards(cents) if has else one.mode
+        for one, has, cents in zip(found, aim.has.tolist(), aim.wanted_cents.tolist(), strict=True)
+    ]
     return Taxes(
         short_rate_ppm=each([one.rates.short_ppm for one in found]),
         long_rate_ppm=each([one.rates.long_ppm for one in found]),
         ordinary_rate_ppm=each([one.rates.ordinary_ppm for one in found]),
-        mode=each([int(one.mode) for one in found], int(TaxMode.NEUTRAL)),
+        mode=each([int(one) for one in modes], int(TaxMode.NEUTRAL)),
         # The budget is handed over as what is left of it, so the year counts as nothing here.
         year_short_cents=zero,
         year_long_cents=zero,

@@ -104,6 +104,7 @@ def spared(
     blocked |= closed[owner] & (worth >= shy)
     if ask.need_cents is None:
         blocked |= _shallow(taxes, owner, key, basis, worth, month, policy)
+        blocked |= _unwanted(ask, owner) & (worth < basis)
     # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
     margin = policy.wash_margin_ppm if ask.need_cents is None else policy.price_margin_ppm
     lowest = worth - worth * margin // PPM
@@ -152,6 +153,16 @@ def _shallow(
     deep = (basis - worth) > patience * month * basis
     seeks = taxes.mode[owner] == TaxMode.HARVEST
     return np.asarray(seeks & (worth < basis) & ~np.isin(key, key[deep]), dtype=np.bool_)
+
+
+def _unwanted(ask: Ask, owner: IntArray) -> BoolArray:
+    """Return the lots whose owner's target is reached, open sales counted: (I,).
+
+    Each further loss would go beyond it, or away from the gains that are still wanted; whoever
+    sold gains to come back would have traded twice for nothing.
+    """
+    aim = ask.tax.aim
+    return np.asarray((aim.has & (aim.wanted_cents >= 0))[owner], dtype=np.bool_)
 
 
 def some(problem: Problem, rows: IntArray, blocked: BoolArray) -> tuple[Problem, IntArray]:

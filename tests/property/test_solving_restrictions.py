@@ -84,8 +84,8 @@ def assert_allowed(model: Model, board: Board, ask: Ask, solved: Solved) -> int:
     # Losses make no room: their sales may not fill when those of gains do.
     np.add.at(gain, lots.account, np.maximum(of_lot, 0))
     np.add.at(loss, lots.account, np.minimum(of_lot, 0))
-    aims = tax.aim.has & (tax.aim.wanted_cents < 0)
-    assert (loss[aims] >= tax.aim.wanted_cents[aims] - NAMES).all()
+    aims, most = tax.aim.has, np.minimum(tax.aim.wanted_cents, 0)
+    assert (loss[aims] >= most[aims] - NAMES).all()
     assert not washed[tax.aim.has[lots.account]].any()
     if ask.lands:
         assert not sold[tax.aim.has[lots.account]].any()

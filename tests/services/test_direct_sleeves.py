@@ -216,6 +216,27 @@ def test_a_loss_is_taken_from_the_lots_that_have_it_and_nobody_at_home_buys_it_b
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(("count", "nights"), [(2, 1), (1, 5)], ids=["one night", "many nights"])
+def test_a_target_of_losses_is_never_left_behind(garden: Garden, count: int, nights: int) -> None:
+    ids = garden.add_accounts(count)
+    same_customer(garden, *ids)
+    for account in ids:
+        garden.pay_in(account, 300_000_00)
+    garden.direct_trade()
+    with garden.db.write() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE lot SET acquired_on = '2025-11-03', basis_cents = basis_cents * 13 / 10"
+        )
+    choose(garden, ids[0], Choice(target="amount", target_cents=-3_000_00, number=1))
+
+    for _ in range(nights):
+        garden.night()
+
+    lost = "SELECT sum(proceeds_cents + basis_delta_cents) FROM lot_event WHERE kind = 'close'"
+    assert abs(garden.scalar(lost) + 3_000_00) < 50_00
+
+
+@pytest.mark.soak
 def test_names_bought_of_late_are_harvested_with_all_that_is_fresh_and_never_washed(
     garden: Garden,
 ) -> None:

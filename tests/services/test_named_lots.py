@@ -10,6 +10,7 @@ from desk import Desk, desk_from, write_template
 
 from robo.core.ids import AccountId
 from robo.core.reasons import Reason
+from robo.portfolio.problem import TaxMode
 from robo.services import assessing, ordering
 from robo.services.washing import folding
 from robo.store import accounts, effects, lot_chunks, lots, tax_profiles
@@ -116,6 +117,7 @@ def test_what_an_open_sale_has_sold_already_does_not_count_towards_a_years_targe
     with desk.db.write() as session:
         aim = Choice(target="amount", target_cents=-200_00, number=1)
         tax_profiles.choose(session, customer, aim)
+    before = wanted(desk, account)
     # Bought at $30 and $20, ten shares each, and sold at $15.
     named = tuple((lot_id, 10 * SHARE) for lot_id in lot_ids[::-1][:2])
     gains = (-150_00, -50_00)
@@ -123,7 +125,7 @@ def test_what_an_open_sale_has_sold_already_does_not_count_towards_a_years_targe
         1, Reason.SELL_YEAR_TARGET, sell_nanos=20 * SHARE, lots=named, gains=gains
     )
     desk.plan({account: [sale]}, "land", "")
-    before = wanted(desk, account)
+    planned = wanted(desk, account)
     desk.send()
     block = str(desk.column("SELECT id FROM block WHERE side = 'sell'")[0])
 
@@ -133,22 +135,23 @@ def test_what_an_open_sale_has_sold_already_does_not_count_towards_a_years_targe
         desk.collect()
         after.append(wanted(desk, account))
 
-    assert before == 0
-    assert after == [0, 0, 0]
+    assert before == (-200_00, TaxMode.HARVEST)
+    assert planned == (0, TaxMode.NEUTRAL)
+    assert after == [planned] * 3
     with desk.db.read() as session:
         assert effects.open_nets(session, [customer]) == {customer: -25_00}
         assert effects.open_gains(session, [customer]) == {customer: 0}
 
 
-def wanted(desk: Desk, account: AccountId) -> int:
-    """Return what is still to be realised for the year's target, open sales counted."""
+def wanted(desk: Desk, account: AccountId) -> tuple[int, int]:
+    """Return what the year's target still wants, open sales counted, and the mode towards it."""
     with desk.db.read() as session:
         held = lot_chunks.read(session, [account])
         names = np.array([1], dtype=np.int64)
         _, found = assessing.tax_side(
             session, desk.keyring, desk.policy, names, [account], held, desk.today()
         )
-    return int(found.aim.wanted_cents[0])
+    return int(found.aim.wanted_cents[0]), int(found.taxes.mode[0])
 
 
 def three_lots(desk: Desk) -> tuple[AccountId, tuple[str, str, str]]:
