@@ -140,7 +140,7 @@ def _sell_blocked(raw: chunks.RawChunk, lots: LotChunk, lot: IntArray) -> BoolAr
         (place, security)
         for place, sleeve in enumerate(raw.sleeves)
         for security, rule in raw.restricted.get(sleeve.account_id, {}).items()
-        if rule.sell_blocked
+        if rule.sell_blocked or rule.keeps
     }
     pairs = zip(lots.account[lot].tolist(), lots.security_id[lot].tolist(), strict=True)
     return np.array([pair in blocked for pair in pairs], dtype=np.bool_)

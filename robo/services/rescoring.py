@@ -146,6 +146,12 @@ class _Run:
                 continue
             changed.add(customer)
             before = held.get(customer, {})
+            # The word about shares held is about the name, whatever else comes to exclude it.
+            said = {
+                one.security_id: one.held_choice
+                for one in people.restrictions(session, customer)
+                if one.held_choice != "none"
+            }
             barred.remove(session, {customer: sorted(before.keys() - wanted.keys())})
             rows = [
                 StoredRestriction(
@@ -154,7 +160,7 @@ class _Run:
                     verb=verb,
                     source="activity",
                     reason=reason,
-                    held_choice="none",
+                    held_choice=said.get(security, "none"),
                     created_at=now,
                 )
                 for security, (verb, reason) in sorted(wanted.items())

@@ -34,6 +34,8 @@ class Restriction:
     """Shares already held may not be traded (now)."""
     to_sell: str
     """`sell` or `sell_within_budget` if the customer asked for it, else empty."""
+    keeps: bool = False
+    """Shares already held stay: the customer said so."""
 
 
 NO_RESTRICTION: Final = Restriction(sell_blocked=False, to_sell="")
@@ -163,8 +165,8 @@ def restrictions(
 
     An employer's shares already held are never traded until the customer says what to do with them;
     `never_trade` blocks selling whatever was said. In a joint account both owners' rules hold, and
-    the first says what to do with shares held; of the first one's other accounts the second one's
-    are no rules.
+    the first says what to do with shares held, or else the second that they stay; of the first
+    one's other accounts the second one's are no rules.
     """
     statement = select(_ACCOUNT.c.id, _ACCOUNT.c.customer_id)
     rows = select_in(session, statement, _ACCOUNT.c.id, account_ids)
@@ -191,6 +193,7 @@ def of_customers(
         found[customer][security_id] = Restriction(
             sell_blocked=before.sell_blocked or blocked,
             to_sell=choice if selling and not before.to_sell else before.to_sell,
+            keeps=before.keeps or choice == "keep",
         )
     return found
 
@@ -219,7 +222,8 @@ def _both(
     for security_id, theirs in second.items():
         mine = made.get(security_id, NO_RESTRICTION)
         blocked = mine.sell_blocked or theirs.sell_blocked
-        made[security_id] = Restriction(sell_blocked=blocked, to_sell=mine.to_sell)
+        keeps = mine.keeps or (theirs.keeps and not mine.to_sell)
+        made[security_id] = Restriction(blocked, mine.to_sell, keeps)
     return made
 
 

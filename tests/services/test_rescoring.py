@@ -20,8 +20,9 @@ from robo.services import harvesting, importing, ordering, parting, rescoring, t
 from robo.services.ordering import Plan, Trade
 from robo.services.rescoring import Reached
 from robo.services.screening import Change, Holder, Screens
-from robo.store import accounts, ledger, tax_profiles
+from robo.store import accounts, ledger, people, tax_profiles
 from robo.store.database import Database
+from robo.store.people import StoredRestriction
 from robo.store.tax_profiles import Choice
 
 CLEAN = "esg-low-carbon"
@@ -325,6 +326,32 @@ def test_a_customers_own_exclusion_follows_the_new_figures(world: World) -> None
     assert account in reached(world, name)
 
 
+def test_keep_what_i_hold_is_kept_whatever_else_excludes_the_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, in_person, late = invested(world, 3, CLEAN)
+    owners = {account: owner_of(world, account) for account in (asked, in_person, late)}
+    make_a_gain(world)
+    restrict(world, owners[asked], "activity", "keep")
+    restrict(world, owners[in_person], "named", "keep")
+    oil = {LEADER.security_id: ("never_buy", "12 % of its sales is oil.")}
+    meant = {owners[asked]: oil, owners[in_person]: oil}
+    monkeypatch.setattr(rescoring._Run, "_wanted", lambda _run, _s, _shelf, who, _l: meant.get(who))
+
+    scandal(world)
+    rescore(world)
+    restrict(world, owners[late], "named", "keep")
+    _rewrite(world, "basis_cents = 1000000")
+    rescore(world)
+
+    assert sales(world) == []
+    assert told(world, late) == {"skip_gain_limit", "skip_restricted"}
+    assert set(column(world, "SELECT held_choice FROM restriction")) == {"keep"}
+    for account in owners:
+        assert "skip_restricted" in told(world, account)
+        assert LEADER.security_id not in target_of(world.db, account)
+
+
 def harvested(world: World, name: int = LEADER.security_id) -> tuple[AccountId, int]:
     """Return an account that took a loss in a name, and the understudy that it holds for it."""
     (account,) = invested(world, 1, CLEAN)
@@ -339,6 +366,19 @@ def harvested(world: World, name: int = LEADER.security_id) -> tuple[AccountId, 
     (understudy,) = target_of(world.db, account).keys() - catalog().get(CLEAN).weights_ppm.keys()
     assert understudy in world.balances(account).holdings_nanos
     return account, understudy
+
+
+def owner_of(world: World, account: AccountId) -> str:
+    with world.db.read() as session:
+        return accounts.sleeves(session, [account])[account].customer_id
+
+
+def restrict(world: World, owner: str, source: str, choice: str) -> None:
+    """Let a customer not want the leader, with a word about what is held of it."""
+    name = LEADER.security_id
+    row = StoredRestriction(f"rst_{owner}{source}", name, "never_buy", source, "No.", choice, 1)
+    with world.db.write() as session:
+        people.put_restrictions(session, owner, [row])
 
 
 def dies(*_args: object) -> None:
