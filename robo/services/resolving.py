@@ -22,8 +22,6 @@ from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.strays import Stray
 
-ENDED: Final = "rejected:operator"
-"""The code of an order that a person has ended."""
 _NOTE_MAX: Final = 500
 _MICROS: Final = 1_000_000
 
@@ -34,7 +32,8 @@ class OrderVerdict(StrEnum):
     ADOPT = "adopt"
     """What the broker has under this id is ours, though it is of another size than was told."""
     END = "end"
-    """It is not there, or not ours, or over: its orders end, and what is left is planned anew."""
+    """It is not there, or over with every execution told, or in another account or on the other
+    side: its orders end, and what is left is planned anew."""
 
 
 class ExecutionVerdict(StrEnum):
@@ -80,7 +79,8 @@ def order(
 
     Raises:
         NotFoundError: If there is no such order.
-        ConflictError: If it waits for nobody, or is alive at the broker, or is none of ours there.
+        ConflictError: If it waits for nobody, or is alive at the broker, or is none of ours there,
+            or was executed and the executions have not been told.
         InvalidInputError: If the note is missing.
         BrokerUnavailableError: If the broker did not answer; nothing was decided.
     """
@@ -92,7 +92,9 @@ def order(
     if verdict is OrderVerdict.ADOPT:
         outcome = _adopted(seen, found)
     else:
-        outcome = _ended(broker, seen, found, at_micros)
+        with db.read() as session:
+            beside = strays.sums(session, [block_id]).get(block_id, (0, 0))
+        outcome = _ended(broker, seen, found, beside, at_micros)
     with db.write() as session:
         now = _stuck(session, block_id, at_micros, policy)
         if now != seen:
@@ -132,15 +134,25 @@ def _adopted(block: Block, found: BrokerOrder | None) -> Outcome:
     return Outcome(block.id, "open", found.broker_order_id, "adopted")
 
 
-def _ended(broker: Broker, block: Block, found: BrokerOrder | None, at_micros: int) -> Outcome:
-    if found is not None and not found.state.final and telling.same(block, found):
-        message = "The order is alive at the broker: cancel it there first."
-        raise ConflictError(message, code="order_is_live")
+def _ended(
+    broker: Broker,
+    block: Block,
+    found: BrokerOrder | None,
+    beside: tuple[int, int],
+    at_micros: int,
+) -> Outcome:
+    if found is not None and telling.in_place(block, found):
+        if not found.state.final:
+            message = "The order is alive at the broker: cancel it there first."
+            raise ConflictError(message, code="order_is_live")
+        if not telling.is_told(block, found, beside):
+            message = "It was executed at the broker, and the executions have not been told yet."
+            raise ConflictError(message, code="executions_missing")
     lag = broker.capabilities.find_lag_seconds * _MICROS
     if found is None and at_micros - block.told_at < lag:
         message = "The broker may not show it yet: try again in a few minutes."
         raise ConflictError(message, code="too_early")
-    return Outcome(block.id, "open", None, ENDED)
+    return Outcome(block.id, "open", None, telling.ENDED)
 
 
 def execution(

@@ -24,6 +24,8 @@ from robo.store.blocks import Block, Outcome
 
 MISMATCH: Final = "client_id_mismatch"
 EXPIRED: Final = "rejected:expired"
+ENDED: Final = "rejected:operator"
+"""A person has ended it (`resolving`)."""
 THROTTLED: Final = "throttled"
 STOPPED: Final = "stopped"
 """The kill switch was thrown before it was told."""
@@ -154,3 +156,23 @@ def same(block: Block, found: BrokerOrder) -> bool:
         and found.nanos == block.nanos
         and found.broker_account in {"", block.broker_account}
     )
+
+
+def in_place(block: Block, found: BrokerOrder) -> bool:
+    """Return whether an order under a block's id is in its account and on its side.
+
+    Such a one is taken as ours, whatever its size and name: brokers restate sizes, symbols change.
+    """
+    return found.side == block.side and found.broker_account in {"", block.broker_account}
+
+
+def is_told(block: Block, found: BrokerOrder, beside: tuple[int, int]) -> bool:
+    """Return whether everything that the broker counts as executed has been told to us.
+
+    Args:
+        block: With what was accepted of it.
+        found: The broker's order.
+        beside: Nanoshares and cents of its executions that were told and not accepted.
+    """
+    told = (block.executed_nanos + beside[0], block.executed_cents + beside[1])
+    return (found.filled_nanos, found.filled_cents) == told

@@ -293,7 +293,7 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns:
         busy = tellings.with_unbooked(session)
         ready = [one for one in blocks.in_states(session, "open") if one.id not in busy]
     refused = [one for one in ready if one.code.startswith("rejected:")]
-    for block in refused:
+    for block in _over(db, broker, clock, refused):
         booking.close_block(db, keyring, clock, block, turns, rejected=True, code=block.code)
     told = [one for one in ready if not one.code.startswith("rejected:")]
     with db.read() as session:
@@ -303,10 +303,9 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns:
     for block in _perhaps_final(broker, told):
         found = _found(broker, block.id)
         more = refused_of.get(block.id, (0, 0))
-        filled = (block.executed_nanos + more[0], block.executed_cents + more[1])
         # Where the broker counts more, the next page brings the executions; what could not be
         # accepted waits for a person, and its order for nobody.
-        if found and found.state.final and (found.filled_nanos, found.filled_cents) == filled:
+        if found and found.state.final and telling.is_told(block, found, more):
             final[block.id] = found
             mine.append(block)
     ended = [
@@ -316,6 +315,33 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns:
     for block, code, rejected in ended:
         if block.id in open_still:
             booking.close_block(db, keyring, clock, block, turns, rejected=rejected, code=code)
+
+
+def _over(
+    db: Database, broker: Broker, clock: Clock, refused: Sequence[blocks.Block]
+) -> list[blocks.Block]:
+    """Return those of refused blocks that may end: of what a person ended, the broker has no more.
+
+    What has turned up there since is an order of ours again: its cash must not be freed.
+    """
+    over = [one for one in refused if one.code != telling.ENDED]
+    ended = [one for one in refused if one.code == telling.ENDED]
+    with db.read() as session:
+        beside = strays.sums(session, [one.id for one in ended])
+    back: list[blocks.Outcome] = []
+    for block in ended:
+        try:
+            found = broker.find(block.id)
+        except BrokerUnavailableError:
+            continue
+        ours = found is not None and telling.in_place(block, found)
+        told = found is None or telling.is_told(block, found, beside.get(block.id, (0, 0)))
+        if found is None or not ours or (found.state.final and told):
+            over.append(block)
+        else:
+            back.append(telling.adopt(block, found))
+    _record(db, back, to_micros(clock.now()))
+    return over
 
 
 def _perhaps_final(broker: Broker, open_blocks: Sequence[blocks.Block]) -> list[blocks.Block]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from desk import Desk, broker_equals_books, desk_from, write_template
 
-from robo.core.errors import ConflictError, InvalidInputError, NotFoundError
+from robo.core.errors import BrokerUnavailableError, ConflictError, InvalidInputError, NotFoundError
 from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.core.reasons import Reason
 from robo.ledger import chart
@@ -18,6 +18,7 @@ from robo.ports.broker import (
     MassStatus,
     Position,
     Refusal,
+    Side,
     SubmitResult,
     SubmitStatus,
 )
@@ -212,6 +213,65 @@ def test_an_order_that_lives_at_the_broker_can_be_adopted_and_not_ended(desk: De
     assert desk.rows("SELECT state, executed_cents FROM block") == [("partial", 2_00)]
     assert desk.held(account).cash_cents == 98_00
     assert desk.findings() == []
+
+
+@pytest.mark.parametrize("change", [{"notional_cents": 2_99}, {"security_id": SecurityId(2)}])
+def test_what_lives_under_our_id_in_our_account_cannot_be_ended_whatever_its_size_or_name(
+    desk: Desk, change: dict[str, object]
+) -> None:
+    block = desk.buy({funded(desk): 3_00})
+    desk.clock.advance(timedelta(hours=25))
+    order = replace(desk.broker.orders[block], **change)  # type: ignore[arg-type] # as the case says
+    desk.broker.orders[block] = order
+    with pytest.raises(ConflictError) as alive:
+        settle(desk, OrderVerdict.END)
+    desk.broker.orders[block] = replace(order, side=Side.SELL)
+
+    settle(desk, OrderVerdict.END)
+
+    assert alive.value.code == "order_is_live"
+
+
+def test_an_order_whose_executions_were_not_told_cannot_be_ended_until_they_are(
+    desk: Desk,
+) -> None:
+    account = funded(desk)
+    block = desk.buy({account: 90_00})
+    desk.broker.fill(block, 4 * SHARE, 40_00)
+    desk.broker.end(block, BrokerOrderState.CANCELED)
+    unheard = desk.broker.done.pop()
+    desk.collect()
+    desk.clock.advance(timedelta(hours=25))
+    with pytest.raises(ConflictError) as missing:
+        settle(desk, OrderVerdict.END)
+    desk.broker.done.append(unheard)
+    desk.collect()
+
+    assert missing.value.code == "executions_missing"
+    assert queue(desk).orders == ()
+    assert desk.rows("SELECT state FROM block") == [("partial",)]
+    assert desk.held(account).cash_cents == 60_00
+    assert desk.held(account).reserved_cents == 0
+
+
+def test_an_order_that_turns_up_after_a_person_ended_it_is_ours_again(desk: Desk) -> None:
+    account = funded(desk)
+    block = desk.buy({account: 90_00})
+    desk.clock.advance(timedelta(hours=25))
+    there = desk.broker.orders.pop(block)
+    settle(desk, OrderVerdict.END)
+    desk.broker.away = True
+    with pytest.raises(BrokerUnavailableError):
+        desk.collect()
+    desk.broker.away, desk.broker.orders[block] = False, there
+    desk.collect()
+    reserved = desk.held(account).reserved_cents
+    desk.broker.fill_at(block, 10_000_000)
+    desk.collect()
+
+    assert reserved == 90_00
+    assert desk.rows("SELECT state, code FROM block") == [("filled", "")]
+    assert desk.held(account).holdings_nanos == {1: 9 * SHARE}
 
 
 def test_an_order_of_another_name_cannot_be_adopted_and_a_healthy_one_not_be_touched(
