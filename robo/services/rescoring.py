@@ -33,7 +33,18 @@ from robo.services.screening import Change, Holder, Screens
 from robo.services.sealing import Vault
 from robo.services.turns import Turns
 from robo.services.washing.bans import purchase_bans
-from robo.store import accounts, barred, chunks, cursors, direct, leavers, people, scores, universe
+from robo.store import (
+    accounts,
+    barred,
+    chunks,
+    cursors,
+    direct,
+    households,
+    leavers,
+    people,
+    scores,
+    universe,
+)
 from robo.store.accounts import Sleeve
 from robo.store.database import Database
 from robo.store.keyring import Keyring
@@ -203,7 +214,10 @@ class _Run:
         altered: Collection[str],
     ) -> int:
         """Point accounts at what their baskets mean now and write down what has to go; how many."""
-        raw = chunks.read(session, accounts.of_customers(session, customers))
+        mine = accounts.of_customers(session, customers)
+        # Of a joint account each owner's turn asks: one may come before what excludes the other's.
+        shared = households.owned_jointly(session, customers)
+        raw = chunks.read(session, sorted({*mine, *shared}))
         found = [
             (one.sleeve, change)
             for one in self._holders(session, raw, waiting, altered)
@@ -234,7 +248,8 @@ class _Run:
         altered: Collection[str],
     ) -> list[Holder]:
         """Return accounts as their screens see them."""
-        customers = sorted({one.customer_id for one in raw.sleeves})
+        second = households.second_owners(session, raw.account_ids)
+        customers = sorted({one.customer_id for one in raw.sleeves} | set(second.values()))
         why = targeting.barred(session, raw)
         activity = barred.by_activity(session, customers)
         gone = dict.fromkeys(universe.gone(session), targeting.GONE)
@@ -244,6 +259,7 @@ class _Run:
         found = []
         for sleeve in raw.sleeves:
             account = sleeve.account_id
+            owners = {sleeve.customer_id, second.get(account, sleeve.customer_id)}
             mine = why.get(account, {})
             target = raw.targets.get(sleeve.target_id, ())
             row = rows.get(account) or following.first_row(sleeve, len(target))
@@ -256,8 +272,8 @@ class _Run:
                     held=frozenset(held | {s for owner, s in bought if owner == account}),
                     waits=waits.get(account, {}),
                     barred={**mine, **gone},
-                    own=mine.keys() - activity.get(sleeve.customer_id, {}).keys(),
-                    altered=sleeve.customer_id in altered,
+                    own=mine.keys() - {name for one in owners for name in activity.get(one, ())},
+                    altered=not owners.isdisjoint(altered),
                     theme_ppm=wish.theme_ppm,
                 )
             )

@@ -42,7 +42,7 @@ class Holder:
     own: AbstractSet[int]
     """Names of these about which only the customer decides whether they are sold."""
     altered: bool
-    """Whether the scores changed what the customer's activities exclude."""
+    """Whether the scores changed what an owner's activities exclude."""
     theme_ppm: int = PPM
     """How much of what it follows is its basket; all of it but for direct sleeves."""
 

@@ -13,8 +13,12 @@ from robo.store.database import bulk, select_in
 _CUSTOMER: Any = CustomerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _RESTRICTION: Any = RestrictionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _HOLDERS = """
-SELECT account.id, restriction.security_id FROM restriction
-JOIN account ON account.customer_id = restriction.customer_id AND account.state = 'open'
+SELECT DISTINCT account.id, restriction.security_id FROM restriction
+JOIN (
+    SELECT id AS account_id, customer_id FROM account
+    UNION ALL SELECT account_id, customer_id FROM joint_owner
+) AS owned ON owned.customer_id = restriction.customer_id
+JOIN account ON account.id = owned.account_id AND account.state = 'open'
 JOIN balance ON balance.book = 'customer/' || account.id || '/holdings'
  AND balance.asset = 'S' || restriction.security_id || '/9' AND balance.amount > 0
 WHERE restriction.source = 'activity' ORDER BY account.id, restriction.security_id
@@ -61,7 +65,7 @@ def remove(session: Session, gone: Mapping[str, Sequence[int]]) -> None:
 
 
 def holders(session: Session) -> dict[AccountId, list[int]]:
-    """Return open accounts that hold names their activities exclude, with these names."""
+    """Return open accounts that hold names which the activities of an owner exclude."""
     found: dict[AccountId, list[int]] = {}
     for account, security in session.connection().exec_driver_sql(_HOLDERS):
         found.setdefault(AccountId(account), []).append(int(security))

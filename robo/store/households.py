@@ -344,6 +344,13 @@ def second_owner(session: Session, account_id: str) -> str | None:
     return found
 
 
+def second_owners(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, str]:
+    """Return the second owners of accounts; those with one owner are left out."""
+    statement = select(_OWNER.c.account_id, _OWNER.c.customer_id)
+    rows = select_in(session, statement, _OWNER.c.account_id, account_ids)
+    return {AccountId(account): customer for account, customer in rows}
+
+
 def owned_jointly(session: Session, customer_ids: Sequence[str]) -> dict[AccountId, str]:
     """Return the accounts of which one of these is the second owner, and which one."""
     statement = select(_OWNER.c.account_id, _OWNER.c.customer_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlmodel import Session
@@ -22,6 +22,11 @@ _FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it
 _PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _SECOND: Any = JointOwnerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _RESTRICTION: Any = RestrictionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_OWNERS: Final = (
+    (_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id, _ACCOUNT.c.customer_id),
+    (_SECOND, _SECOND.c.account_id == _ORDER.c.account_id, _SECOND.c.customer_id),
+)
+"""Where the owners of an order's account are: table, how it is joined, its column of customers."""
 
 
 def unsettled_sales(session: Session) -> list[tuple[AccountId, int]]:
@@ -142,12 +147,8 @@ def still_planned(session: Session, order_ids: Sequence[str]) -> set[str]:
 def planned_against_restrictions(session: Session) -> list[tuple[str, str, AccountId, int]]:
     """Return (order, side, account, security) of planned orders in names an owner may not buy."""
     order = (_ORDER.c.id, _ORDER.c.side, _ORDER.c.account_id, _ORDER.c.security_id)
-    owners = (
-        (_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id, _ACCOUNT.c.customer_id),
-        (_SECOND, _SECOND.c.account_id == _ORDER.c.account_id, _SECOND.c.customer_id),
-    )
     found: set[tuple[str, str, AccountId, int]] = set()
-    for table, same, customer in owners:
+    for table, same, customer in _OWNERS:
         mine = (_RESTRICTION.c.customer_id == customer) & (
             _RESTRICTION.c.security_id == _ORDER.c.security_id
         )
@@ -158,18 +159,17 @@ def planned_against_restrictions(session: Session) -> list[tuple[str, str, Accou
 
 
 def restricted_since(session: Session, since_micros: int) -> set[str]:
-    """Return the blocks that hold an order which a restriction made since an instant forbids."""
+    """Return the blocks with an order that a restriction of an owner, made since then, forbids."""
     never = (_RESTRICTION.c.verb == "never_trade") | (_RESTRICTION.c.source == "employer")
     forbids = (_ORDER.c.side == "buy") | never
-    statement = (
-        select(_ORDER.c.block_id)
-        .join(_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id)
-        .join(
-            _RESTRICTION,
-            (_RESTRICTION.c.customer_id == _ACCOUNT.c.customer_id)
-            & (_RESTRICTION.c.security_id == _ORDER.c.security_id),
+    found: set[str] = set()
+    for table, same, customer in _OWNERS:
+        mine = (_RESTRICTION.c.customer_id == customer) & (
+            _RESTRICTION.c.security_id == _ORDER.c.security_id
         )
-        .where(in_state("sending"), _RESTRICTION.c.created_at >= since_micros, forbids)
-        .distinct()
-    )
-    return set(session.connection().execute(statement).scalars())
+        statement = select(_ORDER.c.block_id).join(table, same).join(_RESTRICTION, mine)
+        new = statement.where(
+            in_state("sending"), _RESTRICTION.c.created_at >= since_micros, forbids
+        )
+        found.update(session.connection().execute(new.distinct()).scalars())
+    return found

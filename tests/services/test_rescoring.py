@@ -20,7 +20,7 @@ from robo.services import harvesting, importing, ordering, parting, rescoring, t
 from robo.services.ordering import Plan, Trade
 from robo.services.rescoring import Reached
 from robo.services.screening import Change, Holder, Screens
-from robo.store import accounts, ledger, people, tax_profiles
+from robo.store import accounts, households, ledger, people, tax_profiles
 from robo.store.database import Database
 from robo.store.people import StoredRestriction
 from robo.store.tax_profiles import Choice
@@ -324,6 +324,28 @@ def test_a_customers_own_exclusion_follows_the_new_figures(world: World) -> None
     assert name in barred(world, person.id)
     assert name not in target_of(world.db, account)
     assert account in reached(world, name)
+
+
+def test_a_joint_account_follows_what_the_scores_exclude_for_its_second_owner(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = sorted(invested(world, 20, CLEAN), key=lambda account: owner_of(world, account))
+    shared, own = found[0], found[-1]
+    second = owner_of(world, own)
+    with world.db.write() as session:
+        households.own_jointly(session, shared, second, 1)
+    oil = {LEADER.security_id: ("never_buy", "12 % of its sales is oil.")}
+    monkeypatch.setattr(
+        rescoring._Run, "_wanted", lambda _run, _s, _shelf, who, _l: oil if who == second else None
+    )
+
+    scandal(world, NOBODYS)
+    done = rescore(world)
+
+    assert done == Reached(1, 2, 2)
+    assert reached(world) == {shared, own}
+    for account in (shared, own):
+        assert LEADER.security_id not in target_of(world.db, account)
 
 
 def test_keep_what_i_hold_is_kept_whatever_else_excludes_the_name(

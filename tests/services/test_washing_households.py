@@ -230,6 +230,11 @@ def test_what_a_second_owner_may_not_buy_is_no_rule_of_the_first_ones_own_accoun
         raw = chunks.read(session, [own, shared, theirs])
         told = chunks.restrictions(session, [own, shared, theirs])
         refused = {row[0] for row in windows.planned_against_restrictions(session)}
+    with made.db.write() as session:
+        for order in orders:
+            sending = f"UPDATE orders SET state = 'sending', block_id = id WHERE id = '{order}'"
+            session.connection().exec_driver_sql(sending)
+        stopped = windows.restricted_since(session, 0)
 
     assert raw.restricted == told
     assert {account: set(names) for account, names in told.items()} == {
@@ -239,6 +244,7 @@ def test_what_a_second_owner_may_not_buy_is_no_rule_of_the_first_ones_own_accoun
     }
     assert told[shared][NAME].sell_blocked
     assert refused & set(orders) == set(orders[1:])
+    assert stopped == set(orders[1:])
 
 
 def test_trading_limits_tell_of_nobodys_open_orders(made: Homes) -> None:
