@@ -202,6 +202,9 @@ class Policy:
     """A closing that is not through after so many days pays what has settled, and the rest later:
     a sale on the next session, even after a weekend, has settled by then."""
 
+    close_part_cents_min: int = 100
+    """$1, as the smallest deposit: a bank may refuse less, and a closing goes on without it."""
+
     wash_margin_ppm: int = 100_000
     """10 %: a lot whose loss would be washed is sold only at a gain that outlasts such a fall."""
 

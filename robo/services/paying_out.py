@@ -3,6 +3,7 @@
 And how the money of an account that is closing leaves it, where a part of it cannot be sold yet.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -97,7 +98,7 @@ def same(
 
 def promise_cause(session: Session, one: Withdrawal, more_cents: int) -> str:
     """Return the cause of promising more to a withdrawal: another each time."""
-    parts = len(_parts(session, one))
+    parts = len(_parts(_by_id(session, one.account_id), one))
     place = f"{parts}/" if parts else ""
     return f"{one.id}/{place}{one.promised_cents + more_cents}"
 
@@ -106,27 +107,42 @@ def part_of(session: Session, one: Withdrawal, policy: Policy, at_micros: int) -
     """Return the settled part of a closing that need not wait for what cannot be sold; or None.
 
     A name that is halted or restricted may stay so for months. What has settled then leaves as a
-    withdrawal of its own, and the closing goes on without it.
+    withdrawal of its own, and the closing goes on without it. Each part waits anew, also after one
+    that was refused: neither a bank nor a customer wants a transfer for every dividend.
     """
-    waited = business_date(from_micros(at_micros)) - business_date(from_micros(one.requested_at))
-    if not one.promised_cents or waited.days < policy.close_part_days:
+    if one.promised_cents < policy.close_part_cents_min:
+        return None
+    parts = _parts(_by_id(session, one.account_id), one)
+    since = max([one.requested_at, *(part.requested_at for part in parts)])
+    waited = business_date(from_micros(at_micros)) - business_date(from_micros(since))
+    if waited.days < policy.close_part_days:
         return None
     if withdrawals.waiting_proceeds(session, one.account_id):
         return None  # more settles soon, and leaves with it
     return replace(
         one,
-        id=child_id("wdr", one.id, "part", len(_parts(session, one))),
+        id=child_id("wdr", one.id, "part", len(parts)),
         cents=one.promised_cents,
         state="sent",
         requested_at=at_micros,
     )
 
 
-def _parts(session: Session, one: Withdrawal) -> list[Withdrawal]:
-    """Return what left before the rest of a closing."""
-    found = {w.id: w for w in withdrawals.of_accounts(session, [one.account_id])}
+def is_part(session: Session, one: Withdrawal) -> bool:
+    """Return whether a withdrawal left before the rest of its closing."""
+    mine = _by_id(session, one.account_id)
+    closings = [each for each in mine.values() if each.closing]
+    return any(one.id == part.id for rest in closings for part in _parts(mine, rest))
+
+
+def _by_id(session: Session, account_id: AccountId) -> dict[str, Withdrawal]:
+    return {each.id: each for each in withdrawals.of_accounts(session, [account_id])}
+
+
+def _parts(mine: Mapping[str, Withdrawal], one: Withdrawal) -> list[Withdrawal]:
+    """Return what left before the rest of a closing, among the withdrawals of its account."""
     parts: list[Withdrawal] = []
-    while (made := found.get(child_id("wdr", one.id, "part", len(parts)))) is not None:
+    while (made := mine.get(child_id("wdr", one.id, "part", len(parts)))) is not None:
         parts.append(made)
     return parts
 

@@ -344,14 +344,21 @@ def cancel(
 
 
 def _fail(session: Session, keyring: Keyring, one: Withdrawal, at_micros: int) -> None:
-    """Give back what the bank would not take."""
+    """Give back what the bank would not take.
+
+    A part of a closing is refused for its amount, or for what the bank knows of the link. Neither
+    is a reason to stop selling: the money leaves with the next part or the rest, and the feed says
+    it to a person. A closing that is refused whole waits, blocked, for another bank.
+    """
     sleeve = accounts.sleeves(session, [one.account_id])[one.account_id]
     firm_id = FirmId(sleeve.firm_id)
     back = recipes.undo_withdrawal(one.account_id, one.promised_cents, one.id)
     ledger.post(session, keyring.chain, back, firm_id, at_micros)
     failed = replace(one, state="failed", promised_cents=0)
     withdrawals.save(session, failed)
-    if one.closing:
+    if paying_out.is_part(session, one):
+        _emit(session, sleeve, one, "part_refused", at_micros)
+    elif one.closing:
         stopped = paying_out.stop_closing(session, keyring, firm_id, one.account_id, at_micros)
         for rest in stopped:
             _emit(session, sleeve, rest, "canceled", at_micros)

@@ -1,5 +1,6 @@
 """Withdrawals beside money that has not settled: sold once, paid from settled cash only."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -157,6 +158,46 @@ def test_a_part_of_a_closing_that_comes_back_stops_the_rest(world: World) -> Non
     assert world.balances(account).cash_cents == part.cents
     assert len(bank.asked) == 1
     assert world.findings() == []
+
+
+def test_a_part_that_the_bank_refuses_leaves_the_closing_alone_and_cents_wait_for_more(
+    world: World,
+) -> None:
+    account, halted, bank = closing_with_one_halted(world)
+    (part,) = bank.asked
+    bank.say(world, part.id, BankEventKind.SETTLED)
+    funds.collect(world, bank)
+    bank.refuses = True
+    world.pay_in(account, 3, "a dividend")
+    for _ in range(3):
+        pass_a_day(world, bank)
+    cents_wait = refused(world)
+    world.pay_in(account, 2_00, "another")
+    for _ in range(2):
+        pass_a_day(world, bank)
+    once = refused(world)
+    state = texts(world, "SELECT state FROM account")
+
+    halted.clear()
+    bank.refuses = False
+    pass_a_day(world, bank)
+    bank.say(world, "wdr_1", BankEventKind.SETTLED)
+    funds.collect(world, bank)
+
+    assert cents_wait == []
+    assert once == ["2.03"]
+    assert state == ["closing"]
+    assert texts(world, "SELECT state FROM account") == ["closed"]
+    assert [each.id for each in bank.asked] == [part.id, "wdr_1"]
+    assert bank.asked[1].cents > 2_03
+    assert world.balances(account).cash_cents == 0
+    assert world.findings() == []
+
+
+def refused(world: World) -> list[str]:
+    """Return the amounts of the parts of which a person was told."""
+    told = texts(world, "SELECT payload FROM event WHERE kind = 'withdrawal.part_refused'")
+    return [json.loads(one)["amount"] for one in told]
 
 
 def closing_with_one_halted(world: World) -> tuple[AccountId, set[int], funds.ScriptedBank]:
