@@ -37,6 +37,8 @@ _KINDS: Final = {
 }
 FROM_OUTSIDE: Final = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL, CashKind.JOURNAL})
 """Cash of these kinds was moved in or out; it is no result of trading."""
+_OF_SOURCES: Final = ("#silent", "#dropped")
+"""What a key ends with that tells of a source: it has failed for long, or left something out."""
 IN_PARTS: Final = frozenset({"SPLIT", "MA", "NC", "SPIN", "REORG"})
 """Types of rows of which several make one event."""
 
@@ -201,8 +203,8 @@ class ActivityReader:
         word, what = row.get("activity_type", ""), "unreadable"
         if key.endswith("#waiting"):
             what = "waiting"  # what it belongs to cannot be looked up; it is tried again
-        elif key.endswith("#silent"):
-            what = "silent"  # no row of Alpaca's: one of its sources has failed for long
+        elif key.endswith(_OF_SOURCES):
+            what = key.rpartition("#")[2]  # no row of Alpaca's: a source that cannot be trusted
         return Activity(
             id=key,
             action_id="",
@@ -250,7 +252,7 @@ def _row(seq: int, key: str, body: Any) -> _Row:
     Raises:
         UnreadableError: If its type, day, cash or shares cannot be read.
     """
-    if not isinstance(body, Mapping) or key.endswith(("#unreadable", "#waiting", "#silent")):
+    if not isinstance(body, Mapping) or key.endswith(("#unreadable", "#waiting", *_OF_SOURCES)):
         message = "an activity cannot be read"
         raise UnreadableError(message)
     cash = optional_decimal(body, "net_amount") or Decimal(0)

@@ -57,6 +57,8 @@ class Puller:
         self._http, self._journal, self._clock = http, journal, clock
         self._fills, self._activities = fills, activities
         self._stream = ActivityStream(http, clock)
+        self._going_on = ""
+        """Where the stream is read on, if the last reading of it did not come to its end."""
 
     def pull(self, *, thoroughly: bool = False, whole: bool = False) -> None:
         """Read what is new; with what came late too, if asked to, or now and then.
@@ -140,16 +142,28 @@ class Puller:
             self._journal.note(_SWEPT, str(to_micros(begun)))
 
     def _follow(self, *, thoroughly: bool) -> None:
-        """Read what is new in the stream; thoroughly, from before the last sweep."""
-        back = {"back": _SWEEP_EVERY} if thoroughly else {}
+        """Read what is new in the stream, and from a while before it; thoroughly, a long while.
+
+        Raises:
+            BrokerUnavailableError: If Alpaca left out some of it, which is asked for again.
+        """
+        cursor = self._journal.mark(_CURSOR)
+        begin = self._going_on or self._stream.begin(cursor, thoroughly=thoroughly)
         while True:
-            cursor = self._journal.mark(_CURSOR)
-            told = self._stream.read(cursor, Lane.READS, **back)
-            marks = [(_CURSOR, told.cursor)] if told.cursor != cursor else []
+            told = self._stream.read(begin, Lane.READS)
+            marks = [(_CURSOR, told.reach)] if told.reach > cursor else []
+            if told.lost:
+                row = {"activity_type": _STREAM, "before": told.reach}
+                self._journal.write([], [(f"{_STREAM}-{begin}-{told.reach}#dropped", row)])
             self._write(told.rows, marks, _CURSOR)
-            if not told.more or not marks:
+            self._going_on, cursor = told.next, max(cursor, told.reach)
+            if not told.whole:
+                message = "the stream of activities left something out"
+                raise BrokerUnavailableError(message, code="dropped")
+            if not told.next:
+                self._stream.done()
                 return
-            back = {"back": timedelta()}
+            begin = told.next
 
     def _sweep_on(self, now: datetime) -> None:
         """Go on with the sweep under way, or begin one if it is time; a few pages."""

@@ -7,8 +7,8 @@ whichever of the two tells a row first, it is one row.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
 import requests
@@ -20,16 +20,26 @@ from robo.core.clock import Clock, iso_instant, to_micros
 from robo.core.errors import BrokerUnavailableError
 
 _VERSION, _PATH = "v2beta1", "/events/activities"
-_BEGINS: Final = "2026-02-11T00:00:00Z"
+_BEGINS: Final = datetime(2026, 2, 11, tzinfo=UTC)
 """The first day of which the stream tells."""
 _BACK: Final = timedelta(seconds=10)
-"""How far a reading goes back: ids of one millisecond are in no order."""
+"""How far every reading goes back: ids of one millisecond are in no order."""
+_LOOKS: Final = (
+    (timedelta(seconds=30), timedelta(minutes=3)),
+    (timedelta(minutes=15), timedelta(hours=1)),
+)
+"""(how often, how far) one goes back further: order is promised for each account only, and what
+comes late of one account may have an id of minutes before what was read of another."""
 _EVENTS_MAX: Final = 2_000
 """Events of one stretch; more are read by the next."""
 _SILENCE_SECONDS: Final = 2.0
 _NOT_OFFERED: Final = frozenset({403, 404, 405, 410, 501})
 _ASK_EVERY: Final = timedelta(hours=1)
 """How often a stream is asked for that there was not."""
+_DROPS_MAX: Final = 10
+"""So often a stretch is read that Alpaca leaves events out of, each time a shorter one."""
+_SHORTER: Final = 4
+_SHORTEST: Final = timedelta(seconds=1)
 _TRADES: Final = frozenset({"TRD", "FILL"})
 
 
@@ -45,9 +55,14 @@ class Stretch:
 
     rows: list[dict[str, Any]]
     """Activities in the list's words."""
-    cursor: str
-    more: bool
-    """Whether the next stretch can be read at once."""
+    reach: str
+    """The id up to which everything was told; empty if none was."""
+    next: str
+    """Where the next stretch begins; empty if this one is the last."""
+    whole: bool
+    """Whether nothing is left out before `reach`, or so often that one has to go on without it."""
+    lost: bool = False
+    """Whether one goes on without something: for a person."""
 
 
 class ActivityStream:
@@ -57,9 +72,32 @@ class ActivityStream:
         """Take the client and the time."""
         self._http, self._clock = http, clock
         self._missing_at: datetime | None = None
+        self._looked_at: dict[timedelta, datetime] = {}
+        """How far back -> when one last did."""
+        self._looking: dict[timedelta, datetime] = {}
+        self._drops = 0
 
-    def read(self, cursor: str, lane: Lane, back: timedelta = _BACK) -> Stretch:
-        """Return what was told after a cursor, and from a while before it.
+    def begin(self, cursor: str, *, thoroughly: bool = False) -> str:
+        """Return the id to begin at to read what comes after a cursor, and what came late."""
+        at = instant_of(cursor) if cursor else None
+        now, back = self._clock.now(), _BACK
+        self._looking = {}
+        for every, far in _LOOKS:
+            before = self._looked_at.get(far)
+            fresh = before is not None and timedelta() <= now - before < every
+            if thoroughly or at is None or not fresh:
+                self._looking[far] = now
+                back = far
+        return "" if at is None else id_at(max(_BEGINS, at - back))
+
+    def done(self) -> None:
+        """Note that everything from where one began has been read, and kept."""
+        self._looked_at |= self._looking
+
+    def read(self, begin: str, lane: Lane) -> Stretch:
+        """Return what was told from an id on.
+
+        What Alpaca says to have dropped is asked for again, in shorter stretches each time.
 
         Raises:
             NotOfferedError: If there is no such stream for these keys.
@@ -68,34 +106,68 @@ class ActivityStream:
         now = self._clock.now()
         if self._missing_at is not None and timedelta() <= now - self._missing_at < _ASK_EVERY:
             _refuse(404)
-        since = None if not cursor else instant_of(cursor)
-        if since is None:
-            query = {"since": _BEGINS, "until": iso_instant(to_micros(now))}
-        else:
-            query = {"since_id": id_at(since - back), "until_id": id_at(now, last=True)}
-        rows: list[dict[str, Any]] = []
-        dropped, newest, count = False, cursor, 0
+        since = (instant_of(begin) if begin else None) or _BEGINS
+        last_try = self._drops >= _DROPS_MAX
+        until = now
+        if self._drops and not last_try:
+            short = max(_SHORTEST, (now - since) / _SHORTER**self._drops)
+            until = min(now, since + short)
+        query = {"since_id": id_at(since), "until_id": id_at(until, last=True)}
+        if not begin:
+            query = {"since": _instant(since), "until": _instant(until)}
         with self._http.stream(_PATH, query, _VERSION, _SILENCE_SECONDS, lane) as response:
             self._missing_at = now if response.status_code in _NOT_OFFERED else None
             if response.status_code != requests.codes.ok:
                 _refuse(response.status_code)
-            for told in told_by(response):
-                if isinstance(told, str):
-                    dropped = dropped or "dropped" in told
-                    if "heartbeat" in told:
-                        break
-                    continue
-                if told is None:
-                    continue  # what broke off is told again
-                count += 1
-                rows.append(as_row(told))
-                newest = max(newest, _cursor(told, now + timedelta(days=1)))
-                if count >= _EVENTS_MAX:
-                    break
-        # What was dropped stands before what came: the next reading begins where this one did.
-        return Stretch(
-            rows, cursor if dropped else newest, count >= _EVENTS_MAX and newest > cursor
-        )
+            heard = _listen(response, now)
+        if heard.dropped and not last_try:
+            self._drops += 1
+            going_on = id_at(instant_of(heard.sure) or since) if heard.sure else begin
+            return Stretch(heard.rows, heard.sure, going_on, whole=False)
+        # A stretch that came whole may be followed by a longer one.
+        self._drops = 0 if last_try else max(0, self._drops - 1)
+        full, reach = len(heard.rows) >= _EVENTS_MAX, heard.newest
+        if not full and until < now:
+            reach = max(reach, id_at(until))
+        more = _after(reach, since) if (full or until < now) and reach else ""
+        return Stretch(heard.rows, reach, more, whole=True, lost=heard.dropped)
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What one answer told."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    newest: str = ""
+    sure: str = ""
+    """The newest id before anything was left out."""
+    dropped: bool = False
+
+
+def _listen(response: requests.Response, now: datetime) -> _Heard:
+    heard = _Heard()
+    for told in told_by(response):
+        if isinstance(told, str):
+            heard.dropped = heard.dropped or "dropped" in told
+            if "heartbeat" in told:
+                break
+        elif told is not None:  # what broke off is told again
+            heard.rows.append(as_row(told))
+            heard.newest = max(heard.newest, _cursor(told, now + timedelta(days=1)))
+            heard.sure = heard.sure if heard.dropped else heard.newest
+            if len(heard.rows) >= _EVENTS_MAX:
+                break
+    return heard
+
+
+def _after(newest: str, since: datetime) -> str:
+    """Return where to go on after an id: at its instant, but always later than before."""
+    at = instant_of(newest) or since
+    return id_at(max(at, since + timedelta(milliseconds=1)))
+
+
+def _instant(at: datetime) -> str:
+    return iso_instant(to_micros(at))
 
 
 def as_row(event: Mapping[str, Any]) -> dict[str, Any]:
