@@ -4,7 +4,8 @@ The guards look at planned orders before a window's blocks are made (`guarding`)
 and a block's turn to be told may lie an hour of a long run, a throttle, an opposite order: the
 market closes, a name halts, a reconciliation finds a break, a customer restricts a name. So every
 telling, the first and each one after it, asks here again. What may not be told waits under its id
-with its reason, and ends with its day; what its customer no longer wants ends at once.
+with its reason, and ends with its day; an order that its customer no longer wants ends at once, and
+the others of its block are planned again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ class Gate:
     _since: int = 0
     _looked_at: datetime | None = None
     _against: Mapping[int, Reason] = field(default_factory=dict)
-    _restricted: set[str] = field(default_factory=set)
+    _restricted: Mapping[str, set[str]] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
 
     def expect(self, todo: Sequence[Block]) -> None:
@@ -47,6 +48,10 @@ class Gate:
     def hold(self, broker_account: str) -> None:
         """Tell nothing more in an account: the broker takes nothing for it now."""
         self._held.add(broker_account)
+
+    def restricted(self, block_id: str) -> set[str]:
+        """Return the orders of a block that their customers want no more."""
+        return self._restricted.get(block_id, set())
 
     def why(self, block: Block) -> str:
         """Return the code of what speaks against telling a block now; empty if nothing does."""

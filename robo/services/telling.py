@@ -9,6 +9,7 @@ from typing import Final
 
 from robo.core.errors import BrokerRejectedError, BrokerUnavailableError
 from robo.core.ids import SecurityId
+from robo.core.reasons import Reason
 from robo.ports import precheck
 from robo.ports.broker import (
     AccountModel,
@@ -26,6 +27,8 @@ MISMATCH: Final = "client_id_mismatch"
 EXPIRED: Final = "rejected:expired"
 ENDED: Final = "rejected:operator"
 """A person has ended it (`resolving`)."""
+RESTRICTED: Final = f"rejected:{Reason.REFUSE_RESTRICTED}"
+"""A customer with an order in it wants it no more; it was never taken."""
 THROTTLED: Final = "throttled"
 STOPPED: Final = "stopped"
 """The kill switch was thrown before it was told."""

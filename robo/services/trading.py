@@ -179,7 +179,10 @@ def _tell_all(
             told += not throttled
             if outcome.code in telling.PAUSED:
                 gate.hold(block.broker_account)
-        _record(db, outcomes, to_micros(gate.clock.now()), {block.id: block for block in part})
+        unwanted = [one.block_id for one in outcomes if one.code == telling.RESTRICTED]
+        apart = {block_id: gate.restricted(block_id) for block_id in unwanted}
+        at_micros = to_micros(gate.clock.now())
+        _record(db, outcomes, at_micros, {block.id: block for block in part}, apart)
     return told
 
 
@@ -207,8 +210,17 @@ def _record(
     outcomes: Sequence[blocks.Outcome],
     at_micros: int,
     told: Mapping[str, blocks.Block] | None = None,
+    apart: Mapping[str, Collection[str]] | None = None,
 ) -> None:
-    """Write what the broker said; what a person must see is put before the operators once."""
+    """Write what the broker said; what a person must see is put before the operators once.
+
+    Args:
+        db: Owns one transaction.
+        outcomes: What it said, or why it was not told.
+        at_micros: When.
+        told: The blocks that were told.
+        apart: Blocks that end untold -> the orders for which they end; the others go another time.
+    """
     if not outcomes:
         return
     with db.write() as session:
@@ -218,6 +230,7 @@ def _record(
             if outcome.code in _GRAVE
             and tellings.code_of(session, outcome.block_id) != outcome.code
         ]
+        windows.put_back_others(session, apart or {})
         blocks.record(session, outcomes, at_micros)
         controls.put_tradability(session, sizing.learnt(outcomes, told or {}, at_micros))
         events.emit(

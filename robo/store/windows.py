@@ -1,6 +1,6 @@
 """What a trading window looks at before it sends: planned orders, open sells, what was traded."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from robo.core.ids import AccountId
 from robo.store.accounts import AccountRow
+from robo.store.blocks import BlockRow
 from robo.store.customers import RestrictionRow
 from robo.store.database import bulk, select_in
 from robo.store.fills import FillRow
@@ -17,6 +18,7 @@ from robo.store.lots import ProceedRow
 from robo.store.orders import OPEN_STATES, OrderRow, in_state
 
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
@@ -158,18 +160,40 @@ def planned_against_restrictions(session: Session) -> list[tuple[str, str, Accou
     return sorted(found)
 
 
-def restricted_since(session: Session, since_micros: int) -> set[str]:
-    """Return the blocks with an order that a restriction of an owner, made since then, forbids."""
+def restricted_since(session: Session, since_micros: int) -> dict[str, set[str]]:
+    """Return block -> its orders that a restriction of an owner, made since then, forbids."""
     never = (_RESTRICTION.c.verb == "never_trade") | (_RESTRICTION.c.source == "employer")
     forbids = (_ORDER.c.side == "buy") | never
-    found: set[str] = set()
+    found: dict[str, set[str]] = {}
     for table, same, customer in _OWNERS:
         mine = (_RESTRICTION.c.customer_id == customer) & (
             _RESTRICTION.c.security_id == _ORDER.c.security_id
         )
-        statement = select(_ORDER.c.block_id).join(table, same).join(_RESTRICTION, mine)
+        columns = (_ORDER.c.block_id, _ORDER.c.id)
+        statement = select(*columns).join(table, same).join(_RESTRICTION, mine)
         new = statement.where(
             in_state("sending"), _RESTRICTION.c.created_at >= since_micros, forbids
         )
-        found.update(session.connection().execute(new.distinct()).scalars())
+        for block_id, order_id in session.connection().execute(new):
+            found.setdefault(block_id, set()).add(order_id)
     return found
+
+
+def put_back_others(session: Session, apart: Mapping[str, Collection[str]]) -> int:
+    """Let the orders of blocks that were surely never taken be planned again, all but some.
+
+    Args:
+        session: The caller's transaction.
+        apart: Block -> its orders that stay and end with it.
+    """
+    statement = (
+        select(_ORDER.c.id, _ORDER.c.block_id)
+        .join(_BLOCK, _BLOCK.c.id == _ORDER.c.block_id)
+        .where(in_state("sending"), _BLOCK.c.state == "intended")
+    )
+    rows = select_in(session, statement, _ORDER.c.block_id, list(apart))
+    return bulk(
+        session,
+        "UPDATE orders SET state = 'planned', block_id = NULL WHERE id = ? AND state = 'sending'",
+        [(order_id,) for order_id, block_id in rows if order_id not in apart[block_id]],
+    )

@@ -333,3 +333,30 @@ def test_what_was_refused_uses_up_nothing_of_a_firms_day(desk: Desk) -> None:
     desk.plan({account: [Trade(2, Reason.BUY_UNDERWEIGHT, buy_cents=5_00)]}, "again")
 
     assert send(desk) == 1
+
+
+def test_what_one_customer_restricts_ends_his_order_and_nobody_elses(desk: Desk) -> None:
+    first, *others = [planned(desk, name=name) for name in ("one", "two", "three")]
+    desk.broker.answers = [SubmitStatus.THROTTLED]
+    send(desk)
+    (old,) = desk.column("SELECT id FROM block")
+    customer = desk.column(f"SELECT customer_id FROM account WHERE id = '{first}'")[0]
+    names = ("id", "customer_id", "security_id", "verb", "source", "reason", "created_at")
+    row = ("res_1", customer, 1, "never_buy", "named", "asked", desk.now + 1, "none")
+    with desk.db.write() as session:
+        insert_many(session, "restriction", (*names, "held_choice"), [row])
+
+    send(desk)
+    told = [one.notional_cents for one in desk.broker.told[1:]]
+    desk.collect()
+    send(desk)
+
+    assert told == [10_00]
+    ended = f"SELECT account_id, state, code FROM orders WHERE block_id = '{old}'"
+    assert desk.rows(ended) == [(first, "rejected", "rejected:refuse_restricted")]
+    assert desk.column("SELECT account_id FROM event WHERE kind = 'order.rejected'") == [first]
+    assert desk.rows("SELECT DISTINCT state, notional_cents FROM block WHERE state = 'open'") == [
+        ("open", 10_00)
+    ]
+    assert [desk.held(one).reserved_cents for one in (first, *others)] == [0, 5_00, 5_00]
+    assert desk.findings() == []

@@ -234,7 +234,7 @@ def test_what_a_second_owner_may_not_buy_is_no_rule_of_the_first_ones_own_accoun
         for order in orders:
             sending = f"UPDATE orders SET state = 'sending', block_id = id WHERE id = '{order}'"
             session.connection().exec_driver_sql(sending)
-        stopped = windows.restricted_since(session, 0)
+        stopped = set(windows.restricted_since(session, 0))
 
     assert raw.restricted == told
     assert {account: set(names) for account, names in told.items()} == {
