@@ -98,8 +98,9 @@ class Screens:
         if not same or one.altered or bad & in_target:
             if now is not None:
                 target, basket = now.weights, now.basket
-                before = in_target if then is None else {w.security_id for w in then.weights}
-                left |= before & (in_target | one.held)
+                # By rank only the basket's own names leave. An understudy that passes stays,
+                # whoever comes next now; and where nobody knows what the basket was, all stay.
+                left |= self._own(one.sleeve.basket_id) & (in_target | one.held)
             else:
                 target = targeting.lessened(one.target, bad & in_target)
         target = None if target == one.target else target
@@ -137,6 +138,11 @@ class Screens:
             if self._made[key] is not None:
                 return self._made[key]
         return None
+
+    def _own(self, basket_id: str) -> frozenset[int]:
+        """Return the names that a basket itself held before; none where that is not known."""
+        basket = self.before.catalog.baskets.get(basket_id) if self.before else None
+        return frozenset(basket.weights_ppm) if basket else frozenset()
 
     def _pass(self, basket_id: str, *, after: bool) -> frozenset[int] | None:
         shelf = self.after if after else self.before

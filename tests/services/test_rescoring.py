@@ -122,6 +122,27 @@ def test_other_scores_leave_a_harvesters_understudy_where_it_is(world: World) ->
     assert understudy in world.balances(account).holdings_nanos
 
 
+@pytest.mark.soak  # test_screening.py has the cheap one
+def test_other_understudies_let_in_again_leave_the_one_that_is_held_where_it_is(
+    world: World,
+) -> None:
+    first = catalog().get(CLEAN).understudies[0]
+    scandal(world, first.symbol, as_of="2026-02-26")
+    rescore(world)
+    account, understudy = harvested(world)
+    _rewrite(world, "basis_cents = basis_cents * 2, acquired_on = '2025-11-03'", understudy)
+    before = sales(world)
+
+    scandal(world, first.symbol, "0", "2026-03-02")
+    rescore(world)
+
+    assert understudy != first.security_id
+    assert first.security_id in target_of(world.db, account)
+    assert column(world, "SELECT security_id FROM leaver") == []
+    assert sales(world) == before
+    assert understudy in world.balances(account).holdings_nanos
+
+
 def test_scores_of_one_name_change_that_name_and_not_the_understudy_of_another(
     world: World,
 ) -> None:
@@ -434,16 +455,18 @@ def told(world: World, account: AccountId) -> set[str]:
     return set(column(world, f"{sold} UNION SELECT reason FROM skip {where}"))
 
 
-def scandal(world: World, symbol: str = LEADER.symbol) -> None:
-    """Put a file to use that says 77 % of a company's revenue is oil and gas."""
+def scandal(
+    world: World, symbol: str = LEADER.symbol, percent: str = "77", as_of: str = "2026-02-27"
+) -> None:
+    """Put a file to use that says 77 % of a company's revenue is oil and gas, or another figure."""
     row = {
         "vendor": "rater",
         "vendor_version": "w9",
-        "as_of": "2026-02-27",
+        "as_of": as_of,
         "id_type": "ticker",
         "id": symbol,
         "metric": "oil_gas",
-        "value_num": "77",
+        "value_num": percent,
         "unit": "pct_revenue",
         "scale": "percent",
         "basis": "reported",

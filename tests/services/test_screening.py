@@ -11,6 +11,7 @@ from robo.core.ids import AccountId
 from robo.core.money import PPM
 from robo.services.offering import Shelf
 from robo.services.screening import Holder, Screens
+from robo.services.targeting import WAITS, followed
 from robo.store.accounts import Sleeve, TargetWeight
 
 BASKET = catalog().get("theme-water")
@@ -18,7 +19,11 @@ TEN = tuple(TargetWeight(one.security_id, one.weight_ppm) for one in BASKET.cons
 NAMES = [one.security_id for one in TEN]
 MEMBERS = [one for one in NAMES if one in large_cap().weights_ppm]
 OTHERS = [one for one in NAMES if one not in large_cap().weights_ppm]
-EVERYBODY = frozenset(NAMES) | {one.security_id for one in BASKET.understudies}
+FOLLOWED = followed(BASKET, {NAMES[0]: WAITS})
+STOOD_IN = FOLLOWED.weights if FOLLOWED else TEN
+(UNDERSTUDY,) = {one.security_id for one in STOOD_IN} - set(NAMES)
+BENCH = (*BASKET.understudies, *BASKET.bench)
+EVERYBODY = frozenset(NAMES) | {one.security_id for one in BENCH}
 
 
 def test_a_basket_that_is_no_longer_offered_goes_on_without_the_names_that_fail() -> None:
@@ -51,6 +56,34 @@ def test_the_customers_own_word_decides_about_names_that_the_customer_restricted
     assert change.leaving == frozenset()
 
 
+def test_an_understudy_that_still_passes_stays_whoever_else_is_named_now() -> None:
+    made = screens(fails=set())
+    turned = replace(BASKET, understudies=BENCH[::-1], bench=())
+    made.after = replace(made.after, catalog=Catalog({BASKET.id: turned}, ()))
+
+    change = made.change(harvester({NAMES[0]: WAITS}))
+
+    assert change is not None
+    assert change.target is not None
+    assert UNDERSTUDY not in {one.security_id for one in change.target}
+    assert change.leaving == frozenset()
+
+
+@pytest.mark.parametrize("fails", [set(), {NAMES[1]}], ids=["nobody fails", "a name fails"])
+def test_where_nobody_knows_what_was_offered_only_what_fails_the_filter_leaves(
+    fails: set[int],
+) -> None:
+    made = screens(fails=fails)
+    made.before, made._passing = None, {(True, BASKET.id): EVERYBODY - fails}
+    if fails:
+        made.after = replace(made.after, catalog=Catalog({}, ()))
+
+    change = made.change(harvester({}))
+
+    assert change is not None
+    assert change.leaving == fails
+
+
 @pytest.mark.parametrize(
     ("name", "theme_ppm", "leaves"),
     [
@@ -80,6 +113,12 @@ def test_a_direct_sleeve_parts_with_what_only_its_theme_held(
 def holder(kind: str = "basket") -> Holder:
     sleeve = Sleeve(AccountId("acc"), "firm", "cus", "open", "slv", BASKET.id, "tgt", kind)
     return Holder(sleeve, TEN, frozenset(NAMES), {}, {}, frozenset(), altered=False)
+
+
+def harvester(waits: dict[int, str]) -> Holder:
+    """Return a holder of the understudy for the first name, which waits or has waited."""
+    held = frozenset(one.security_id for one in STOOD_IN)
+    return replace(holder(), target=STOOD_IN, held=held, waits=waits)
 
 
 def screens(*, fails: set[int], offered: bool = True) -> Screens:
