@@ -229,11 +229,14 @@ class Puller:
         others: list[tuple[str, Any]] = []
         trades: list[tuple[str, Any]] = []
         pending: list[str] = []
+        traded: set[str] = set()
         for key, row in fresh:
             if row.get("status") == "pending":
                 pending.append(key)
             elif row.get("activity_type") == "FILL":
-                trades.append((key, row))
+                # Said twice on a page, an amendment would take back what is gone already.
+                trades += [] if key in traded else [(key, row)]
+                traded.add(key)
             else:
                 others.append((key, row))
         noted = [*marks, *self._await(pending, keys)]

@@ -46,8 +46,7 @@ from robo.store.database import Database
 STEPS: Final = ("asking", "answered", "writing", "written")
 """Where a process is killed: before and after a request, before and after a commit."""
 SILENCE_SECONDS: Final = 0.4
-_WINDOWS: Final = 10
-"""Runs of the trade window in a round; it runs every two seconds."""
+_TRIES: Final = 10
 KEPT: Final = 5
 """Of so many names one is never sold: of those the broker takes executions back."""
 SPLIT: Final = SecurityId(2)
@@ -111,19 +110,23 @@ def work(world: World, folder: Path, number: int, names: int) -> None:
         if names:
             soak_people.ask(world, people, number)
         soak_people.jobs(world, hear=number % 2 == 0)
-    if not _day_began(world, folder):
+    # The runner tries a job again whose broker did not answer, every two seconds.
+    if not any(_day_began(world, folder) for _ in range(_TRIES)):
         return
     plan(world, folder, number, names)
     desk = guarding.Desk(r.keyring, r.prices, r.calendar)
-    # The runner tries a job again whose broker did not answer, and what was too much for it.
-    for again in range(_WINDOWS):
+    for again in range(_TRIES):
         with contextlib.suppress(BrokerUnavailableError):
             trading.send(r.db, r.broker, r.clock, r.policy, f"round-{number:05d}/{again}", desk)
         if not world.scalar("SELECT count(*) FROM block WHERE state = 'intended'"):
             break
-    for _ in range(2):
+    booked = 0
+    for _ in range(_TRIES):
         with contextlib.suppress(BrokerUnavailableError):
             trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
+            booked += 1
+        if booked == 2:
+            break
 
 
 def _day_began(world: World, folder: Path) -> bool:

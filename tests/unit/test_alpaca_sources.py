@@ -164,6 +164,25 @@ def test_one_source_that_fails_holds_no_execution_up_and_a_person_hears_of_it(
     assert told.detail.startswith("silent ")
 
 
+def test_an_amendment_that_is_said_twice_is_taken_back_once_and_nothing_is_unreadable(
+    ground: Ground,
+):
+    broker = ground.trading()
+    broker.submit(by_shares("b1", APPLE, 10 * SHARE))
+    (first,) = broker.executions("").executions
+    ground.server.faults.plan(
+        Fault(FaultKind.REPEAT, "GET", "/v2/account/activities", times=9),
+        Fault(FaultKind.EVENT_TWICE, "GET", "/v2beta1/events/activities", times=9),
+    )
+    local(ground, "amendments", {"execution_id": first.id, "price": "90.00"})
+    ground.wait(minutes=1)
+
+    _, back, instead = broker.executions("").executions
+
+    assert (back.busts, instead.cents) == (first.id, 90_000)
+    assert broker.activities("").activities == []
+
+
 def test_a_part_that_is_busted_leaves_the_rest(ground: Ground):
     broker = ground.trading()
     broker.submit(by_shares("b1", APPLE, 10 * SHARE))
