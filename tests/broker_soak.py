@@ -138,7 +138,8 @@ class Soak:
             yield new_york(FRIDAY, "10:00"), self.names
         yield new_york(FRIDAY, "15:53"), self.names
         yield new_york(FRIDAY, "15:56"), few
-        yield new_york(FRIDAY, "16:02"), 0
+        if self.rounds > 2:
+            yield new_york(FRIDAY, "16:02"), 0
         yield new_york(MONDAY, "00:05"), few
         for _ in range(self.rounds - friday):
             yield new_york(MONDAY, "10:00"), self.names

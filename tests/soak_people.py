@@ -26,6 +26,7 @@ from robo.services import funding, keeping, withdrawing
 from robo.services.funding import Decision, Verdict
 
 OPENED_AT: Final = datetime.fromisoformat("2026-02-25T10:00:00-05:00")
+SETTLED_AT: Final = datetime.fromisoformat("2026-03-05T10:00:00-05:00")
 """Their first deposits have settled when trading begins."""
 _FIRST: Final = ("250000.00", "250000.00")
 _DEPOSIT_CENTS: Final = 120_00
@@ -53,11 +54,11 @@ def settle_in(world: World, server: AlpacaServer, count: int, late: int) -> list
         for amount in _FIRST:
             deposited(me, account, link, amount)
         people.append(Person(account, link))
-    stage.jobs(6)
+    stage.jobs(4)
     for person in people:
         assert world.balances(AccountId(person.account)).cash_cents == 500_000_00
-    stage.next_session(6)
-    stage.jobs(2)
+    world.clock.set(SETTLED_AT)
+    stage.jobs(1)
     for _ in range(late):
         opened(stage)
     return people

@@ -15,7 +15,7 @@ def test_two_rounds_of_faults_and_kills_leave_books_and_broker_equal(
     tmp_path: Path, short_calendar: MarketCalendar, adapter: str, seed: int
 ) -> None:
     soak = Soak(
-        tmp_path, short_calendar, seed, 2, 12, adapter, faults_a_round=10, customers=2, late=1
+        tmp_path, short_calendar, seed, 2, 10, adapter, faults_a_round=10, customers=2, late=1
     )
     soak.patience_seconds = 4.0  # a late answer would spare the process that was to be killed
 
