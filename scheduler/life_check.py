@@ -13,14 +13,18 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import Final
 
-from scheduler.life_moves import ASKED, BUY, CAME, SELL, WITHDRAWN, Moved, Stream, Wish
+from scheduler.life_moves import ASKED, BUY, CAME, MONEY, SELL, WITHDRAWN, Moved, Stream, Wish
 from scheduler.life_wash import WINDOW_DAYS, Sold, adjust
 
 AGAIN_DAYS: Final = 7
 """Within which what a harvest brought is bought again: settlement on the next session, which a
 holiday may put four days later, and the session after that."""
 IDLE_PERCENT: Final = 5
-"""Of an account at cost: so much may wait for a price, a ban or the broker's smallest order."""
+"""Of an account at cost: so much may wait for a price, a ban or the broker's smallest order, but
+never more than half of what a name is worth on average: no position may end as cash."""
+FEWER_NAMES: Final = 5
+"""So many names, or a quarter of them if that is more, may be held fewer after a harvest, but
+never more than half of them: the stand-ins of a basket are five, and do for its ten."""
 _NOBODY: Final = Wish(date.min, harvests=False, budget_cents=0)
 
 
@@ -33,15 +37,16 @@ class Counts:
             for (a withdrawal, a closure, a name ruled out in person of which the shares were to
             be sold), corporate actions, harvests, and gains inside the budget. A harvest is a
             sale at a loss for somebody who wants losses realised, after which the money goes on
-            being invested: the customer still holds as many names, at least half of them, and what
-            the sale brought has been bought again. A gain is inside the budget while the year's
+            being invested: the customer holds about as many names as before, and what the sale
+            brought has been bought again. A gain is inside the budget while the year's
             gains so far, less the losses that were harvests, are not above it.
         washed: Sales with a loss that does not count, where we chose the sale or the purchase.
         washed_meant: Such sales where the customer withdrew money or accepted deferral.
         deferred_cents: Losses that did not count, of both kinds.
-        over_budget: Years whose net gain of sales we chose ended above the budget, losses that do
-            not count left out and what they added to other shares' basis put in.
-        over_budget_cents: By how much, all years together.
+        over_budget: Years in which we sold at a gain on a day whose budget was below the year's net
+            gain so far of sales we chose, losses that do not count left out and what they added to
+            other shares' basis put in.
+        over_budget_cents: By how much at most, all years together.
         harvested_short_cents: Losses that count, of shares held up to a year; not negative.
         sales: How many we chose.
         apart: How many the customer or a corporate action chose.
@@ -156,19 +161,16 @@ def _forced(
 
 
 def _over(ours: Iterable[Sold], wishes: Sequence[Wish]) -> list[int]:
-    """Return by how much each year's net gain was above the largest budget that held in it."""
+    """Return by how much each year's net gain was most above the budget of a day with gains."""
     net: dict[int, int] = defaultdict(int)
-    for one in ours:
-        net[one.moved.on.year] += one.counted_cents
-    over = []
-    for year, cents in net.items():
-        first, last = date(year, 1, 1), date(year, 12, 31)
-        held = [_wish(wishes, first), *(one for one in wishes if first < one.on <= last)]
-        budgets = [one.budget_cents for one in held if one is not _NOBODY] or [0]
-        limits = [one for one in budgets if one is not None]
-        if len(limits) == len(budgets) and cents > max(limits):
-            over.append(cents - max(limits))
-    return over
+    over: dict[int, int] = defaultdict(int)
+    for on, todays in groupby(ours, key=lambda one: one.moved.on):
+        counted = [one.counted_cents for one in todays]
+        net[on.year] += sum(counted)
+        budget = _wish(wishes, on).budget_cents
+        if budget is not None and max(counted) > 0:
+            over[on.year] = max(over[on.year], net[on.year] - budget)
+    return [cents for cents in over.values() if cents > 0]
 
 
 def _washed(sold: Iterable[Sold], wishes: Sequence[Wish]) -> tuple[int, int]:
@@ -202,8 +204,9 @@ def _days_invested(stream: Stream, again_days: int) -> set[date]:
 class _Account:
     """What is held at cost, and for how long what sales brought has been waiting.
 
-    It is spent oldest first, and only as far as the account's cash falls: buying with a deposit
-    that came in between does not count.
+    It is spent oldest first, by purchases alone, and only as far as the cash is not enough for
+    them otherwise: buying with a deposit that came in between does not count. What the customer
+    takes out before it was bought again was not.
     """
 
     def __init__(self, again_days: int) -> None:
@@ -213,6 +216,8 @@ class _Account:
         self._nanos: dict[int, int] = defaultdict(int)
         self._idle: deque[tuple[int, int]] = deque()
         """Ordinal of the day of sales, cents that wait since."""
+        self._taken: list[tuple[int, int]] = []
+        """The same of what was taken out meanwhile."""
         self._names: deque[tuple[int, int]] = deque()
         """Ordinal of a day, names held when it ended."""
         self._judged: deque[tuple[date, int]] = deque()
@@ -221,17 +226,21 @@ class _Account:
     def judge(self, before: int | None) -> None:
         """Look at the sales whose time was over before a day, as things stand; None for all."""
         while self._judged:
-            day, had = self._judged[0]
-            if before is not None and day.toordinal() + self._again_days >= before:
+            on, had = self._judged[0]
+            day = on.toordinal()
+            if before is not None and day + self._again_days >= before:
                 return
             self._judged.popleft()
-            waits = sum(cents for since, cents in self._idle if since <= day.toordinal())
+            waits = sum(cents for since, cents in (*self._idle, *self._taken) if since <= day)
+            self._taken = [one for one in self._taken if one[0] > day]
             whole = self._book_cents + self._cash_cents
-            if 2 * self._held() >= had and 100 * waits <= IDLE_PERCENT * whole:
-                self.found.add(day)
+            idle = min(whole * IDLE_PERCENT / 100, whole / max(had, 1) / 2)
+            fewer = min(had / 2, max(had / 4, FEWER_NAMES))
+            if had - self._held() <= fewer and waits <= idle:
+                self.found.add(on)
 
     def live(self, on: date, rows: Sequence[Moved]) -> None:
-        today, brought = on.toordinal(), 0
+        today, brought, out = on.toordinal(), 0, 0
         while len(self._names) > 1 and self._names[0][0] < today - WINDOW_DAYS:
             self._names.popleft()
         had = max((many for _, many in self._names), default=0)
@@ -241,16 +250,25 @@ class _Account:
             self._book_cents += one.basis_cents if comes else -one.basis_cents
             self._cash_cents += one.proceeds_cents - (one.basis_cents if one.kind == BUY else 0)
             brought += one.proceeds_cents if one.kind == SELL else 0
+            out += max(0, -one.proceeds_cents) if one.kind == MONEY else 0
         if any(one.kind == SELL for one in rows):
             self._judged.append((on, had))
             self._idle.append((today, brought))
-        spent = sum(cents for _, cents in self._idle) - max(self._cash_cents, 0)
-        while self._idle and spent > 0:
-            since, cents = self._idle.popleft()
-            if cents > spent:
-                self._idle.appendleft((since, cents - spent))
-            spent -= cents
+        self._leave(self._cash_cents + out)
+        self._taken += self._leave(self._cash_cents)
         self._names.append((today, self._held()))
+
+    def _leave(self, cash_cents: int) -> list[tuple[int, int]]:
+        """Return what waits no longer, oldest first, where cash is less than what waits."""
+        gone = []
+        more = sum(cents for _, cents in self._idle) - max(cash_cents, 0)
+        while self._idle and more > 0:
+            since, cents = self._idle.popleft()
+            gone.append((since, min(cents, more)))
+            if cents > more:
+                self._idle.appendleft((since, cents - more))
+            more -= cents
+        return gone
 
     def _held(self) -> int:
         return sum(1 for nanos in self._nanos.values() if nanos > 0)

@@ -81,6 +81,50 @@ def test_a_crashed_account_whose_money_buys_other_names_was_harvested() -> None:
     assert counted(crashed(*again), harvests=False).forced == 3
 
 
+def many(names: int, sold: int, *after: Moved) -> list[Moved]:
+    """Names bought for ten dollars each, some of which are sold 200 days later at 40 % less."""
+    bought = [moved(0, f"l{n}", 10, 1_000, name=n) for n in range(names)]
+    gone = [moved(200, f"l{n}", -10, 1_000, 600, name=n) for n in range(sold)]
+    return [paid(0, names * 1_000), *bought, *gone, *after]
+
+
+def others(count: int, cents: int) -> list[Moved]:
+    return [moved(201, f"o{n}", 10, cents, name=500 + n) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("life", "forced"),
+    [
+        (many(80, 6), 6),
+        (many(80, 1), 1),
+        (many(80, 6, *others(1, 3_600)), 0),
+        (many(10, 5, paid(203, -3_000)), 5),
+        (many(80, 80, *others(40, 1_200)), 80),
+        (many(80, 80, *others(60, 800)), 0),
+        (many(10, 10, *others(5, 1_200)), 0),
+    ],
+    ids=[
+        "six of eighty, kept as cash",
+        "one of eighty, kept as cash",
+        "six of eighty, bought again",
+        "half, taken out by the customer",
+        "eighty into forty",
+        "eighty into sixty",
+        "ten into the five stand-ins of a basket",
+    ],
+)
+def test_a_part_of_an_account_that_is_sold_in_a_crash_and_not_bought_again_was_forced(
+    life: list[Moved], forced: int
+) -> None:
+    assert counted([*life, moved(400, "z", 1, 1, name=999)]).forced == forced
+
+
+def test_money_taken_out_beside_a_harvest_that_was_bought_again_forces_nothing() -> None:
+    out = [moved(202, "l9", -10, 1_000, 600, WITHDRAWN, name=9), paid(203, -600)]
+
+    assert counted(many(10, 4, *others(4, 600), *out)).forced == 0
+
+
 def test_a_deposit_that_is_invested_does_not_hide_money_left_idle() -> None:
     new = [paid(43, 1_800), *(moved(43, lot, 10, 600) for lot in "xyz")]
 
@@ -204,6 +248,28 @@ def test_what_a_customer_chose_holds_from_that_day_on() -> None:
     assert life_check.count(Stream(life, (), [before, later])).forced == 0
     assert life_check.count(Stream(life, (), [before, too_late])).forced == 1
     assert life_check.count(Stream(life)).forced == 1  # nothing chosen: no gains
+
+
+@pytest.mark.parametrize(
+    ("budgets", "over"),
+    [
+        ({-60: None, 1: 0}, 600),
+        ({-60: 0, 299: 10_000}, 600),
+        ({-60: 600, 101: 0}, 0),
+        ({-60: 0, 100: 600}, 0),
+    ],
+    ids=["no limit at first", "more at the end", "less afterwards", "more on the day"],
+)
+def test_a_gain_is_held_to_the_budget_of_its_day(budgets: dict[int, int | None], over: int) -> None:
+    life = [moved(0, "a", 10, 1_000), moved(100, "a", -10, 1_000, 1_600)]
+    wishes = [
+        Wish(DAY + timedelta(days=on), harvests=True, budget_cents=cents)
+        for on, cents in budgets.items()
+    ]
+
+    counts = life_check.count(Stream(life, (), wishes))
+
+    assert (counts.over_budget_cents, counts.over_budget) == (over, int(over > 0))
 
 
 def test_terms_are_told_apart_by_the_calendar() -> None:
