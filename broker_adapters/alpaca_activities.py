@@ -17,7 +17,8 @@ from typing import Any, Final
 from broker_adapters.alpaca_entries import own_part
 from broker_adapters.alpaca_wire import UnreadableError, cents_of, optional_decimal
 from robo.core.ids import SecurityId
-from robo.core.money import NANOS_PER_SHARE
+from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE
+from robo.core.shares import SHARES_MAX
 from robo.ports.broker import Activity, CashKind
 from robo.ports.prices import ActionKind, CorporateAction
 
@@ -37,6 +38,7 @@ _KINDS: Final = {
 }
 FROM_OUTSIDE: Final = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL, CashKind.JOURNAL})
 """Cash of these kinds was moved in or out; it is no result of trading."""
+_YEARS: Final = range(1990, 2200)
 _OF_SOURCES: Final = ("#silent", "#dropped")
 """What a key ends with that tells of a source: it has failed for long, or left something out."""
 IN_PARTS: Final = frozenset({"SPLIT", "MA", "NC", "SPIN", "REORG"})
@@ -265,6 +267,10 @@ def _row(seq: int, key: str, body: Any) -> _Row:
         raise UnreadableError(message) from error
     if shares.denominator != 1:
         message = "an activity has parts of a nanoshare"
+        raise UnreadableError(message)
+    sane = abs(cents_of(Fraction(cash))) <= AMOUNT_CENTS_MAX and on.year in _YEARS
+    if not sane or abs(shares) > SHARES_MAX * NANOS_PER_SHARE:
+        message = "an activity is beyond all sense"
         raise UnreadableError(message)
     return _Row(
         seq=seq,

@@ -6,6 +6,7 @@ in the journal and is tried again; nobody else's waits for it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any, Final
 
 from broker_adapters.alpaca_entries import BUST, REST, KnownOrder, Stuck, Told, own_part
@@ -21,7 +22,7 @@ from broker_adapters.alpaca_wire import (
     parse_fill,
 )
 from robo.core.clock import Clock, business_date, to_micros
-from robo.core.errors import BrokerUnavailableError
+from robo.core.errors import BrokerUnavailableError, InvalidInputError
 from robo.core.ids import SecurityId
 from robo.core.market_calendar import MarketCalendar
 
@@ -124,11 +125,16 @@ class FillDesk:
             fills = self._amended(amendment[0], amendment[1], corrected=amendment[2])
         if not fills:
             return []
+        settles_on = self._settles_on(fills[0])
         order = self._order(fills[0].order_id, optional_text(row, "account_id"))
-        return [
-            Told(one, order, self._calendar.settles_on(business_date(one.at)), source)
-            for one in fills
-        ]
+        return [Told(one, order, settles_on, source) for one in fills]
+
+    def _settles_on(self, fill: WireFill) -> date:
+        try:
+            return self._calendar.settles_on(business_date(fill.at))
+        except (InvalidInputError, OverflowError) as error:
+            message = "Alpaca told an execution of no day that we know"
+            raise UnreadableError(message) from error
 
     def _amended(self, before: str, told: WireFill, *, corrected: bool) -> list[WireFill]:
         """Return the bust, and what is left or happened instead."""

@@ -6,6 +6,7 @@ with the day, so a dividend that is booked at noon sorts before the morning's fi
 the last days again, some pages at a time, and remembers how far it has come.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ _GONE: Final = frozenset({403, 404, 405, 410, 501})
 _TOKEN: Final = "token"  # noqa: S105 - the name of a mark
 _SWEPT, _SWEEPING, _PENDING, _CURSOR = "swept", "sweeping", "pending", "stream"
 """Marks: when the last finished sweep began; the one under way; rows to come; the stream's id."""
+_NAMELESS: Final = "#unreadable"
+"""What the id ends with that we give a row without one: nobody can book it."""
 _SILENT: Final = "silent "
 """The mark that says since when a source fails, and whether a person was told."""
 _SILENCE_MAX: Final = timedelta(hours=1)
@@ -181,7 +184,7 @@ class Puller:
                 rows = self._page(query, Lane.HEALING)
             except ThrottledError:
                 return  # it has time until the next round, which goes on here
-            last = _identity(rows[-1]) if rows else ""
+            last = _last(rows)
             if len(rows) < _PAGE or state.get("page_token") == last:
                 marks = [(_SWEEPING, ""), (_SWEPT, str(state["begun"]))]
                 self._write(rows, marks, self._activities)
@@ -203,8 +206,8 @@ class Puller:
         asked = dict(query)
         while True:
             rows = self._page(asked, lane)
-            last = _identity(rows[-1]) if rows else ""
-            settled = _before(rows) if keep and rows else ""
+            last = _last(rows)
+            settled = _before(rows) if keep and last else ""
             if keep and len(rows) == _PAGE and not settled:
                 settled = last  # a page of one instant; what comes before it late, a sweep finds
             self._write(rows, [(_TOKEN, settled)] if settled else [], self._activities)
@@ -219,7 +222,7 @@ class Puller:
             message = "the activities were not answered"
             kind = NotOfferedError if reply.status in _GONE else BrokerUnavailableError
             raise kind(message, code=f"http_{reply.status}")
-        return rows_of(reply.body)
+        return [_named(row) for row in rows_of(reply.body)]
 
     def _write(self, rows: Sequence[Any], marks: Sequence[tuple[str, str]], source: str) -> None:
         """Write rows that are new together with how far was read."""
@@ -233,7 +236,7 @@ class Puller:
         for key, row in fresh:
             if row.get("status") == "pending":
                 pending.append(key)
-            elif row.get("activity_type") == "FILL":
+            elif row.get("activity_type") == "FILL" and not key.endswith(_NAMELESS):
                 # Said twice on a page, an amendment would take back what is gone already.
                 trades += [] if key in traded else [(key, row)]
                 traded.add(key)
@@ -266,7 +269,7 @@ def _before(rows: Sequence[Any]) -> str:
 
     Rows of one instant are in no order: one that is told later may stand before one told now.
     """
-    ids = [_identity(row) for row in rows]
+    ids = _ids(rows)
     newest = _stamp(ids[-1])
     if newest is None:
         return ids[-1]
@@ -289,10 +292,34 @@ def _stamp(identity: str) -> datetime | None:
 
 
 def _identity(row: Any) -> str:
-    if not isinstance(row, Mapping) or not isinstance(row.get("id"), str) or not row["id"]:
-        message = "an activity has no id"
-        raise UnreadableError(message)
     return str(row["id"])
+
+
+def _named(row: Any) -> Any:
+    """Return a row with an id; one without is for a person, under what it says."""
+    body: dict[str, Any] = dict(row) if isinstance(row, Mapping) else {"said": str(row)}
+    if isinstance(body.get("id"), str) and body["id"]:
+        return body
+    said = json.dumps(body, sort_keys=True, default=str)
+    return {**body, "id": hashlib.sha256(said.encode()).hexdigest()[:24] + _NAMELESS}
+
+
+def _ids(rows: Sequence[Any]) -> list[str]:
+    """Return the ids that Alpaca has given, from which one can read on."""
+    return [one for one in map(_identity, rows) if not one.endswith(_NAMELESS)]
+
+
+def _last(rows: Sequence[Any]) -> str:
+    """Return the id to read on from after a page; empty if there is nothing more to read.
+
+    Raises:
+        UnreadableError: If a whole page has none.
+    """
+    ids = _ids(rows)
+    if len(rows) >= _PAGE and not ids:
+        message = "a page of activities has no ids"
+        raise UnreadableError(message)
+    return ids[-1] if ids else ""
 
 
 def _key(row: Any) -> str:

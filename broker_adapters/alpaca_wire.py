@@ -15,8 +15,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from robo.core.errors import BrokerUnavailableError
-from robo.core.money import NANOS_PER_SHARE, PPM, format_cents, round_ratio
-from robo.core.shares import format_nanos
+from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE, PPM, format_cents, round_ratio
+from robo.core.shares import SHARES_MAX, format_nanos
 from robo.ports.broker import BrokerOrderState, OrderTicket, Side
 
 _PLAIN: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
@@ -25,6 +25,10 @@ _INSTANT: Final = re.compile(
 )
 _EXPONENT_MAX: Final = 18
 _CENTS: Final = 100
+_NANOS_MAX: Final = SHARES_MAX * NANOS_PER_SHARE
+_PRICE_MAX: Final = 10**9
+"""Dollars a share: a thousand times the dearest there is. What is beyond all sense is unreadable;
+it would fit in no column of ours."""
 
 _STATES: Final = {
     "filled": BrokerOrderState.FILLED,
@@ -223,10 +227,10 @@ def parse_amendment(body: Any) -> tuple[str, WireFill, bool] | None:
 
 def _fill(row: Mapping[str, Any], nanos: int, cumulative_nanos: int) -> WireFill:
     price = _decimal(row, "price")
-    if price < 0:
+    if not 0 <= price <= _PRICE_MAX:
         name = "price"
         raise _unreadable(name)
-    return WireFill(
+    told = WireFill(
         id=_text(row, "id"),
         order_id=_text(row, "order_id"),
         symbol=_text(row, "symbol"),
@@ -236,6 +240,10 @@ def _fill(row: Mapping[str, Any], nanos: int, cumulative_nanos: int) -> WireFill
         price=price,
         at=parse_instant(row, "transaction_time"),
     )
+    if cents_of(told.dollars) > AMOUNT_CENTS_MAX:
+        name = "qty"
+        raise _unreadable(name)
+    return told
 
 
 def _size(nanos: int) -> int:
@@ -363,15 +371,17 @@ def _decimal(row: Mapping[str, Any], name: str) -> Decimal:
 
 
 def _nanos(row: Mapping[str, Any], name: str) -> int:
-    """Return shares in nanoshares; a tenth decimal would be lost, so it is unreadable."""
+    """Return shares in nanoshares; a tenth decimal, or more than there can be, is unreadable."""
     exact = Fraction(_decimal(row, name)) * NANOS_PER_SHARE
-    if exact.denominator != 1:
+    if exact.denominator != 1 or abs(exact) > _NANOS_MAX:
         raise _unreadable(name)
     return exact.numerator
 
 
 def _whole_cents(row: Mapping[str, Any], name: str) -> int:
     exact = Fraction(_decimal(row, name)) * _CENTS
+    if abs(exact) > AMOUNT_CENTS_MAX:
+        raise _unreadable(name)
     return round_ratio(exact.numerator, exact.denominator, "down")
 
 

@@ -15,6 +15,8 @@ from typing import Final
 from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
+from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE, PPM
+from robo.core.shares import SHARES_MAX
 from robo.ports.broker import Broker, Execution, ExecutionKind
 from robo.store import (
     blocks,
@@ -31,6 +33,8 @@ from robo.store.database import Database
 from robo.store.keyring import Keyring
 
 CURSOR: Final = "executions"
+_PRICE_MICROS_MAX: Final = 10**9 * PPM
+"""A billion dollars a share: no price is dearer."""
 
 
 def accept(db: Database, keyring: Keyring, broker: Broker, clock: Clock) -> None:
@@ -133,7 +137,7 @@ class _Heard:
         nanos, cents = nanos + one.nanos, cents + one.cents
         if (one.security_id, one.side) != (block.security_id, block.side):
             self.why[one.id] = "another_security_or_side"
-        elif one.nanos <= 0 or one.cents < 0 or one.fee_cents < 0:
+        elif not _possible(one):
             self.why[one.id] = "impossible_size"
         elif self._too_much(block, nanos, cents):
             self.why[one.id] = "more_than_ordered"
@@ -162,6 +166,13 @@ class _Heard:
             self._filled[one.client_id] = nanos - one.nanos, cents - one.cents
             self._corrected.add(one.client_id)
             self.busts.append(replace(one, fee_cents=original.fee_cents))
+
+
+def _possible(one: Execution) -> bool:
+    """Return whether a size can be at all: what is beyond fits in no column."""
+    fits = 0 < one.nanos <= SHARES_MAX * NANOS_PER_SHARE
+    fits = fits and 0 <= one.price_micros <= _PRICE_MICROS_MAX
+    return fits and all(0 <= cents <= AMOUNT_CENTS_MAX for cents in (one.cents, one.fee_cents))
 
 
 def booked(execution: Execution) -> blocks.BookedExecution:

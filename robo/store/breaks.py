@@ -1,13 +1,13 @@
 """Breaks: differences between the broker and the books, what they are, and what they block."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
-from robo.store.columns import STRICT, check, integer, one_of, text
+from robo.store.columns import STRICT, bounded, check, integer, one_of, text
 from robo.store.database import bulk
 
 SUBJECTS: Final = ("position", "cash", "order", "execution", "activity", "lot")
@@ -116,7 +116,8 @@ def put(session: Session, found: Sequence[Break], at_micros: int) -> list[Break]
     A break that an operator cleared stays cleared while its figures stay what they were.
     """
     fresh: list[Break] = []
-    for one in found:
+    for told in found:
+        one = replace(told, ours=bounded(told.ours), theirs=bounded(told.theirs))
         known = get(session, one.id)
         same = known is not None and (known.ours, known.theirs) == (one.ours, one.theirs)
         if known is None or known.state not in {"open", "cleared"} or not same:

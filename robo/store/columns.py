@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy import text as words
 from sqlmodel import Field
 
+INT64_MAX: Final = 2**63 - 1
 INT64 = BigInteger().with_variant(Integer(), "sqlite")
 STRICT: Final = {"sqlite_strict": True}
 KEYED: Final = {"sqlite_strict": True, "sqlite_with_rowid": False}
@@ -38,6 +39,11 @@ def text(
 ) -> Any:
     """Return a text column; `to` names the `table.column` it refers to."""
     return _field(Text(), key=key, null=null, index=index, unique=unique, to=to, default=default)
+
+
+def bounded(value: Any) -> Any:
+    """Return a value that fits its column: what the outside told may be beyond any sense."""
+    return max(-INT64_MAX, min(value, INT64_MAX)) if isinstance(value, int) else value
 
 
 def integer(

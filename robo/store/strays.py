@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId, child_id
 from robo.store.blocks import Block, BlockRow
 from robo.store.breaks import Break
-from robo.store.columns import STRICT, integer, one_of, text
+from robo.store.columns import STRICT, bounded, integer, one_of, text
 from robo.store.database import bulk, insert_many, select_in
 
 STATES: Final = ("open", "adopted", "dismissed")
-_WHOLE: Final = 2**63 - 1
 
 
 class StrayRow(SQLModel, table=True):
@@ -81,16 +80,9 @@ def add(session: Session, found: Sequence[Stray]) -> None:
     known = many(session, [one.id for one in found])
     names = list(Stray.__dataclass_fields__)
     rows = [
-        tuple(_bounded(getattr(one, name)) for name in names)
-        for one in found
-        if one.id not in known
+        tuple(bounded(getattr(one, name)) for name in names) for one in found if one.id not in known
     ]
     insert_many(session, "stray", (*names, "closed_by"), [(*row, "") for row in rows])
-
-
-def _bounded(value: Any) -> Any:
-    """Return a value that fits its column: what was told may be beyond any sense."""
-    return max(-_WHOLE, min(value, _WHOLE)) if isinstance(value, int) else value
 
 
 def many(session: Session, ids: Sequence[str]) -> dict[str, Stray]:
@@ -146,18 +138,16 @@ def waiting(session: Session, firm_id: str, limit: int) -> list[Stray]:
 
 def sums(session: Session, block_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Return block -> (nanos, cents) that its strays would add to it, had they been accepted."""
-    sign = case((_STRAY.c.busts == "", 1), else_=-1)
-    statement = (
-        select(
-            _STRAY.c.client_id,
-            func.sum(sign * _STRAY.c.nanos),
-            func.sum(sign * _STRAY.c.cents),
-        )
-        .where(_STRAY.c.state != "adopted")
-        .group_by(_STRAY.c.client_id)
-    )
-    rows = select_in(session, statement, _STRAY.c.client_id, list(block_ids))
-    return {row[0]: (int(row[1]), int(row[2])) for row in rows}
+    columns = (_STRAY.c.client_id, _STRAY.c.busts, _STRAY.c.nanos, _STRAY.c.cents)
+    statement = select(*columns).where(_STRAY.c.state != "adopted")
+    found: dict[str, tuple[int, int]] = {}
+    # Summed here: two absurd amounts together are more than a database can add.
+    for block_id, busts, told_nanos, told_cents in select_in(
+        session, statement, _STRAY.c.client_id, list(block_ids)
+    ):
+        sign, (nanos, cents) = -1 if busts else 1, found.get(block_id, (0, 0))
+        found[block_id] = nanos + sign * told_nanos, cents + sign * told_cents
+    return found
 
 
 def close(session: Session, stray_id: str, state: str, by: str, at_micros: int) -> None:

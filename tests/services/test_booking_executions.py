@@ -469,3 +469,22 @@ def test_what_was_told_before_the_broker_fell_silent_is_booked(desk: Desk) -> No
 
     assert desk.held(account).holdings_nanos == {1: 9 * 10**9}
     assert states(desk) == {"filled": 1}
+
+
+@pytest.mark.parametrize("absurd", [{"nanos": 2**70}, {"cents": 2**70}, {"price_micros": 2**70}])
+def test_an_amount_that_fits_in_no_column_waits_for_a_person_and_holds_nobody_up(
+    desk: Desk, absurd: dict[str, int]
+) -> None:
+    (account,) = funded(desk, 1)
+    block, other = desk.buy({account: 3_00}), desk.buy({account: 3_00}, security=2)
+    for _ in range(2):  # two together are more than a database can add
+        told = desk.broker.execution(block, 10**8, 3_00)
+        desk.broker.done.append(replace(told, **absurd))  # type: ignore[arg-type] # only numbers
+    desk.broker.fill_at(other, 10_000_000)
+
+    desk.collect()
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {2: 3 * 10**8}
+    assert desk.column("SELECT DISTINCT why FROM stray") == ["impossible_size"]
+    assert desk.column("SELECT DISTINCT blocks FROM recon_break") == [1]

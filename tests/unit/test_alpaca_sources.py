@@ -299,3 +299,31 @@ def test_a_row_that_sorts_before_what_was_seen_is_found_by_the_sweep(list_only: 
 
     assert at_once == []
     assert [one.cents for one in later] == [-1]
+
+
+ODD: tuple[dict[str, Any], ...] = (
+    {"qty": "9300000000", "cum_qty": "9300000000"},
+    {"price": "99999999999999999"},
+    {"transaction_time": "9999-12-31T23:59:59Z"},
+    {"id": None},
+)
+
+
+@pytest.mark.parametrize("edit", ODD)
+def test_a_row_that_no_book_can_hold_is_a_persons_and_holds_nothing_up(
+    list_only: Ground, edit: dict[str, Any]
+):
+    ground, broker = list_only, list_only.trading()
+    broker.submit(by_shares("b1", APPLE, 10 * SHARE))
+    path = "/v2/account/activities"
+    ground.server.faults.plan(Fault(FaultKind.EDIT, "GET", path, edit=edit))
+
+    before = list(broker.executions("").executions)
+    ground.wait(seconds=10)
+    broker.submit(by_shares("b2", APPLE, SHARE))
+    after = [one.client_id for one in broker.executions("").executions]
+    (told,) = broker.activities("").activities
+
+    assert before == []
+    assert "b2" in after
+    assert told.detail == "unreadable FILL"
