@@ -170,6 +170,8 @@ def _decide(settings: Settings, args: argparse.Namespace) -> int:
         print(f"order {block.id}  {block.broker_account} {block.side} {block.symbol}: {block.code}")
     for one in found.executions:
         print(f"execution {one.id}  of {one.client_id}: {format_nanos(one.nanos)}, {one.why}")
+    for still in found.accounts:
+        print(f"account {still.broker_account}  {still.orders} orders in vain: {still.code}")
     print(f"{len(found.orders)} orders, {len(found.executions)} executions")
     return 0
 

@@ -56,7 +56,7 @@ _IN_DOLLARS = frozenset({"cash", "activity"})
 @requires("firm:operate")
 @BLUEPRINT.response(200, QueueReply)
 def get_queue() -> dict[str, Any]:
-    """List what waits for a person: transfers, applications, orders, executions, breaks."""
+    """List what waits for a person: doubts, differences, and accounts that stand still."""
     r = runtime()
     with reading() as session:
         now = to_micros(r.clock.now())
@@ -67,6 +67,7 @@ def get_queue() -> dict[str, Any]:
             "breaks": [_break(one) for one in found.breaks],
             "orders": found.orders,
             "executions": [_stray(one) for one in found.executions],
+            "accounts": found.accounts,
         }
 
 

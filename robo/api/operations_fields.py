@@ -94,6 +94,19 @@ class StrayReply(Schema):
     state = Word(*strays.STATES, required=True)
 
 
+class StandstillReply(Schema):
+    """An account at the broker in which nothing was taken for days; it ends with the next order."""
+
+    broker_account = fields.String(required=True)
+    account_id = Id(
+        required=True, allow_none=True, metadata={"description": "Null for a firm's shared one."}
+    )
+    code = fields.String(required=True, metadata={"description": "Why, the last time."})
+    since = Instant(required=True)
+    last = Instant(required=True)
+    orders = fields.Integer(required=True, metadata={"description": "Broker orders in vain."})
+
+
 class OrderDecisionRequest(Schema):
     """What a broker order is: ours after all, or to be ended."""
 
@@ -117,6 +130,7 @@ class QueueReply(Schema):
     breaks = fields.List(fields.Nested(BreakReply), required=True)
     orders = fields.List(fields.Nested(StuckOrderReply), required=True)
     executions = fields.List(fields.Nested(StrayReply), required=True)
+    accounts = fields.List(fields.Nested(StandstillReply), required=True)
 
 
 class DecisionRequest(Schema):

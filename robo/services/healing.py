@@ -16,7 +16,7 @@ from robo.core.errors import BrokerUnavailableError
 from robo.core.policy import Policy
 from robo.ports.broker import Broker
 from robo.services import telling
-from robo.store import blocks, tellings
+from robo.store import blocks, standstills, tellings
 
 _MICROS: int = 1_000_000
 HELD_SECONDS: Final = 300
@@ -91,7 +91,10 @@ def _asked(
 
 
 def _expired(block: blocks.Block) -> Verdict:
-    return Verdict(Step.RECORD, blocks.Outcome(block.id, "open", None, telling.EXPIRED))
+    # Why it was never taken is kept: what goes on for days is a person's (`operating`).
+    kept = telling.is_not_taken(block.code)
+    code = standstills.EXPIRED + block.code if kept else telling.EXPIRED
+    return Verdict(Step.RECORD, blocks.Outcome(block.id, "open", None, code))
 
 
 def _again(block: blocks.Block, now_micros: int) -> Verdict:

@@ -1,19 +1,26 @@
-"""What waits for a person: doubtful transfers, refused applications, orders, executions, breaks."""
+"""What waits for a person: transfers, applications, orders, executions, breaks, still accounts."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel import Session
 
 from robo.core.policy import Policy
 from robo.services import telling
-from robo.store import blocks, breaks, custody, remittances, strays
+from robo.store import blocks, breaks, custody, remittances, standstills, strays
 from robo.store.blocks import Block
 from robo.store.breaks import KnownBreak
 from robo.store.custody import Custody
 from robo.store.remittances import Remittance
+from robo.store.standstills import Standstill
 from robo.store.strays import Stray
 
 LIMIT = 100
+_HOUR: Final = 3_600_000_000
+_LOOKED_BACK: Final = 14 * 24 * _HOUR
+"""What stands still tries again every session: two weeks hold several, whatever the holidays."""
+_ANOTHER_DAY: Final = 12 * _HOUR
+"""Two orders so far apart were not of one session."""
 _SHOWN = frozenset({"unknown_activity", "missing_execution"})
 """Differences that stop nothing, or not yet, and are a person's all the same."""
 
@@ -29,6 +36,8 @@ class Queue:
     """Broker orders that nothing but a person ends: see `resolving`."""
     executions: tuple[Stray, ...]
     """Executions that could not be accepted."""
+    accounts: tuple[Standstill, ...]
+    """Accounts in which the broker has taken nothing on two days, or longer."""
 
 
 def queue(session: Session, policy: Policy, firm_id: str, at_micros: int) -> Queue:
@@ -37,7 +46,7 @@ def queue(session: Session, policy: Policy, firm_id: str, at_micros: int) -> Que
     real = [one for one in open_breaks if one.blocks or one.category in _SHOWN]
     stuck = [
         one
-        for one in blocks.in_states(session, "open", "unknown")
+        for one in blocks.in_states(session, "intended", "open", "unknown")
         if firm_id in {"", one.firm_id} and telling.is_stuck(one, at_micros, policy.block_hours_max)
     ]
     return Queue(
@@ -46,4 +55,5 @@ def queue(session: Session, policy: Policy, firm_id: str, at_micros: int) -> Que
         tuple(sorted(real, key=lambda one: (one.found_at, one.id))[:LIMIT]),
         tuple(sorted(stuck, key=lambda one: (one.created_at, one.id))[:LIMIT]),
         tuple(strays.waiting(session, firm_id, LIMIT)),
+        tuple(standstills.listed(session, firm_id, at_micros - _LOOKED_BACK, _ANOTHER_DAY, LIMIT)),
     )

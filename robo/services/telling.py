@@ -128,8 +128,12 @@ def not_taken(block: Block, code: str, *, told: bool = True) -> Outcome:
 
 def is_stuck(block: Block, now_micros: int, hours: int) -> bool:
     """Return whether a block needs a person: somebody else's order, or no end for so long."""
-    if block.state not in {"open", "unknown"}:
+    if block.state not in {"intended", "open", "unknown"}:
         return False
+    if block.state == "intended" and is_not_taken(block.code):
+        return (
+            False  # it is told, or ends, by itself; an account that stands still is another thing
+        )
     return block.code == MISMATCH or now_micros - block.created_at > hours * _HOUR
 
 

@@ -73,7 +73,8 @@ def refusals_since(session: Session, since_micros: int) -> dict[tuple[str, int, 
         .where(
             _BLOCK.c.state == "rejected",
             _BLOCK.c.created_at >= since_micros,
-            _BLOCK.c.code.not_in(("rejected:expired", "rejected:refuse_restricted")),
+            _BLOCK.c.code.not_like("rejected:expired%"),
+            _BLOCK.c.code.not_in(("rejected:refuse_restricted", "rejected:operator")),
         )
         .group_by(*keys)
     )

@@ -26,6 +26,7 @@ from robo.services import operating, reconciling, resolving
 from robo.services.ordering import Trade
 from robo.services.resolving import ExecutionVerdict, OrderVerdict, Word
 from robo.store import inventory, ledger
+from robo.store.database import bulk
 
 SHARE = 10**9
 PLACE = "omnibus/firm_a"
@@ -342,3 +343,52 @@ def test_a_name_that_is_on_no_list_of_ours_is_a_persons_and_stops_nobody(
     assert seen == [("real", "position", "ask_operator", 1)] * 2
     assert sorted(one.reference for one in queue(desk).breaks) == ["XYZ", "XYZW"]
     assert buys(desk, account, 1) == [1]
+
+
+def test_an_account_that_the_broker_stops_for_days_is_in_the_queue_until_it_takes_an_order(
+    desk: Desk,
+) -> None:
+    account, shown = funded(desk), []
+    held = SubmitResult(SubmitStatus.THROTTLED, None, "account_stopped", "", Refusal.ACCOUNT)
+    for _ in range(2):
+        desk.broker.answers = [held]
+        desk.buy({account: 3_00})
+        desk.collect()
+        shown.append(queue(desk).accounts)
+        desk.next_day()
+        desk.send()
+        desk.collect()
+    shown.append(queue(desk).accounts)
+    others = queue(desk, "firm_b").accounts
+    desk.buy({account: 3_00})
+
+    assert [len(one) for one in shown] == [0, 1, 1]
+    (still,) = shown[-1]
+    assert (still.broker_account, still.code, still.orders) == (PLACE, "account_stopped", 2)
+    assert desk.column("SELECT DISTINCT code FROM orders WHERE state = 'rejected'") == [
+        "rejected:expired:account_stopped"
+    ]
+    assert (others, queue(desk).accounts) == ((), ())
+
+
+def test_an_order_of_which_nobody_can_say_whether_it_was_told_is_in_the_queue_after_a_day(
+    desk: Desk,
+) -> None:
+    account = funded(desk)
+    block = desk.buy({account: 3_00})
+    del desk.broker.orders[block]
+    with desk.db.write() as session:
+        bulk(
+            session, "UPDATE block SET state = 'intended', code = '', broker_order_id = NULL", [()]
+        )
+    desk.clock.advance(timedelta(hours=25))
+    desk.broker.away = True
+    desk.send()
+
+    waiting = [one.id for one in queue(desk).orders]
+    desk.broker.away = False
+    settle(desk, OrderVerdict.END)
+    desk.collect()
+
+    assert waiting == [block]
+    assert desk.held(account).cash_cents == 100_00
