@@ -53,7 +53,8 @@ from robo.ports.terms import Group
 _WHERE: Final = "account of "
 """The mark that remembers which account an order was sent for."""
 _FORGOT: Final = "forgot"
-"""The mark that says when an order was met that our file had not sent: was it lost?"""
+"""The mark that says when an order was met that our file had not sent: was it lost? Each kind of id
+has its own: what a person orders by hand at Alpaca was never in our file."""
 _DOUBT_MICROS: Final = 5 * 86_400 * 1_000_000
 """So long an order that was open when the file was lost may still be there: a long weekend."""
 
@@ -249,10 +250,11 @@ class AlpacaBroker(AlpacaHearing):
         if account:
             return account
         with self._lock:
-            self._puller.pull()  # what has executed says whose it is
-        account, forgot = self._journal.mark(_WHERE + client_id), self._journal.mark(_FORGOT)
-        if not account and forgot:
-            since = to_micros(self._clock.now()) - int(forgot)
+            if not self._puller.is_fresh():
+                self._puller.pull()  # what has executed says whose it is
+        account = self._journal.mark(_WHERE + client_id)
+        for forgot in () if account else (_FORGOT, _forgot(client_id)):
+            since = to_micros(self._clock.now()) - int(self._journal.mark(forgot) or 0)
             if 0 <= since < _DOUBT_MICROS:
                 message = "our file has forgotten orders; this may be one of them"
                 raise BrokerUnavailableError(message, code="order_forgotten")
@@ -262,7 +264,7 @@ class AlpacaBroker(AlpacaHearing):
         """Note the account of an order that our file did not know, and that it forgets."""
         if broker_account and not self._journal.mark(_WHERE + client_id):
             now = to_micros(self._clock.now())
-            marks = [(_WHERE + client_id, broker_account), (_FORGOT, str(now))]
+            marks = [(_WHERE + client_id, broker_account), (_forgot(client_id), str(now))]
             self._journal.write([], marks=marks)
 
     def _desk(self, broker_account: str) -> OrderDesk:
@@ -274,6 +276,12 @@ class AlpacaBroker(AlpacaHearing):
 
     def _reading(self, broker_account: str) -> Reading:
         return self._reader.read(self._journal.others_of(broker_account), broker_account)
+
+
+def _forgot(client_id: str) -> str:
+    """Return the mark of orders with ids of one kind: what stands before the first underscore."""
+    kind, underscore, _ = client_id.partition("_")
+    return f"{_FORGOT} {kind if underscore else ''}"
 
 
 def _prefix(account: str) -> str:

@@ -28,6 +28,7 @@ _SWEEP_BACK: Final = timedelta(days=4)
 """A long weekend: rows are booked late, not later than that before a sweep that was finished."""
 _SWEEP_PAGES: Final = 5
 """Pages of a sweep that one pull reads: the rest is read by the next ones."""
+_FRESH: Final = timedelta(seconds=30)
 _MOMENT: Final = timedelta(seconds=2)
 _STAMP_DIGITS: Final = 17
 _PENDING_DAYS: Final = 90
@@ -60,6 +61,7 @@ class Puller:
         self._http, self._journal, self._clock = http, journal, clock
         self._fills, self._activities = fills, activities
         self._stream = ActivityStream(http, clock)
+        self._heard_at: datetime | None = None
         self._going_on = ""
         """Where the stream is read on, if the last reading of it did not come to its end."""
 
@@ -93,8 +95,14 @@ class Puller:
         if len(failed) + len(missing) == len(sources):
             raise [*failed.values(), *missing][0]
         self._fills.settle()
+        self._heard_at = self._clock.now()
         if whole and waited_for:
             raise waited_for[0]
+
+    def is_fresh(self) -> bool:
+        """Return whether a pull was answered a moment ago: many questions need one only."""
+        before = self._heard_at
+        return before is not None and timedelta() <= self._clock.now() - before < _FRESH
 
     def sweep(self, account_id: str) -> None:
         """Read the last days of one account again, where the list is of many: a page or two.

@@ -15,7 +15,7 @@ from broker_adapters import alpaca_broker, alpaca_transfers
 from broker_adapters.alpaca_broker import AlpacaBroker
 from broker_adapters.alpaca_custody import state_of
 from broker_adapters.alpaca_events import earlier
-from broker_adapters.alpaca_pace import Pace
+from broker_adapters.alpaca_pace import Lane, Pace
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.ulids import ulid
 from robo.core.clock import iso_instant, to_micros
@@ -503,6 +503,28 @@ def test_an_order_that_our_file_may_have_forgotten_is_never_said_not_to_be(
     assert forgotten.value.code == "order_forgotten"
     assert known is not None
     assert (known.broker_account, known.state) == (bob, BrokerOrderState.OPEN)
+
+
+def test_what_a_person_orders_at_alpaca_makes_nobody_doubt_our_file_and_many_questions_are_one(
+    ground: Ground, broker: AlpacaBroker, monkeypatch: pytest.MonkeyPatch
+):
+    account = funded(ground, broker)
+    broker.submit(replace(by_value("blk_1", APPLE, 1_000), broker_account=account))
+    ground.feed.halted.add(BANK)
+    body = {"symbol": "BBB", "notional": "5", "side": "buy", "type": "market"}
+    path = f"/trading/accounts/{account}/orders"
+    by_hand = {**body, "time_in_force": "day", "client_order_id": "dashboard-1"}
+    broker._http.post(path, by_hand, Lane.ORDERS)
+    broker.mass_status(account)
+    ground.wait(minutes=10)
+    asked = []
+    get = broker._http.get
+    monkeypatch.setattr(broker._http, "get", lambda *args: asked.append(args) or get(*args))
+
+    found = [broker.find(f"blk_never_sent_{place}") for place in range(20)]
+
+    assert found == [None] * 20
+    assert len(asked) < 5
 
 
 @pytest.mark.parametrize("setting", ["ROBO_PAPER_LIST_UNTIL", ""])
