@@ -105,6 +105,7 @@ def _skips(
             found.setdefault(place, {}).setdefault(names[column], why)
 
     note(np.broadcast_to(stopped, concerned.shape), None)
+    note(gathering.on_the_way(model, loaded.raw), Reason.SKIP_ORDER_OPEN)
     note(ask.frozen, Reason.SKIP_RESTRICTED)
     note(ask.tax.no_buy, Reason.SKIP_WASH_BUY)
     failed = ~solving.is_solved(solved)

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Final
 
 import numpy as np
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
+from robo.core.reasons import Reason
 from robo.portfolio.problem import BoolArray
 from robo.services import assessing, following
 from robo.services.asking import Ask
@@ -17,6 +19,9 @@ from robo.store import accounts, chunks, lot_chunks, universe
 from robo.store.direct import DirectSleeve
 from robo.store.keyring import Keyring
 from robo.store.lot_chunks import LotChunk
+
+_LEAVING: Final = frozenset({Reason.SELL_LEFT_OUT, Reason.SELL_RESTRICTION_CHOICE})
+"""Why names are sold that have to go, in orders that name the lots."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,13 +35,39 @@ class Loaded:
 
 
 def plannable(session: Session, account_ids: Sequence[AccountId]) -> chunks.RawChunk:
-    """Return those accounts that may be planned now: open, and without orders on their way."""
+    """Return those accounts that may be planned now: open, and with nothing to wait for."""
     ready = accounts.eligible(session, account_ids)
     raw = chunks.read(session, [one for one in account_ids if one in ready])
-    busy = {order.account_id for order in raw.open_orders}
-    if not busy:
+    waiting = busy(raw)
+    if not waiting:
         return raw
-    return chunks.read(session, [one for one in raw.account_ids if one not in busy])
+    return chunks.read(session, [one for one in raw.account_ids if one not in waiting])
+
+
+def busy(raw: chunks.RawChunk) -> set[AccountId]:
+    """Return the accounts whose plans have to wait until orders have ended.
+
+    The sale of a name that has to go is nothing to wait for: it may be tried every morning and
+    never fill, and the account would have no other plan for ever. Plans go on around that name.
+    """
+    return {one.account_id for one in raw.open_orders if one.reason not in _LEAVING}
+
+
+def leaving(raw: chunks.RawChunk) -> set[tuple[AccountId, int]]:
+    """Return the names whose shares are on their way out, by account: for others to leave alone."""
+    return {(one.account_id, one.security_id) for one in raw.open_orders if one.reason in _LEAVING}
+
+
+def on_the_way(model: Model, raw: chunks.RawChunk) -> BoolArray:
+    """Return the names that `leaving` has, (A, N)."""
+    mask = np.zeros((len(raw.sleeves), model.security_ids.size), dtype=np.bool_)
+    gone = sorted(leaving(raw))
+    place = {account: row for row, account in enumerate(raw.account_ids)}
+    columns = model.columns([name for _, name in gone])
+    for (account, _), column in zip(gone, columns.tolist(), strict=True):
+        if column >= 0:
+            mask[place[account], column] = True
+    return mask
 
 
 def load(
@@ -71,6 +102,7 @@ def load(
     tax = replace(tax, no_buy=following.of_companies(model, tax.no_buy))
     gone = frozenset(universe.gone(session))
     target, frozen = following.targets(model, raw), following.frozen(model, raw)
+    frozen |= on_the_way(model, raw)
     missing = tax.no_buy & ~held(model, lots, len(ids))
     spare = following.stand_ins(model, target & ~frozen, missing, frozen | tax.no_buy)
     ask = Ask(

@@ -22,7 +22,7 @@ from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray, TaxMode
 from robo.ports.prices import PriceSource
-from robo.services import assessing, offering, ordering, targeting
+from robo.services import assessing, gathering, offering, ordering, targeting
 from robo.services.asking import EPOCH, TaxSide
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
@@ -131,7 +131,7 @@ class _Night:
         with self._db.read() as session:
             ready = accounts.eligible(session, account_ids)
             raw = chunks.read(session, [one for one in account_ids if one in ready])
-            busy = {order.account_id for order in raw.open_orders}
+            busy = gathering.busy(raw)
             ids = [
                 one.account_id
                 for one in raw.sleeves
@@ -183,9 +183,11 @@ class _Night:
         )
         net = -per_dollar * counted - 2 * worth * self._policy.trade_cost_ppm / PPM
         stopped = np.array([one in seen.stopped for one in security], dtype=np.bool_)
+        leaving = gathering.leaving(raw)
         barred = np.array(
             [
                 one in raw.restricted.get(raw.sleeves[place].account_id, {})
+                or (raw.sleeves[place].account_id, one) in leaving
                 for place, one in zip(lots.account.tolist(), security, strict=True)
             ],
             dtype=np.bool_,

@@ -42,8 +42,9 @@ def plan(
 ) -> int:
     """Plan every direct sleeve for the next window; return how many accounts got orders.
 
-    Accounts with orders still open wait until these have ended. The same slot plans an account
-    once, whatever happened in between.
+    Accounts with orders still open wait until these have ended, except for sales of names that have
+    to go: the plan leaves these names alone. The same slot plans an account once, whatever happened
+    in between.
     """
     with db.read() as session:
         if not accounts.of_kind(session, DIRECT, "", 1):

@@ -133,6 +133,7 @@ class OpenOrder:
     security_id: int
     side: str
     state: str
+    reason: str
     open_units: int
 
 
@@ -207,12 +208,13 @@ def open_orders(session: Session, account_ids: Sequence[AccountId]) -> list[Open
         _ORDER.c.security_id,
         _ORDER.c.side,
         _ORDER.c.state,
+        _ORDER.c.reason,
         func.coalesce(_ORDER.c.notional_cents - _ORDER.c.filled_cents, 0)
         + func.coalesce(_ORDER.c.nanos - _ORDER.c.filled_nanos, 0),
     )
     statement = select(*columns).where(_ORDER.c.state.in_(OPEN_STATES))
     return [
-        OpenOrder(row[0], row[1], row[2], row[3], row[4], int(row[5]))
+        OpenOrder(row[0], row[1], row[2], row[3], row[4], row[5], int(row[6]))
         for row in select_in(session, statement, _ORDER.c.account_id, account_ids)
     ]
 

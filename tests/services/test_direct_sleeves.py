@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from world import World, make_world
 
-from robo.core.clock import business_date
+from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import SENTENCES, Reason
 from robo.portfolio import ladder
-from robo.services import graduating, indexing, modelling
+from robo.services import graduating, indexing, modelling, ordering
+from robo.services.ordering import Plan, Trade
 from robo.services.washing.counting import counts
 from robo.store import accounts, direct, effects, tax_profiles
 from robo.store.tax_profiles import Choice
@@ -132,6 +133,20 @@ def test_cash_that_comes_is_invested_without_selling_anything(garden: Garden) ->
     assert all(after.holdings_nanos[s] >= n for s, n in before.holdings_nanos.items())
     assert after.cash_cents < 100
     assert garden.scalar("SELECT count(*) FROM orders WHERE side = 'sell'") == 0
+    # The sale of a name that has to go may never fill: money is invested around it.
+    name = max(after.holdings_nanos)
+    sale = Trade(name, Reason.SELL_LEFT_OUT, sell_nanos=after.holdings_nanos[name])
+    r, known = garden.runtime, garden.orders(account)
+    with garden.db.write() as session:
+        goes = Plan(garden.sleeve(account), "goes", (sale,), {})
+        ordering.write(session, r.keyring, [goes], to_micros(garden.clock.now()))
+    garden.pay_in(account, 5_000_00, "again")
+    indexing.invest(garden.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "around")
+    fresh = [one for one in garden.orders(account) if one not in known]
+    assert len(fresh) > 1
+    assert [reason for _, reason, one in fresh if one == name] == ["sell_left_out"]
+    skips = "SELECT security_id FROM skip WHERE reason = 'skip_order_open'"
+    assert garden.rows(skips) == [(name,)]
 
 
 def test_a_night_twice_writes_nothing_twice(garden: Garden) -> None:

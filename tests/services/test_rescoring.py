@@ -312,12 +312,18 @@ def test_a_gain_leaves_only_where_the_years_target_still_wants_it(world: World) 
     assert [told(world, account) for account in affected] == [{why.strip()} for why in wishes]
 
 
-def test_a_loss_is_sold_and_another_name_takes_its_place(world: World) -> None:
+def test_a_loss_is_sold_and_another_name_takes_its_place_while_the_night_goes_on_around_it(
+    world: World,
+) -> None:
     (account,) = invested(world, 1, CLEAN)
+    choose(world, account, Choice(mode="harvest", number=1))
     make_a_loss(world)
+    make_a_loss(world, SECOND.security_id)
 
     scandal(world)
     rescore(world)
+    # The leaver may be refused every morning; nobody waits for it to fill.
+    assert harvest(world) == 1
     world.trade()
     world.next_session()
     world.trade()
@@ -325,7 +331,11 @@ def test_a_loss_is_sold_and_another_name_takes_its_place(world: World) -> None:
     held = world.balances(account).holdings_nanos
     assert LEADER.security_id not in held
     assert held.keys() == target_of(world.db, account).keys()
-    assert column(world, "SELECT reason FROM orders WHERE side = 'sell'") == ["sell_left_out"]
+    sold = "SELECT reason || security_id FROM orders WHERE side = 'sell' ORDER BY reason"
+    assert column(world, sold) == [
+        f"sell_harvest{SECOND.security_id}",
+        f"sell_left_out{LEADER.security_id}",
+    ]
 
 
 def test_a_customers_own_exclusion_follows_the_new_figures(world: World) -> None:
@@ -400,9 +410,7 @@ def harvested(world: World, name: int = LEADER.security_id) -> tuple[AccountId, 
     (account,) = invested(world, 1, CLEAN)
     choose(world, account, Choice(mode="harvest", number=1))
     make_a_loss(world, name)
-    r = world.runtime
-    slot = business_date(world.clock.now()).isoformat()
-    harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+    harvest(world)
     world.trade()
     world.next_session()
     world.trade()
@@ -481,6 +489,12 @@ def rescore(world: World) -> Reached:
     r = world.runtime
     on = business_date(world.clock.now())
     return rescoring.apply(world.db, r.keyring, r.prices, r.clock, r.policy, on)
+
+
+def harvest(world: World) -> int:
+    r = world.runtime
+    slot = business_date(world.clock.now()).isoformat()
+    return harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
 
 
 def invested(world: World, count: int, basket_id: str) -> list[AccountId]:
