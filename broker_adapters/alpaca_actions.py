@@ -7,7 +7,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Any, Final
 
-from broker_adapters.alpaca_wire import UnreadableError, optional_decimal
+from broker_adapters.alpaca_fields import UnreadableError, optional_decimal
 from robo.core.ids import SecurityId, child_id
 from robo.core.money import PPM, round_ratio
 from robo.ports.prices import ActionKind, CorporateAction

@@ -15,7 +15,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from broker_adapters.alpaca_entries import own_part
-from broker_adapters.alpaca_wire import UnreadableError, cents_of, optional_decimal
+from broker_adapters.alpaca_fields import UnreadableError, optional_decimal
+from broker_adapters.alpaca_wire import cents_of
 from robo.core.ids import SecurityId
 from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE
 from robo.core.shares import SHARES_MAX

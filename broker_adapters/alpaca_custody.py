@@ -10,17 +10,12 @@ from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID, uuid5
 
+from broker_adapters.alpaca_fields import UnreadableError, optional_decimal, required_text, rows_of
 from broker_adapters.alpaca_http import AlpacaHttp, NoAnswerError, Reply
 from broker_adapters.alpaca_orders import answered
 from broker_adapters.alpaca_pace import Lane, ThrottledError
 from broker_adapters.alpaca_verdicts import classify
-from broker_adapters.alpaca_wire import (
-    UnreadableError,
-    cents_of,
-    optional_decimal,
-    required_text,
-    rows_of,
-)
+from broker_adapters.alpaca_wire import cents_of
 from robo.core.clock import iso_instant, to_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.money import format_cents

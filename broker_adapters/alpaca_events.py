@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import requests
 
+from broker_adapters.alpaca_fields import UnreadableError, parse_instant
 from broker_adapters.alpaca_http import AlpacaHttp
-from broker_adapters.alpaca_wire import UnreadableError, parse_instant
 from robo.core.clock import Clock
 from robo.core.errors import BrokerUnavailableError, InvalidInputError
 from robo.ports.brokerage import CustodyEvent, CustodyEventPage

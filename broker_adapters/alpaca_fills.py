@@ -10,17 +10,12 @@ from datetime import date
 from typing import Any, Final
 
 from broker_adapters.alpaca_entries import BUST, REST, KnownOrder, Stuck, Told, own_part
+from broker_adapters.alpaca_fields import UnreadableError, optional_text
 from broker_adapters.alpaca_http import AlpacaHttp, NoAnswerError
 from broker_adapters.alpaca_journal import AlpacaJournal
 from broker_adapters.alpaca_orders import known_order
 from broker_adapters.alpaca_pace import ThrottledError
-from broker_adapters.alpaca_wire import (
-    UnreadableError,
-    WireFill,
-    optional_text,
-    parse_amendment,
-    parse_fill,
-)
+from broker_adapters.alpaca_wire import WireFill, parse_amendment, parse_fill
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import BrokerUnavailableError, InvalidInputError
 from robo.core.ids import SecurityId

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock, RLock
 
 from broker_adapters.alpaca_activities import ActivityReader, Reading
+from broker_adapters.alpaca_fields import rows_of
 from broker_adapters.alpaca_fills import FillDesk
 from broker_adapters.alpaca_http import AlpacaHttp
 from broker_adapters.alpaca_journal import AlpacaJournal
@@ -18,7 +19,7 @@ from broker_adapters.alpaca_pace import Lane, Pace
 from broker_adapters.alpaca_pull import Puller
 from broker_adapters.alpaca_settings import AlpacaSettings
 from broker_adapters.alpaca_symbols import Symbols
-from broker_adapters.alpaca_wire import parse_account, parse_position, rows_of
+from broker_adapters.alpaca_wire import parse_account, parse_position
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId
 from robo.ports.broker import ActivityPage, BrokerCash, ExecutionPage, Position

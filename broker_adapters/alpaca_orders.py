@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from broker_adapters.alpaca_entries import KnownOrder
+from broker_adapters.alpaca_fields import UnreadableError, rows_of
 from broker_adapters.alpaca_http import AlpacaHttp, NoAnswerError, Reply
 from broker_adapters.alpaca_journal import AlpacaJournal
 from broker_adapters.alpaca_pace import Lane, ThrottledError
 from broker_adapters.alpaca_settings import AlpacaSettings
 from broker_adapters.alpaca_verdicts import classify
-from broker_adapters.alpaca_wire import UnreadableError, WireOrder, order_body, parse_order, rows_of
+from broker_adapters.alpaca_wire import WireOrder, order_body, parse_order
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId
 from robo.ports.broker import (

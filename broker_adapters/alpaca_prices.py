@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from broker_adapters import settings
 from broker_adapters.alpaca_actions import parse_action
+from broker_adapters.alpaca_fields import UnreadableError, optional_decimal, parse_instant
 from broker_adapters.alpaca_http import AlpacaHttp
 from broker_adapters.alpaca_orders import answered
 from broker_adapters.alpaca_pace import Lane, Pace
 from broker_adapters.alpaca_price_store import ACTIONS, CLOSES, PriceStore
 from broker_adapters.alpaca_settings import AlpacaSettings, read_data
-from broker_adapters.alpaca_wire import UnreadableError, optional_decimal, parse_instant
 from robo.core.clock import business_date
 from robo.core.errors import BrokerUnavailableError, NotFoundError
 from robo.core.ids import SecurityId

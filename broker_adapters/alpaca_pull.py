@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from broker_adapters.alpaca_fields import UnreadableError, rows_of
 from broker_adapters.alpaca_fills import FillDesk
 from broker_adapters.alpaca_http import AlpacaHttp
 from broker_adapters.alpaca_journal import AlpacaJournal
 from broker_adapters.alpaca_pace import Lane, ThrottledError
 from broker_adapters.alpaca_stream import ActivityStream, NotOfferedError
-from broker_adapters.alpaca_wire import UnreadableError, rows_of
 from robo.core.clock import Clock, from_micros, iso_instant, to_micros
 from robo.core.errors import BrokerUnavailableError
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from broker_adapters.alpaca_activities import IN_PARTS, Reading
+from broker_adapters.alpaca_fields import rows_of
 from broker_adapters.alpaca_hearing import AlpacaHearing
 from broker_adapters.alpaca_orders import OrderDesk, answered, capabilities
 from broker_adapters.alpaca_pace import Lane
 from broker_adapters.alpaca_settings import AlpacaSettings, read_trading
-from broker_adapters.alpaca_wire import rows_of
 from robo.core.errors import BrokerUnavailableError
 from robo.ports import precheck
 from robo.ports.broker import (

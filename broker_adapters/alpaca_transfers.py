@@ -14,18 +14,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from broker_adapters.alpaca_http import AlpacaHttp, NoAnswerError, Reply
-from broker_adapters.alpaca_orders import answered
-from broker_adapters.alpaca_pace import Lane, ThrottledError
-from broker_adapters.alpaca_verdicts import classify
-from broker_adapters.alpaca_wire import (
+from broker_adapters.alpaca_fields import (
     UnreadableError,
-    cents_of,
     parse_instant,
     required_decimal,
     required_text,
     rows_of,
 )
+from broker_adapters.alpaca_http import AlpacaHttp, NoAnswerError, Reply
+from broker_adapters.alpaca_orders import answered
+from broker_adapters.alpaca_pace import Lane, ThrottledError
+from broker_adapters.alpaca_verdicts import classify
+from broker_adapters.alpaca_wire import cents_of
 from broker_adapters.durable_file import DurableFile
 from robo.core.clock import Clock, from_micros, to_micros
 from robo.core.errors import BrokerUnavailableError, InvalidInputError

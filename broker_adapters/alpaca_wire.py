@@ -6,26 +6,29 @@ must not turn an order that is live into an error. Numbers go out as decimal str
 as strings or JSON numbers that were read as Decimal; a binary float is refused in both directions.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from robo.core.errors import BrokerUnavailableError
+from broker_adapters.alpaca_fields import (
+    UnreadableError,
+    nanos_of,
+    object_of,
+    optional_text,
+    parse_instant,
+    required_decimal,
+    required_text,
+    unreadable,
+    whole_cents_of,
+)
 from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE, PPM, format_cents, round_ratio
-from robo.core.shares import SHARES_MAX, format_nanos
+from robo.core.shares import format_nanos
 from robo.ports.broker import BrokerOrderState, OrderTicket, Side
 
-_PLAIN: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
-_INSTANT: Final = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII
-)
-_EXPONENT_MAX: Final = 18
 _CENTS: Final = 100
-_NANOS_MAX: Final = SHARES_MAX * NANOS_PER_SHARE
 _PRICE_MAX: Final = 10**9
 """Dollars a share: a thousand times the dearest there is. What is beyond all sense is unreadable;
 it would fit in no column of ours."""
@@ -38,12 +41,6 @@ _STATES: Final = {
     # Alpaca goes on under another id; what is left of this one will never fill under ours.
 }
 """Alpaca's final states. Every other word, known or new, is an order that may still fill."""
-
-
-class UnreadableError(BrokerUnavailableError):
-    """The broker answered something that we cannot read: what happened is unknown."""
-
-    code = "unreadable_reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +170,19 @@ def parse_order(body: Any) -> WireOrder:
     Raises:
         UnreadableError: If it is no object, or an id, size or filled amount is not there.
     """
-    row = _object(body)
+    row = object_of(body)
     qty = row.get("qty")
     price = row.get("filled_avg_price")
     return WireOrder(
-        id=_text(row, "id"),
-        client_id=_text(row, "client_order_id"),
-        symbol=_text(row, "symbol"),
+        id=required_text(row, "id"),
+        client_id=required_text(row, "client_order_id"),
+        symbol=required_text(row, "symbol"),
         side=_side(row),
-        notional=None if row.get("notional") is None else _decimal(row, "notional"),
-        nanos=None if qty is None else _nanos(row, "qty"),
-        status=_text(row, "status"),
-        filled_nanos=_nanos(row, "filled_qty"),
-        filled_price=Decimal(0) if price is None else _decimal(row, "filled_avg_price"),
+        notional=None if row.get("notional") is None else required_decimal(row, "notional"),
+        nanos=None if qty is None else nanos_of(row, "qty"),
+        status=required_text(row, "status"),
+        filled_nanos=nanos_of(row, "filled_qty"),
+        filled_price=Decimal(0) if price is None else required_decimal(row, "filled_avg_price"),
         replaces=optional_text(row, "replaces"),
         replaced_by=optional_text(row, "replaced_by"),
     )
@@ -197,13 +194,13 @@ def parse_fill(body: Any) -> WireFill | None:
     Raises:
         UnreadableError: If it is a fill and not every field of it can be read.
     """
-    row = _object(body)
+    row = object_of(body)
     if row.get("activity_type") != "FILL":
         return None
     if row.get("type") not in {"fill", "partial_fill"}:
         message = "Alpaca told an execution of a kind we do not know"
         raise UnreadableError(message, code="unknown_execution_kind")
-    return _fill(row, _size(_nanos(row, "qty")), _nanos(row, "cum_qty"))
+    return _fill(row, _size(nanos_of(row, "qty")), nanos_of(row, "cum_qty"))
 
 
 def parse_amendment(body: Any) -> tuple[str, WireFill, bool] | None:
@@ -216,24 +213,24 @@ def parse_amendment(body: Any) -> tuple[str, WireFill, bool] | None:
     Raises:
         UnreadableError: If it is one and not every field of it can be read.
     """
-    row = _object(body)
+    row = object_of(body)
     kind = row.get("type")
     if row.get("activity_type") != "FILL" or kind not in {"trade_bust", "trade_correct"}:
         return None
     name = "previous_execution_id" if row.get("previous_execution_id") else "previous_id"
-    told = _fill(row, _size(abs(_nanos(row, "qty"))), 0)
-    return _text(row, name), told, kind == "trade_correct"
+    told = _fill(row, _size(abs(nanos_of(row, "qty"))), 0)
+    return required_text(row, name), told, kind == "trade_correct"
 
 
 def _fill(row: Mapping[str, Any], nanos: int, cumulative_nanos: int) -> WireFill:
-    price = _decimal(row, "price")
+    price = required_decimal(row, "price")
     if not 0 <= price <= _PRICE_MAX:
         name = "price"
-        raise _unreadable(name)
+        raise unreadable(name)
     told = WireFill(
-        id=_text(row, "id"),
-        order_id=_text(row, "order_id"),
-        symbol=_text(row, "symbol"),
+        id=required_text(row, "id"),
+        order_id=required_text(row, "order_id"),
+        symbol=required_text(row, "symbol"),
         side=_side(row),
         nanos=nanos,
         cumulative_nanos=cumulative_nanos,
@@ -242,14 +239,14 @@ def _fill(row: Mapping[str, Any], nanos: int, cumulative_nanos: int) -> WireFill
     )
     if cents_of(told.dollars) > AMOUNT_CENTS_MAX:
         name = "qty"
-        raise _unreadable(name)
+        raise unreadable(name)
     return told
 
 
 def _size(nanos: int) -> int:
     if nanos <= 0:
         name = "qty"
-        raise _unreadable(name)
+        raise unreadable(name)
     return nanos
 
 
@@ -259,11 +256,13 @@ def parse_position(body: Any) -> WirePosition:
     Raises:
         UnreadableError: If symbol, side or quantity cannot be read.
     """
-    row = _object(body)
-    nanos = _nanos(row, "qty")
-    short = _text(row, "side") != "long"
+    row = object_of(body)
+    nanos = nanos_of(row, "qty")
+    short = required_text(row, "side") != "long"
     return WirePosition(
-        _text(row, "asset_id"), _text(row, "symbol"), -abs(nanos) if short else nanos
+        required_text(row, "asset_id"),
+        required_text(row, "symbol"),
+        -abs(nanos) if short else nanos,
     )
 
 
@@ -273,134 +272,25 @@ def parse_account(body: Any) -> WireAccount:
     Raises:
         UnreadableError: If the cash cannot be read, or is not in US dollars.
     """
-    row = _object(body)
+    row = object_of(body)
     if row.get("currency", "USD") != "USD":
         message = "the account is not kept in US dollars"
         raise UnreadableError(message, code="foreign_currency")
-    cash = _whole_cents(row, "cash")
+    cash = whole_cents_of(row, "cash")
     given = row.get("cash_withdrawable") is not None
     spendable = row.get("non_marginable_buying_power") is not None
     flags = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
     return WireAccount(
         cash_cents=cash,
-        withdrawable_cents=_whole_cents(row, "cash_withdrawable") if given else cash,
-        spendable_cents=_whole_cents(row, "non_marginable_buying_power") if spendable else cash,
+        withdrawable_cents=whole_cents_of(row, "cash_withdrawable") if given else cash,
+        spendable_cents=whole_cents_of(row, "non_marginable_buying_power") if spendable else cash,
         blocked=any(row.get(flag) is not False for flag in flags if flag in row),
     )
 
 
-def optional_decimal(row: Mapping[str, Any], name: str) -> Decimal | None:
-    """Return a plain number; None if the field is null, empty or not there.
-
-    Raises:
-        UnreadableError: If something else stands there.
-    """
-    return None if row.get(name) in {None, ""} else _decimal(row, name)
-
-
-def required_decimal(row: Mapping[str, Any], name: str) -> Decimal:
-    """Return a plain number.
-
-    Raises:
-        UnreadableError: If something else stands there.
-    """
-    return _decimal(row, name)
-
-
-def required_text(row: Mapping[str, Any], name: str) -> str:
-    """Return a text that is not empty.
-
-    Raises:
-        UnreadableError: If something else stands there.
-    """
-    return _text(row, name)
-
-
-def optional_text(row: Mapping[str, Any], name: str) -> str:
-    """Return a text; empty if the field is null or not there."""
-    value = row.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def rows_of(body: Any) -> list[Any]:
-    """Return a list body.
-
-    Raises:
-        UnreadableError: If it is anything else: an error must never look like "nothing".
-    """
-    if not isinstance(body, list):
-        message = "Alpaca should have answered a list"
-        raise UnreadableError(message)
-    return body
-
-
-def _object(body: Any) -> Mapping[str, Any]:
-    if not isinstance(body, Mapping):
-        message = "Alpaca should have answered an object"
-        raise UnreadableError(message)
-    return body
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value:
-        raise _unreadable(name)
-    return value
-
-
 def _side(row: Mapping[str, Any]) -> Side:
     name = "side"
-    side = _text(row, name)
+    side = required_text(row, name)
     if side not in {Side.BUY.value, Side.SELL.value}:
-        raise _unreadable(name)
+        raise unreadable(name)
     return Side(side)
-
-
-def _decimal(row: Mapping[str, Any], name: str) -> Decimal:
-    """Return a number that is plain decimal text, an integer, or a JSON number read as Decimal."""
-    value = row.get(name)
-    if isinstance(value, Decimal):
-        exponent = value.as_tuple().exponent
-        if isinstance(exponent, int) and abs(exponent) <= _EXPONENT_MAX:
-            value = format(value, "f")
-    elif isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not _PLAIN.fullmatch(value):
-        raise _unreadable(name)
-    return Decimal(value)
-
-
-def _nanos(row: Mapping[str, Any], name: str) -> int:
-    """Return shares in nanoshares; a tenth decimal, or more than there can be, is unreadable."""
-    exact = Fraction(_decimal(row, name)) * NANOS_PER_SHARE
-    if exact.denominator != 1 or abs(exact) > _NANOS_MAX:
-        raise _unreadable(name)
-    return exact.numerator
-
-
-def _whole_cents(row: Mapping[str, Any], name: str) -> int:
-    exact = Fraction(_decimal(row, name)) * _CENTS
-    if abs(exact) > AMOUNT_CENTS_MAX:
-        raise _unreadable(name)
-    return round_ratio(exact.numerator, exact.denominator, "down")
-
-
-def parse_instant(row: Mapping[str, Any], name: str) -> datetime:
-    """Return an instant to the microsecond, in UTC.
-
-    Raises:
-        UnreadableError: If it is no RFC 3339 text with a zone.
-    """
-    found = _INSTANT.fullmatch(_text(row, name))
-    if found is None:
-        raise _unreadable(name)
-    seconds, fraction, zone = found.groups()
-    micros = (fraction or "").ljust(6, "0")[:6]
-    try:
-        return datetime.fromisoformat(f"{seconds}.{micros}{zone}").astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise _unreadable(name) from error
-
-
-def _unreadable(name: str) -> UnreadableError:
-    return UnreadableError(f"the field {name} of Alpaca's answer cannot be read")

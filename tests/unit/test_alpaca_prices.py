@@ -13,10 +13,10 @@ from alpaca_ground import APPLE, BANK, CHILD, COAL, Feed, Ground, ground_at
 
 from broker_adapters import alpaca_prices
 from broker_adapters.alpaca_actions import own_id, parse_action
+from broker_adapters.alpaca_fields import UnreadableError
 from broker_adapters.alpaca_prices import AlpacaPrices
 from broker_adapters.alpaca_server.bodies import uuid_of
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
-from broker_adapters.alpaca_wire import UnreadableError
 from robo.core.errors import BrokerUnavailableError, NotFoundError
 from robo.core.ids import SecurityId
 from robo.core.market_calendar import MarketCalendar

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from broker_adapters import alpaca_http
+from broker_adapters.alpaca_fields import UnreadableError
 from broker_adapters.alpaca_http import AlpacaHttp, Keys, NoAnswerError, Reply
 from broker_adapters.alpaca_pace import Lane, Pace
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.server import AlpacaServer
 from broker_adapters.alpaca_verdicts import classify
 from broker_adapters.alpaca_wire import (
-    UnreadableError,
     order_body,
     parse_account,
     parse_fill,
