@@ -12,15 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_adapters.alpaca_fields import UnreadableError, rows_of
 from broker_adapters.alpaca_verdicts import classify
 from broker_adapters.alpaca_wire import (
-    UnreadableError,
     order_body,
     parse_account,
     parse_fill,
     parse_order,
     parse_position,
-    rows_of,
 )
 from robo.core.ids import SecurityId
 from robo.ports.broker import BrokerOrderState, OrderTicket, Side, SubmitStatus
