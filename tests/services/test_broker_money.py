@@ -153,6 +153,8 @@ def test_a_transfer_that_turns_up_late_is_not_asked_for_again_whatever_a_person_
     body = {"decision": "release", "note": "it is not in the list"}
 
     desk.must("POST", f"operations/transfers/{deposit}/decision", body, 409)
+    abandon = {"decision": "abandon", "note": "it is not in the list"}
+    desk.must("POST", f"operations/transfers/{deposit}/decision", abandon, 409)
     stage.jobs(2)
 
     assert (seen.state, seen.code) == ("ambiguous", "not_found")

@@ -35,7 +35,8 @@ class Verdict(StrEnum):
     """It never arrived: ask for it once more. Refused where the broker's list has one that could be
     it: lists lag, and a second transfer cannot be taken back."""
     ABANDON = "abandon"
-    """It never arrived, and is not asked for again: the money stays where it was."""
+    """It never arrived, and is not asked for again: the money stays where it was. Refused where the
+    broker's list has one like it that is nobody else's; one that cannot be read is no reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def decide(
 
     Raises:
         NotFoundError: If there is no such transfer.
-        ConflictError: If it is not ambiguous (any more), or is to be asked for again though the
-            broker has one that could be it.
+        ConflictError: If it is not ambiguous (any more), or is to be asked for again, or
+            abandoned, though the broker has one that could be it.
         InvalidInputError: If the note is missing, or the broker's transfer could not be this one.
         BrokerUnavailableError: If the broker did not answer; nothing was decided.
     """
@@ -81,10 +82,12 @@ def decide(
         listed = desk.offered.transfers(seen.broker_account)
         told = next((one for one in listed if one.broker_id == decision.broker_id), None)
     elif decision.verdict is Verdict.RELEASE:
-        _require_absent(desk, seen)
+        _require_absent(desk, seen, hidden=True)
         # The adapter first: as long as it remembers the request, it would never ask again.
         with suppress(InvalidInputError):
             desk.offered.release_transfer(transfer_id)
+    else:
+        _require_absent(desk, seen, hidden=False)
     with db.write() as session:
         row = _doubtful(session, transfer_id)
         moved = _settle(session, desk, row, decision, told)
@@ -95,14 +98,24 @@ def decide(
     return moved
 
 
-def _require_absent(desk: carrying.Desk, row: Remittance) -> None:
-    """Look at the broker's list once more: what a person saw may be minutes old."""
+def _require_absent(desk: carrying.Desk, row: Remittance, *, hidden: bool) -> None:
+    """Look at the broker's list once more: what a person saw may be minutes old.
+
+    Args:
+        desk: What every transfer needs.
+        row: The request.
+        hidden: Whether a new line that cannot be read counts too.
+
+    Raises:
+        ConflictError: If the list has one that could be this one.
+    """
     listed = desk.offered.transfers(row.broker_account)
     with desk.db.read() as session:
         claimed = remittances.claimed(session, row.broker_account)
     there = matching.match(row, listed, claimed, ())
-    if there.found is not None or there.candidates:
-        message = "The broker has a transfer that could be this one: claim it, or abandon this one."
+    could = [one for one in there.candidates if hidden or matching.could_be(row, one, claimed)]
+    if there.found is not None or could:
+        message = "The broker has a transfer that could be this one: claim it if it is."
         raise ConflictError(message, code="transfer_found")
 
 
