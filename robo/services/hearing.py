@@ -109,7 +109,8 @@ class _Heard:
     adopted: bool = False
     """Whether a person has said that what is told did happen, even beyond its order."""
     _filled: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _corrected: set[str] = field(default_factory=set)
+    _corrected: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Block -> nanoshares and cents that were taken back of it."""
 
     def __post_init__(self) -> None:
         """Sort, keeping the sums of the blocks as the page goes on."""
@@ -118,7 +119,7 @@ class _Heard:
         self._filled = {b.id: (b.executed_nanos, b.executed_cents) for b in ours.values()}
         originals = tellings.executions(self.session, [one.busts for one in self.told if one.busts])
         gone = inventory.busted(self.session, list(originals))
-        self._corrected = inventory.busted_blocks(self.session, list(ours))
+        self._corrected = inventory.busted_sums(self.session, list(ours))
         for one in self.told:
             if one.kind is ExecutionKind.BUST:
                 same_page = next((t for t in self.trades if t.id == one.busts), None)
@@ -146,11 +147,17 @@ class _Heard:
             self.trades.append(one)
 
     def _too_much(self, block: blocks.Block, nanos: int, cents: int) -> bool:
-        """Return whether a block would have more than it may: its size, or twice if corrected."""
-        times = 2 if self.adopted or block.id in self._corrected else 1
-        most_cents = cents if block.notional_cents is None else block.notional_cents * times
-        most_nanos = nanos if block.nanos is None else block.nanos * times
-        return cents > most_cents or nanos > most_nanos
+        """Return whether a block would have more than it may.
+
+        That is its size and, beyond it, as much as was taken back: what replaces that may be more.
+        Twice its size is the most, and what a person may adopt.
+        """
+        gone_nanos, gone_cents = self._corrected.get(block.id, (0, 0))
+        size, told, gone = block.notional_cents, cents, gone_cents
+        if size is None:
+            size, told, gone = block.nanos, nanos, gone_nanos
+        assert size is not None
+        return told > size + (size if self.adopted else min(gone, size))
 
     def _sort_bust(
         self, one: Execution, original: blocks.BookedExecution | None, *, again: bool
@@ -164,7 +171,8 @@ class _Heard:
         else:
             nanos, cents = self._filled[one.client_id]
             self._filled[one.client_id] = nanos - one.nanos, cents - one.cents
-            self._corrected.add(one.client_id)
+            gone_nanos, gone_cents = self._corrected.get(one.client_id, (0, 0))
+            self._corrected[one.client_id] = gone_nanos + one.nanos, gone_cents + one.cents
             self.busts.append(replace(one, fee_cents=original.fee_cents))
 
 

@@ -224,6 +224,17 @@ def busted_blocks(session: Session, block_ids: Sequence[str]) -> set[str]:
     return {row[0] for row in select_in(session, statement, _EXECUTION.c.block_id, block_ids)}
 
 
+def busted_sums(session: Session, block_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return block -> (nanos, cents) of its executions that were taken back."""
+    statement = (
+        select(_EXECUTION.c.block_id, func.sum(_BUST.c.nanos), func.sum(_BUST.c.cents))
+        .join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
+        .group_by(_EXECUTION.c.block_id)
+    )
+    rows = select_in(session, statement, _EXECUTION.c.block_id, block_ids)
+    return {row[0]: (int(row[1]), int(row[2])) for row in rows}
+
+
 def open_busts(session: Session) -> list[Bust]:
     """Return the busts that are not fully undone, by id."""
     columns = [_BUST.c[name] for name in Bust.__dataclass_fields__]

@@ -221,6 +221,21 @@ def test_a_price_corrected_upwards_is_booked_and_the_firm_has_what_goes_beyond(
     right(desk)
 
 
+def test_a_bust_of_a_little_lets_its_order_grow_by_no_more_than_a_little(desk: Desk) -> None:
+    (account,) = funded(desk, 1)
+    block = desk.buy({account: 10_00})
+    little = desk.broker.fill(block, SHARE // 1000, 1)
+    desk.broker.fill(block, SHARE - SHARE // 1000, 9_99)
+    desk.broker.bust(little)
+    desk.broker.fill(block, SHARE // 1000, 2, name="corrected")
+    desk.broker.fill(block, SHARE, 9_00, name="far too much")
+
+    desk.collect()
+
+    assert desk.column("SELECT id FROM stray") == ["far too much"]
+    assert desk.scalar("SELECT executed_cents FROM block") == 10_01
+
+
 def test_a_sale_corrected_to_more_shares_is_booked_and_the_firm_owes_what_goes_beyond(
     desk: Desk,
 ) -> None:
