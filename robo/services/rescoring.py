@@ -7,10 +7,9 @@ in the same transaction. Until it has gone, every run sells of it what the custo
 target and budget allow, or tells why it stays.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from hashlib import sha256
 from typing import Final
 
 from sqlmodel import Session
@@ -21,14 +20,11 @@ from robo.core.clock import Clock, to_micros
 from robo.core.errors import NotFoundError
 from robo.core.ids import AccountId, child_id
 from robo.core.policy import Policy
-from robo.core.reasons import Reason
 from robo.ports.prices import PriceSource
-from robo.services import following, offering, ordering, parting, targeting
+from robo.services import following, offering, targeting
 from robo.services.isolating import Blame
+from robo.services.leaving import Leaving
 from robo.services.offering import Shelf
-from robo.services.ordering import Plan
-from robo.services.queueing import waves
-from robo.services.quoting import board
 from robo.services.screening import Change, Holder, Screens
 from robo.services.sealing import Vault
 from robo.services.turns import Turns
@@ -71,22 +67,56 @@ def apply(
     """Bring every account in line with the scores in use; twice changes nothing.
 
     Names that have to go and are still held are tried again every day, because budgets renew and
-    wash-sale windows end. A firm of which one customer could not be brought in line is gone
-    through again by the next run.
+    wash-sale windows end. A customer that could not be brought in line is tried again by the next
+    run, against the scores that it was last in line with, and nobody else with it.
     """
     run = _Run(db, keyring, prices, clock, policy, on)
     with db.read() as session:
         listed = scores.firms(session)
     for firm_id in listed:
         with db.read() as session:
-            active = scores.active_ids(session, firm_id)
+            active = " ".join(scores.active_ids(session, firm_id))
             before = cursors.cursor(session, f"rescored/{firm_id}")
-        if before == " ".join(active):
-            continue
-        if run.bring(firm_id, before.split(), active):
+            late = Behind.of(session, firm_id)
+        missed = {
+            customer: since
+            for since, some in late.by_scores().items()
+            for customer in run.bring(firm_id, since, active, [some])
+        }
+        if before != active:
+            others = run.customers_of(firm_id, late.since.keys())
+            missed |= dict.fromkeys(run.bring(firm_id, before, active, others), before)
+        if before != active or missed != late.since:
             with db.write() as session:
-                cursors.move_cursor(session, f"rescored/{firm_id}", " ".join(active))
-    return Reached(run.customers, run.accounts, run.part())
+                cursors.move_cursor(session, f"rescored/{firm_id}", active)
+                Behind(missed).put(session, firm_id)
+    leaving = Leaving(db, keyring, prices, clock, policy, Turns(db, policy), on)
+    return Reached(run.customers, run.accounts, leaving.part())
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Customers that could not be brought in line, with the deliveries they last were."""
+
+    since: Mapping[str, str]
+
+    @classmethod
+    def of(cls, session: Session, firm_id: str) -> "Behind":
+        """Return those of a firm."""
+        rows = cursors.cursor(session, f"unscored/{firm_id}").splitlines()
+        return cls({row.split()[0]: " ".join(row.split()[1:]) for row in rows})
+
+    def put(self, session: Session, firm_id: str) -> None:
+        """Keep them in place of those that were kept."""
+        rows = [f"{customer} {since}" for customer, since in sorted(self.since.items())]
+        cursors.move_cursor(session, f"unscored/{firm_id}", "\n".join(rows))
+
+    def by_scores(self) -> dict[str, list[str]]:
+        """Return the customers of each set of deliveries."""
+        found: dict[str, list[str]] = {}
+        for customer, since in self.since.items():
+            found.setdefault(since, []).append(customer)
+        return found
 
 
 class _Run:
@@ -107,18 +137,22 @@ class _Run:
         self._known: dict[tuple[object, ...], dict[int, tuple[str, str]]] = {}
         self.customers = self.accounts = 0
 
-    def bring(self, firm_id: str, before: Sequence[str], active: Sequence[str]) -> bool:
-        """Bring a firm's customers in line with its deliveries; return whether all of them are.
+    def bring(
+        self, firm_id: str, before: str, active: str, pages: Iterable[Sequence[str]]
+    ) -> list[str]:
+        """Bring some of a firm's customers in line with its deliveries; return who is not.
 
         Args:
             firm_id: Whose.
-            before: The deliveries that were in use when its accounts were last in line.
+            before: The deliveries that were in use when their accounts were last in line.
             active: Those in use.
+            pages: The customers.
         """
         with self._db.read() as session:
             known = {one.id for one in scores.deliveries(session, firm_id)}
-            old = offering.of_deliveries(session, firm_id, before) if known >= set(before) else None
-            screens = Screens(old, offering.of_deliveries(session, firm_id, active))
+            then = before.split()
+            old = offering.of_deliveries(session, firm_id, then) if known >= set(then) else None
+            screens = Screens(old, offering.of_deliveries(session, firm_id, active.split()))
             waiting = frozenset(harvesters(session))
 
         def write(session: Session, part: Sequence[str]) -> None:
@@ -128,14 +162,10 @@ class _Run:
             self.accounts += moved
 
         blame = Blame[str](self._db, self._clock, _JOB, str)
-        # A list, because all pages have to be gone through.
-        return not [
-            left
-            for page in self._customers(firm_id)
-            for left in self._turns.each(page, write, blame)
-        ]
+        return [left for page in pages for left in self._turns.each(page, write, blame)]
 
-    def _customers(self, firm_id: str) -> Iterator[list[str]]:
+    def customers_of(self, firm_id: str, but: Collection[str]) -> Iterator[list[str]]:
+        """Yield the customers of a firm but some, a page at a time."""
         after = ""
         while True:
             with self._db.read() as session:
@@ -143,7 +173,7 @@ class _Run:
             if not page:
                 return
             after = page[-1]
-            yield page
+            yield [one for one in page if one not in but]
 
     def _exclude(self, session: Session, shelf: Shelf, customers: Sequence[str]) -> set[str]:
         """Work out again what activities exclude; return the customers for whom that changed."""
@@ -312,89 +342,9 @@ class _Run:
             for account, names in bans.items()
         }
 
-    def part(self) -> int:
-        """Plan the sales of all that has to go, or tell why it stays; return how many plans."""
-        with self._db.write() as session:
-            leavers.remove(session, leavers.done(session))
-            excluded = barred.holders(session)
-            held = {(account, name) for account, names in excluded.items() for name in names}
-            known = leavers.everything(session)
-            lifted = {
-                (one.account_id, one.security_id) for one in known if one.source == "activity"
-            }
-            leavers.remove(session, lifted - held)
-            since = self._on.isoformat()
-            leavers.add(session, [Leaver(*one, "activity", since) for one in sorted(held)])
-            listed: dict[AccountId, dict[int, Leaver]] = {}
-            for one in leavers.everything(session):
-                listed.setdefault(one.account_id, {})[one.security_id] = one
-        with self._db.read() as session:
-            turns = waves(session, sorted(listed), self._on)
-        written = 0
-
-        def write(session: Session, part: Sequence[Plan]) -> None:
-            nonlocal written
-            fresh = ordering.unwritten(session, part)
-            ordering.write(session, self._keyring, fresh, to_micros(self._clock.now()))
-            leavers.tell(session, [one for plan in fresh for one in _told(plan)])
-            written += len(fresh)
-
-        blame = Blame[Plan](self._db, self._clock, _JOB, lambda one: one.sleeve.account_id)
-        found: list[Plan] = []
-
-        def look(part: Sequence[AccountId]) -> None:
-            found.extend(self._plans({account: listed[account] for account in part}))
-
-        for wave in turns:
-            for start in range(0, len(wave), _PAGE):
-                found.clear()
-                Blame[AccountId](self._db, self._clock, _JOB, str).together(
-                    wave[start : start + _PAGE], look
-                )
-                self._turns.each(list(found), write, blame)
-        return written
-
-    def _plans(self, listed: Mapping[AccountId, Mapping[int, Leaver]]) -> list[Plan]:
-        """Return what accounts sell of the names that have to go, and what is news about them."""
-        names = sorted({security for some in listed.values() for security in some})
-        seen = board(self._prices, names, self._clock.now())
-        with self._db.read() as session:
-            made = parting.plans(session, self._keyring, self._policy, listed, seen, self._on)
-        return [
-            news
-            for plan in made
-            if (news := _news(plan, listed[plan.sleeve.account_id], self._on)) is not None
-        ]
-
 
 def _put(session: Session, sleeve: Sleeve, change: Change, at_micros: int) -> str:
     """Return the id of an account's new target, written if it is new."""
     assert change.target is not None
     version, note = change.version()
     return accounts.put_target(session, sleeve.basket_id, version, change.target, at_micros, note)
-
-
-def _news(plan: Plan, listed: Mapping[int, Leaver], on: date) -> Plan | None:
-    """Return a plan without what was told before; None where nothing is left to write.
-
-    Its batch is named after what has been written for its names before: a run that is repeated
-    makes the same orders, and one after the orders have ended makes others.
-    """
-    skips = {name: why for name, why in plan.skips.items() if not _is_known(listed[name].told, why)}
-    if not plan.trades and not skips:
-        return None
-    told = sorted(skips.keys() | {trade.security_id for trade in plan.trades})
-    words = " ".join(f"{name}:{listed[name].times}" for name in told)
-    cause = f"rescore/{on.isoformat()}/{sha256(words.encode()).hexdigest()[:16]}"
-    return replace(plan, cause=cause, skips=skips)
-
-
-def _is_known(told: str, why: Reason) -> bool:
-    """Return whether a reason was told before, or the order that is open is the name's own sale."""
-    return told == why or (why is Reason.SKIP_ORDER_OPEN and told == Reason.SELL_LEFT_OUT)
-
-
-def _told(plan: Plan) -> list[tuple[AccountId, int, str]]:
-    account = plan.sleeve.account_id
-    sold = [(account, trade.security_id, str(trade.reason)) for trade in plan.trades]
-    return sold + [(account, name, str(why)) for name, why in plan.skips.items()]
