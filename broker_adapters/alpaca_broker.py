@@ -269,7 +269,7 @@ class AlpacaBroker(AlpacaHearing):
 
     def _desk(self, broker_account: str) -> OrderDesk:
         security, prefix = self._symbols.security, _prefix(broker_account)
-        return OrderDesk(self._http, self._journal, security, prefix)
+        return OrderDesk(self._http, self._journal, self._clock, security, prefix)
 
     def _everything(self, after: int = 0) -> Reading:
         return self._reader.read(self._journal.others(after, IN_PARTS), "")

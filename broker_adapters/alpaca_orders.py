@@ -15,6 +15,7 @@ from broker_adapters.alpaca_pace import Lane, ThrottledError
 from broker_adapters.alpaca_settings import AlpacaSettings
 from broker_adapters.alpaca_verdicts import classify
 from broker_adapters.alpaca_wire import WireOrder, order_body, parse_order
+from robo.core.clock import Clock
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId
 from robo.ports.broker import (
@@ -72,6 +73,12 @@ def capabilities(
     )
 
 
+class OrderUnknownError(BrokerUnavailableError):
+    """Alpaca says that there is no order with an id that it has told itself."""
+
+    code = "order_not_found"
+
+
 class OrderDesk:
     """Sends, finds and cancels orders of one account."""
 
@@ -79,11 +86,12 @@ class OrderDesk:
         self,
         http: AlpacaHttp,
         journal: AlpacaJournal,
+        clock: Clock,
         security: Callable[[str], SecurityId],
         prefix: str = "",
     ) -> None:
-        """Take the client, the journal, what names a symbol, and where the account is."""
-        self._http, self._journal, self._security = http, journal, security
+        """Take the client, the journal, the time, what names a symbol, and where the account is."""
+        self._http, self._journal, self._clock, self._security = http, journal, clock, security
         self._orders = f"{prefix}/orders"
 
     def submit(self, ticket: OrderTicket) -> SubmitResult:
@@ -150,7 +158,8 @@ class OrderDesk:
             rows = rows_of(answered(self._http.get(self._orders, query, Lane.READS)))
             found += [parse_order(row) for row in rows]
             if len(rows) < _ORDER_PAGE:
-                return [self._open(one) for one in found]
+                shown = [self._open(one) for one in found]
+                return [one for one in shown if not one.state.final]
             query["after_order_id"] = found[-1].id
         message = "there are more open orders than can be"
         raise BrokerUnavailableError(message, code="too_many_orders")
@@ -171,7 +180,12 @@ class OrderDesk:
         """
         line = [order]
         while line[-1].replaced_by and len(line) < _REPLACED_MAX:
-            following = _by_id(self._http, self._orders, line[-1].replaced_by, lane)
+            try:
+                following = _by_id(self._http, self._orders, line[-1].replaced_by, lane)
+            except OrderUnknownError:
+                if line[-1].is_over(self._clock.now()):
+                    break  # Alpaca has forgotten it, and its day is over
+                raise
             known = self._journal.order(order.id)
             security_id = self._security(order.symbol) if known is None else known.security_id
             self._journal.learn(KnownOrder(following.id, order.client_id, security_id))
@@ -189,6 +203,8 @@ class OrderDesk:
         """Return an order as the port shows it; its cents as its executions were told."""
         first, last = line[0], line[-1]
         known = self._journal.order(first.id)
+        over = not last.state.final and last.is_over(self._clock.now())
+        state = BrokerOrderState.EXPIRED if over else last.state
         cents = 0
         for one in line:
             booked_nanos, booked_cents = self._journal.booked(one.id)
@@ -201,10 +217,10 @@ class OrderDesk:
             side=first.side,
             notional_cents=first.notional_cents,
             nanos=first.nanos,
-            state=last.state,
+            state=state,
             filled_nanos=sum(one.filled_nanos for one in line),
             filled_cents=cents,
-            code=last.status if last.state.final and last.status != "filled" else "",
+            code=last.status if state.final and last.status != "filled" else "",
         )
 
     def _told(self, ticket: OrderTicket, reply: Reply) -> SubmitResult:
@@ -270,6 +286,9 @@ def known_order(
 
 def _by_id(http: AlpacaHttp, orders: str, order_id: str, lane: Lane = Lane.READS) -> WireOrder:
     reply = http.get(f"{orders}/{order_id}", {}, lane)
+    if reply.status == _NOT_FOUND:
+        message = "Alpaca knows of no such order"
+        raise OrderUnknownError(message)
     if not reply.fine:
         message = "an order could not be looked up"
         raise BrokerUnavailableError(message, code="order_not_found")

@@ -58,7 +58,7 @@ class AlpacaTrading(AlpacaHearing):
     def __init__(self, context: PluginContext, given: AlpacaSettings) -> None:
         """Build the client; nothing is sent before the first call."""
         super().__init__(context, given, "trading", "/account/activities", lambda _: "/orders")
-        self._desk = OrderDesk(self._http, self._journal, self._symbols.security)
+        self._desk = OrderDesk(self._http, self._journal, context.clock, self._symbols.security)
 
     @property
     def capabilities(self) -> Capabilities:

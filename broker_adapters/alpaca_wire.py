@@ -8,7 +8,7 @@ as strings or JSON numbers that were read as Decimal; a binary float is refused 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -41,6 +41,12 @@ _STATES: Final = {
     # Alpaca goes on under another id; what is left of this one will never fill under ours.
 }
 """Alpaca's final states. Every other word, known or new, is an order that may still fill."""
+_STANDS: Final = frozenset(
+    {"done_for_day", "calculated", "suspended", "stopped", "held", "replaced"}
+)
+_DAY_MAX: Final = timedelta(days=6)
+"""In these an order can stand for ever and not be cancelled; but an order of the day is over once
+the next session after a long weekend has closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class WireOrder:
     """The order that this one took the place of."""
     replaced_by: str = ""
     """The order that took this one's place, as a corporate action makes Alpaca do."""
+    day_from: datetime | None = None
+    """When an order of the day was sent; None of every other order."""
 
     @property
     def state(self) -> BrokerOrderState:
@@ -69,6 +77,14 @@ class WireOrder:
         So is "replaced": the order lives on in the one that took its place.
         """
         return _STATES.get(self.status, BrokerOrderState.OPEN)
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether an order of the day has outlived it in a state that Alpaca may never end.
+
+        Nothing of it can still fill.
+        """
+        stands = self.status in _STANDS and self.day_from is not None
+        return stands and now - (self.day_from or now) > _DAY_MAX
 
     @property
     def filled_cents(self) -> int:
@@ -185,7 +201,17 @@ def parse_order(body: Any) -> WireOrder:
         filled_price=Decimal(0) if price is None else required_decimal(row, "filled_avg_price"),
         replaces=optional_text(row, "replaces"),
         replaced_by=optional_text(row, "replaced_by"),
+        day_from=_day_from(row),
     )
+
+
+def _day_from(row: Mapping[str, Any]) -> datetime | None:
+    if row.get("time_in_force") != "day":
+        return None
+    try:
+        return parse_instant(row, "submitted_at")
+    except UnreadableError:
+        return None
 
 
 def parse_fill(body: Any) -> WireFill | None:

@@ -334,6 +334,33 @@ def test_an_order_that_a_corporate_action_replaced_lives_on_in_the_one_that_took
     assert (ended.filled_nanos, ended.filled_cents) == (10 * SHARE, sum(x.cents for x in heard))
 
 
+@pytest.mark.parametrize(
+    ("word", "ends"), [("done_for_day", True), ("replaced", True), ("new", False)]
+)
+def test_an_order_of_the_day_that_alpaca_never_ends_is_over_once_its_day_is_long_gone(
+    ground: Ground, word: str, *, ends: bool
+):
+    broker = ground.trading()
+    ground.feed.halted.add(APPLE)
+    broker.submit(by_shares("b1", APPLE, 4 * SHARE))
+    told = {"status": word, "replaced_by": "gone" if word == "replaced" else None}
+    ground.server.faults.plan(
+        Fault(FaultKind.EDIT, "GET", "/v2/orders:by_client_order_id", times=99, edit=told)
+    )
+    ground.wait(days=5)
+    before = None
+    if word != "replaced":  # what took its place is unknown: so is everything
+        before = broker.find("b1")
+    ground.wait(days=2)
+
+    after = broker.find("b1")
+
+    assert before is None or before.state is BrokerOrderState.OPEN
+    assert after is not None
+    assert after.state is (BrokerOrderState.EXPIRED if ends else BrokerOrderState.OPEN)
+    assert after.code == (word if ends else "")
+
+
 def test_assets_say_what_can_be_traded_and_how_finely(
     tmp_path: Path, short_calendar: MarketCalendar
 ):
