@@ -87,7 +87,9 @@ def _asked(
         return _WAIT  # it has traded, so it is there, whatever the list says
     if not _proven(broker, policy, block, now_micros):
         return Verdict(Step.COUNT)
-    return _expired(block) if late and block.code != telling.DUPLICATE else _TELL
+    if late and block.code == telling.DUPLICATE:
+        return _WAIT  # its id was taken, so it is somewhere: a person looks, nobody tells it again
+    return _expired(block) if late else _TELL
 
 
 def _expired(block: blocks.Block) -> Verdict:

@@ -19,7 +19,7 @@ from robo.ports.broker import (
     SubmitResult,
     SubmitStatus,
 )
-from robo.services import guarding, trading
+from robo.services import guarding, operating, trading
 from robo.services.ordering import Trade
 from robo.store import controls
 from robo.store.database import bulk, insert_many
@@ -360,3 +360,25 @@ def test_what_one_customer_restricts_ends_his_order_and_nobody_elses(desk: Desk)
     ]
     assert [desk.held(one).reserved_cents for one in (first, *others)] == [0, 5_00, 5_00]
     assert desk.findings() == []
+
+
+def test_what_the_broker_called_a_duplicate_and_never_shows_is_told_on_no_other_day(
+    desk: Desk,
+) -> None:
+    account = planned(desk)
+    desk.broker.can = {"find_lag_seconds": 60}
+    desk.broker.answers = [SubmitResult(SubmitStatus.DUPLICATE)]
+    send(desk)
+
+    for _ in range(2):
+        desk.next_day()
+        for _ in range(4):
+            send(desk)
+            desk.clock.advance(timedelta(seconds=61))
+
+    assert len(desk.broker.told) == 1
+    assert desk.rows("SELECT state, code FROM block") == [("unknown", "duplicate")]
+    assert desk.held(account).reserved_cents == 5_00
+    with desk.db.read() as session:
+        waiting = operating.queue(session, desk.policy, "firm_a", desk.now).orders
+    assert [one.code for one in waiting] == ["duplicate"]
