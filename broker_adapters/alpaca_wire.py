@@ -111,7 +111,10 @@ class WireOrder:
 
 @dataclass(frozen=True, slots=True)
 class WireFill:
-    """One execution of Alpaca's activities; `cumulative_nanos` counts the order's fills so far."""
+    """One execution of Alpaca's activities.
+
+    `cumulative_nanos` counts the order's fills so far; 0 if that was not told.
+    """
 
     id: str
     order_id: str
@@ -217,6 +220,9 @@ def _day_from(row: Mapping[str, Any]) -> datetime | None:
 def parse_fill(body: Any) -> WireFill | None:
     """Return an activity as an execution; None if it is of another kind than a (partial) fill.
 
+    Shares of a sale may carry a sign, as those of other rows do; the sum of the order's fills may
+    be left out, and is 0 then.
+
     Raises:
         UnreadableError: If it is a fill and not every field of it can be read.
     """
@@ -226,7 +232,9 @@ def parse_fill(body: Any) -> WireFill | None:
     if row.get("type") not in {"fill", "partial_fill"}:
         message = "Alpaca told an execution of a kind we do not know"
         raise UnreadableError(message, code="unknown_execution_kind")
-    return _fill(row, _size(nanos_of(row, "qty")), nanos_of(row, "cum_qty"))
+    sign = -1 if _side(row) is Side.SELL and nanos_of(row, "qty") < 0 else 1
+    sums = 0 if row.get("cum_qty") in {None, ""} else abs(nanos_of(row, "cum_qty"))
+    return _fill(row, _size(sign * nanos_of(row, "qty")), sums)
 
 
 def parse_amendment(body: Any) -> tuple[str, WireFill, bool] | None:

@@ -202,6 +202,15 @@ def test_an_execution_is_read_to_the_nanoshare_and_the_microsecond():
     assert (fill.price_micros, fill.dollars) == (2_630_950_000, Fraction("23678.55"))
 
 
+def test_a_sale_may_carry_a_sign_and_the_sum_of_an_order_may_be_missing():
+    sale = parse_fill({**FILL, "side": "sell", "qty": "-9", "cum_qty": None})
+
+    assert sale is not None
+    assert (sale.side, sale.nanos, sale.cumulative_nanos) == (Side.SELL, 9 * 10**9, 0)
+    with pytest.raises(UnreadableError, match="qty"):
+        parse_fill({**FILL, "qty": "-9"})
+
+
 def test_a_dividend_is_no_execution_and_a_bust_is_no_fill():
     assert parse_fill({**FILL, "activity_type": "DIV"}) is None
     with pytest.raises(UnreadableError):
