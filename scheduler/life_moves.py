@@ -191,14 +191,17 @@ def moves(connection: Any, account_id: str) -> list[Moved]:
     ]
     found: list[Moved] = []
     parent: tuple[str, str] = "", ""
-    day = date.min
+    days: dict[int, date] = {}
     for row in connection.execute(_EVENTS, [account_id]).fetchall():
         on, security, lot, kind, nanos, basis, proceeds, cause, fill, reason, planned, since = row
-        # What was booked late counts as of the day on which our lots changed.
-        day = max(day, date.fromisoformat(on))
+        # A trade counts on its day, however late it is booked, unless its name has moved since.
+        day = max(date.fromisoformat(on), days.get(int(security), date.min))
         nanos, basis, proceeds = int(nanos), abs(int(basis)), int(proceeds)
         told = _kind(kind, cause, fill)
         of_lot = parent[0] if told == CAME and parent[1] == cause else ""
+        if of_lot:  # with what it came out of
+            day = max(day, found[-1].on)
+        days[int(security)] = day
         parent = (lot, cause) if told == LEFT else ("", "")
         if told == SELL and _withdrawn(withdrawals, reason, planned, proceeds):
             told = WITHDRAWN
@@ -206,7 +209,7 @@ def moves(connection: Any, account_id: str) -> list[Moved]:
             told = _of_wish(said[int(security)].holds(planned), proceeds - basis)
         acquired = date.fromisoformat(since) if told == CAME else None
         found.append(Moved(day, int(security), lot, nanos, basis, proceeds, told, of_lot, acquired))
-    return found
+    return sorted(found, key=lambda one: one.on)  # stable: a day keeps the books' order
 
 
 def heirs(connection: Any) -> list[Heir]:

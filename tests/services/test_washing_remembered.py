@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from wash_lives import FIRM, Written, lives, write
 
-from robo.services.washing import books_of, histories, remembering
+from robo.core.ids import AccountId
+from robo.services.washing import books_of, histories, remembering, streams
 from robo.store.database import Database, connect, insert_many
+from robo.store.lots import LotEvent
 from robo.store.schema import upgrade
 from robo.tax.wash_sales import Books
 
@@ -162,3 +164,31 @@ def test_a_writing_session_keeps_nothing(books: tuple[Database, list[Written]]) 
         outside = histories.read(session, persons, END)
 
     assert outside.books.keys() == inside.books.keys()
+
+
+def test_a_trade_counts_on_its_day_though_another_name_was_booked_before_it() -> None:
+    account = AccountId("acc_1")
+
+    def row(number: int, lot: str, name: int, kind: str, nanos: int, on: str) -> LotEvent:
+        cents = nanos if kind == "open" else -40
+        return LotEvent(
+            f"lev_{number}", lot, account, name, kind, nanos, cents, 30, f"fil_{number}", on
+        )
+
+    rows = [
+        row(1, "lot_a", 1, "open", 80, "2026-07-23"),
+        row(2, "lot_a", 1, "close", -40, "2026-08-17"),
+        row(3, "lot_b", 2, "open", 50, "2026-08-20"),
+        row(4, "lot_a", 1, "close", -40, "2026-08-17"),  # executed that day, heard of later
+        row(5, "lot_b", 2, "close", -50, "2026-08-19"),  # its lot did not exist before
+    ]
+
+    told = streams.booked(account, rows)
+
+    assert [(on.day, type(event).__name__) for on, event in told] == [
+        (23, "Purchase"),
+        (17, "Sale"),
+        (17, "Sale"),
+        (20, "Purchase"),
+        (20, "Sale"),
+    ]

@@ -25,6 +25,7 @@ _UNDONE: Final = "und_"
 @dataclass(slots=True)
 class _Parent:
     lot_id: LotId
+    security_id: int
     basis_cents: int
     leaving: bool
 
@@ -34,13 +35,21 @@ class Stream:
     """The events of one of our accounts, as far as its rows were fed; goes on where it stopped."""
 
     account_id: AccountId
-    day: date = date.min
+    _days: dict[int, date] = field(default_factory=dict)
+    """By name, the last day on which anything happened to its lots."""
+    _names: dict[str, int] = field(default_factory=dict)
     _nanos: dict[str, int] = field(default_factory=dict)
     _parents: dict[str, _Parent] = field(default_factory=dict)
 
     def copy(self) -> "Stream":
         """Return a stream that can go on without changing this one."""
-        return Stream(self.account_id, self.day, dict(self._nanos), dict(self._parents))
+        return Stream(
+            self.account_id,
+            dict(self._days),
+            dict(self._names),
+            dict(self._nanos),
+            dict(self._parents),
+        )
 
     def feed(
         self,
@@ -48,7 +57,7 @@ class Stream:
         elsewhere: Mapping[str, str] | None = None,
         actions: Sequence[Action] = (),
     ) -> list[Dated]:
-        """Return the events of the next rows, days rising unless shares came from another firm.
+        """Return the events of the next rows, days rising.
 
         Args:
             rows: As they were booked, without executions that were taken back.
@@ -58,12 +67,14 @@ class Stream:
         made: list[Dated] = []
         nanos, parents = self._nanos, self._parents
         for row in rows:
-            day = self.day = max(self.day, date.fromisoformat(row.on_date))
+            day = self._day(date.fromisoformat(row.on_date), row.security_id)
+            self._names[row.lot_id] = row.security_id
             nanos[row.lot_id] = nanos.get(row.lot_id, 0) + row.nanos_delta
             lot, security = LotId(row.lot_id), SecurityId(row.security_id)
             match row.kind:
                 case "open" if row.cause.startswith(_ACTION):
-                    parent = parents.pop(row.lot_id, None) or _silent_parent(row, nanos)
+                    parent = parents.pop(row.lot_id, None) or self._silent_parent(row)
+                    day = self._day(day, row.security_id, parent.security_id)
                     leaving, basis = parent.leaving, row.basis_delta_cents
                     move = Move(parent.lot_id, lot, security, row.nanos_delta, basis, leaving)
                     made.append((day, move))
@@ -81,10 +92,28 @@ class Stream:
                     made.append((day, Rescale(lot, nanos[row.lot_id])))
                 case _:
                     heir = child_id("lot", row.cause, row.lot_id)
-                    parents[heir] = _Parent(lot, -row.basis_delta_cents, row.kind == "merge")
-        if elsewhere:
-            made.sort(key=lambda one: one[0])  # stable: a day keeps the books' order
+                    leaving = row.kind == "merge"
+                    parents[heir] = _Parent(lot, row.security_id, -row.basis_delta_cents, leaving)
+        made.sort(key=lambda one: one[0])  # stable: a day keeps the books' order
         return made
+
+    def _day(self, on: date, *security_ids: int) -> date:
+        """Return when something counts that happened to names on a day: no earlier than before."""
+        day = max(on, *(self._days.get(one, on) for one in security_ids))
+        self._days |= dict.fromkeys(security_ids, day)
+        return day
+
+    def _silent_parent(self, row: LotEvent) -> _Parent:
+        """Return the lot from which shares were spun off without any of its basis: it says nothing.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        for lot_id in self._nanos:
+            if child_id("lot", row.cause, lot_id) == row.lot_id:
+                return _Parent(LotId(lot_id), self._names[lot_id], 0, leaving=False)
+        message = f"lot {row.lot_id} came from no lot of its account"
+        raise ValueError(message)
 
 
 def booked(
@@ -95,9 +124,9 @@ def booked(
 ) -> list[Dated]:
     """Return the events of one of our accounts, days rising.
 
-    The books' order is kept: what was booked late counts as of the last day before it, because
-    that is when our lots changed. Shares that came from another firm count from the day on which
-    they were bought there.
+    A trade counts on its day, however late it is booked, unless something has happened to its name
+    since: then on the day of that, because the lots had changed. Shares that came from another firm
+    count from the day on which they were bought there.
 
     Args:
         account_id: Whose.
@@ -163,15 +192,6 @@ def _takes_back(row: LotEvent, other: LotEvent) -> bool:
     turned = (-other.nanos_delta, -other.basis_delta_cents, -other.proceeds_cents)
     amounts = (row.nanos_delta, row.basis_delta_cents, row.proceeds_cents)
     return same and other.kind == "close" and turned == amounts
-
-
-def _silent_parent(row: LotEvent, nanos: Mapping[str, int]) -> _Parent:
-    """Return the lot from which shares were spun off without any of its basis: it says nothing."""
-    for lot_id in nanos:
-        if child_id("lot", row.cause, lot_id) == row.lot_id:
-            return _Parent(LotId(lot_id), 0, leaving=False)
-    message = f"lot {row.lot_id} came from no lot of its account"
-    raise ValueError(message)
 
 
 def successions(actions: Iterable[Action]) -> list[Dated]:
