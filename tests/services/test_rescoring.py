@@ -196,7 +196,7 @@ def test_a_customer_whose_write_fails_is_tried_again_alone_until_it_is_brought_i
     asked.clear()
     again = rescore(world)
     asked_again = set(asked)
-    scandal(world, NOBODYS)
+    scandal(world, SECOND.symbol)
     rescore(world)
     monkeypatch.setattr(Screens, "change", change)
     last = rescore(world)
