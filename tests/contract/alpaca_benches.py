@@ -121,6 +121,9 @@ class AlpacaTradingBench(Bench):
                 soon = {"X-Ratelimit-Reset": str(calendar.timegm(time.gmtime()))}
                 fault = replace(fault, headers=soon)
             self.server.faults.plan(fault)
+            if trouble is Trouble.BUSY and "activities" in path:
+                # One of two sources is enough: a broker that is down answers neither.
+                self.server.faults.plan(replace(fault, path="/v2beta1/events/activities"))
 
     def calm(self):
         self.server.faults.clear()
