@@ -17,7 +17,7 @@ from broker_adapters.alpaca_fills import FillDesk
 from broker_adapters.alpaca_http import AlpacaHttp
 from broker_adapters.alpaca_journal import AlpacaJournal
 from broker_adapters.alpaca_pace import Lane, ThrottledError
-from broker_adapters.alpaca_stream import ActivityStream, NotOfferedError
+from broker_adapters.alpaca_stream import NOT_OFFERED, ActivityStream, NotOfferedError
 from robo.core.clock import Clock, from_micros, iso_instant, to_micros
 from robo.core.errors import BrokerUnavailableError
 
@@ -33,7 +33,6 @@ _MOMENT: Final = timedelta(seconds=2)
 _STAMP_DIGITS: Final = 17
 _PENDING_DAYS: Final = 90
 """So long a row may be pending and still be looked for."""
-_GONE: Final = frozenset({403, 404, 405, 410, 501})
 _TOKEN: Final = "token"  # noqa: S105 - the name of a mark
 _SWEPT, _SWEEPING, _PENDING, _CURSOR = "swept", "sweeping", "pending", "stream"
 """Marks: when the last finished sweep began; the one under way; rows to come; the stream's id."""
@@ -228,7 +227,7 @@ class Puller:
         reply = self._http.get(self._activities, asked, lane)
         if not reply.fine:
             message = "the activities were not answered"
-            kind = NotOfferedError if reply.status in _GONE else BrokerUnavailableError
+            kind = NotOfferedError if reply.status in NOT_OFFERED else BrokerUnavailableError
             raise kind(message, code=f"http_{reply.status}")
         return [_named(row) for row in rows_of(reply.body)]
 

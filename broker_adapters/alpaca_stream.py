@@ -33,7 +33,8 @@ comes late of one account may have an id of minutes before what was read of anot
 _EVENTS_MAX: Final = 2_000
 """Events of one stretch; more are read by the next."""
 _SILENCE_SECONDS: Final = 2.0
-_NOT_OFFERED: Final = frozenset({403, 404, 405, 410, 501})
+NOT_OFFERED: Final = frozenset({403, 404, 405, 410, 501})
+"""Statuses of a source of activities that does not exist for these keys."""
 _ASK_EVERY: Final = timedelta(hours=1)
 """How often a stream is asked for that there was not."""
 _DROPS_MAX: Final = 10
@@ -116,7 +117,7 @@ class ActivityStream:
         if not begin:
             query = {"since": _instant(since), "until": _instant(until)}
         with self._http.stream(_PATH, query, _VERSION, _SILENCE_SECONDS, lane) as response:
-            self._missing_at = now if response.status_code in _NOT_OFFERED else None
+            self._missing_at = now if response.status_code in NOT_OFFERED else None
             if response.status_code != requests.codes.ok:
                 _refuse(response.status_code)
             heard = _listen(response, now)
@@ -236,7 +237,7 @@ def _cursor(event: Mapping[str, Any], latest: datetime) -> str:
 
 def _refuse(status: int) -> NoReturn:
     code = f"http_{status}"
-    if status in _NOT_OFFERED:
+    if status in NOT_OFFERED:
         message = "there is no stream of activities"
         raise NotOfferedError(message, code=code)
     message = "the stream of activities was not opened"

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from robo.config import Settings
-from robo.core.clock import iso_instant, to_micros
+from robo.core.clock import iso_instant
 from robo.core.ids import FirmId
 from robo.core.money import format_cents
 from robo.core.shares import format_nanos
@@ -105,7 +105,7 @@ def _kill_switch(settings: Settings, args: argparse.Namespace) -> int:
 
 def _reconcile(settings: Settings, args: argparse.Namespace) -> int:
     with _runtime(settings) as r:
-        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy)
     if args.json:
         print(json.dumps(asdict(report)))
     else:
@@ -160,12 +160,14 @@ def _decide(settings: Settings, args: argparse.Namespace) -> int:
         }
         for told, block_id in orders.items():
             if block_id:
-                resolving.order(r.db, r.keyring, r.broker, r.clock, r.policy, block_id, told, word)
+                resolving.order(
+                    r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy, block_id, told, word
+                )
         for verdict, stray_id in executions.items():
             if stray_id:
                 resolving.execution(r.db, r.keyring, r.clock, stray_id, verdict, word)
         with r.db.read() as session:
-            found = operating.queue(session, r.policy, "", to_micros(r.clock.now()))
+            found = operating.queue(session, r.calendar, r.policy, "", r.clock.now())
     for block in found.orders:
         print(f"order {block.id}  {block.broker_account} {block.side} {block.symbol}: {block.code}")
     for one in found.executions:

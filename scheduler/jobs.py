@@ -152,7 +152,7 @@ def _send(rt: Runtime, slot: Slot) -> int:
 
 
 def _reconcile(rt: Runtime, _slot: Slot) -> int:
-    found = reconciling.reconcile(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
+    found = reconciling.reconcile(rt.db, rt.keyring, rt.broker, rt.clock, rt.calendar, rt.policy)
     return len(found.found)
 
 

@@ -99,7 +99,6 @@ class Ground:
         context = self.context("adapter", **self.adapter_settings(**settings))
         made = alpaca_trading.create(context)
         assert isinstance(made, alpaca_trading.AlpacaTrading)
-        made._http._client._session.adapters["http://"]._timeouts = (1.0, 0.5)
         self.opened.append(made)
         return made
 
@@ -134,3 +133,14 @@ def by_shares(
 
 def net_cents(executions: Sequence[Execution]) -> int:
     return sum(-e.cents if e.side is Side.BUY else e.cents - e.fee_cents for e in executions)
+
+
+@contextmanager
+def patience(broker: alpaca_trading.AlpacaTrading, read_seconds: float) -> Iterator[None]:
+    """Wait so long for an answer: short only where none comes in time, or a busy machine fails."""
+    transport = broker._http._client._session.adapters["http://"]
+    usual, transport._timeouts = transport._timeouts, (10.0, read_seconds)
+    try:
+        yield
+    finally:
+        transport._timeouts = usual

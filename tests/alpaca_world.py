@@ -7,7 +7,6 @@ with SIGKILL at the KILLth order: after telling the server, before anything is w
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from nyse import nyse
 from world import START, World
 
 from broker_adapters import alpaca_trading
@@ -141,22 +141,9 @@ def funded(world: World, name: str, cents: int) -> tuple[str, str]:
     return place, link
 
 
-def sessions() -> MarketCalendar:
-    """Return the sessions of 2026 and 2027."""
-    import exchange_calendars
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        nyse = exchange_calendars.get_calendar("XNYS", start="2026-01-01", end="2027-12-31")
-    return MarketCalendar(
-        tuple(stamp.date() for stamp in nyse.sessions),
-        frozenset(stamp.date() for stamp in nyse.early_closes),
-    )
-
-
 def main() -> None:
     folder, url, kill = sys.argv[1:]
-    with open_world(Path(folder), sessions(), url, FixedClock(START), int(kill)) as world:
+    with open_world(Path(folder), nyse(), url, FixedClock(START), int(kill)) as world:
         world.trade()
 
 

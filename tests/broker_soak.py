@@ -28,7 +28,8 @@ import soak_books
 import soak_faults
 import soak_life
 import soak_people
-from alpaca_world import OPENING_CENTS, market, open_world, sessions
+from alpaca_world import OPENING_CENTS, market, open_world
+from nyse import nyse
 from soak_books import reading
 from soak_faults import Calls
 from soak_life import STEPS, Life
@@ -270,7 +271,7 @@ class Soak:
             soak_life.work(world, self.state, 2 * _HEALING_FROM + number, 0)
             world.clock.advance(timedelta(minutes=16))
         r = world.runtime
-        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy)
         assert report.unheard == (), (*where, report.unheard)
         assert report.places == (self.customers + self.late if self.apart else 1), (*where, report)
         assert report.found == (), (*where, report.found[:3])
@@ -311,7 +312,7 @@ def play(adapter: str, seed: int, size: dict[str, int]) -> Counter[str]:
     """Play one world, in a directory of its own."""
     place = _MEMORY if _MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        return Soak(Path(folder), sessions(), seed, adapter=adapter, **size).run()  # type: ignore[arg-type] # numbers all
+        return Soak(Path(folder), nyse(), seed, adapter=adapter, **size).run()  # type: ignore[arg-type] # numbers all
 
 
 def many(seed: int, orders_min: int, **size: int) -> Counter[str]:

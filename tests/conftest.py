@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import exchange_calendars
 import pytest
 from databases import fresh_postgres, migrate, migrated_postgres
 from hypothesis import settings
+from nyse import nyse
 
 from robo.core.clock import Clock, FixedClock
 from robo.core.market_calendar import MarketCalendar
@@ -49,17 +49,7 @@ MONDAY_TEN_OCLOCK = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 def make_calendar() -> Callable[[str, str], MarketCalendar]:
     """Return a function that gives the NYSE's sessions and half days between two dates."""
 
-    def make(start: str, end: str) -> MarketCalendar:
-        with warnings.catch_warnings():
-            # The calendar's package uses an attribute that pandas is about to drop.
-            warnings.simplefilter("ignore")
-            nyse = exchange_calendars.get_calendar("XNYS", start=start, end=end)
-        return MarketCalendar(
-            sessions=tuple(stamp.date() for stamp in nyse.sessions),
-            half_days=frozenset(stamp.date() for stamp in nyse.early_closes),
-        )
-
-    return make
+    return nyse
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from broker_adapters.alpaca_pace import Lane
 from broker_adapters.alpaca_server.server import AlpacaServer
 from robo.core.clock import NEW_YORK, FixedClock, business_date
 from robo.core.market_calendar import MarketCalendar
+from robo.ports.funding import Bank
+from robo.runtime import Runtime
 from robo.services import (
     adjusting,
     funding,
@@ -32,6 +34,21 @@ from robo.store import custody, remittances
 
 ACCOUNTS, TRANSFERS = r"/v1/accounts", r"/v1/accounts/[^/]+/transfers"
 ROUTING, NUMBER = "021000021", "5550109876"
+
+
+def carried(r: Runtime, *, hear: bool) -> Bank:
+    """Do what the runner does for accounts and money at the broker, and return who tells of it."""
+    if hear:
+        keeping.hear_accounts(r.db, r.broker, r.clock)
+        funding.hear_transfers(r.db, r.broker, r.clock)
+    keeping.apply(r.db, r.keyring, r.broker, r.clock, r.policy)
+    keeping.end(r.db, r.broker, r.clock, r.policy)
+    keeping.watch(r.db, r.broker, r.clock, r.policy)
+    rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
+    funding.tell_bank(r.db, rail, r.clock)
+    withdrawing.pay(r.db, r.keyring, rail, r.clock, r.policy)
+    funding.carry(r.db, r.broker, r.clock, r.calendar, r.policy)
+    return rail
 
 
 @dataclass
@@ -57,16 +74,7 @@ class Stage:
         r = self.world.runtime
         for _ in range(times):
             self.wait(seconds=seconds or (5 if hear else 61))
-            if hear:
-                keeping.hear_accounts(r.db, r.broker, r.clock)
-                funding.hear_transfers(r.db, r.broker, r.clock)
-            keeping.apply(r.db, r.keyring, r.broker, r.clock, r.policy)
-            keeping.end(r.db, r.broker, r.clock, r.policy)
-            keeping.watch(r.db, r.broker, r.clock, r.policy)
-            rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
-            funding.tell_bank(r.db, rail, r.clock)
-            withdrawing.pay(r.db, r.keyring, rail, r.clock, r.policy)
-            funding.carry(r.db, r.broker, r.clock, r.calendar, r.policy)
+            rail = carried(r, hear=hear)
             funding.collect(r.db, r.keyring, rail, r.clock, r.calendar, r.policy)
 
     def plan(self) -> None:
@@ -103,7 +111,7 @@ class Stage:
 
     def breaks(self) -> list[Any]:
         r = self.world.runtime
-        found = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+        found = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy)
         assert found.unheard == ()
         return list(found.found)
 
@@ -159,9 +167,7 @@ def staged(tmp_path: Path, calendar: MarketCalendar, **settings: str) -> Iterato
     context = market(folder, calendar, clock, **settings)
     server = AlpacaServer(replace(context, state_dir=tmp_path / "server"), per_minute=1_000_000)
     with open_world(folder, calendar, server.url, clock, make=alpaca_broker.create) as world:
-        broker = world.runtime.broker
-        broker._http._client._session.adapters["http://"]._timeouts = (1.0, 1.0)
-        broker._events._silence = 0.3
+        world.runtime.broker._events._silence = 0.3
         yield Stage(world, server)
     server.close()
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from databases import migrate
+from nyse import nyse
 from sqlalchemy import event, text
 
 from robo.core.clock import FixedClock, business_date, to_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import AccountId, FirmId, SecurityId, child_id
+from robo.core.market_calendar import MarketCalendar
 from robo.core.money import nanos_for_cents, notional_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
@@ -322,6 +324,7 @@ class Desk:
     clock: FixedClock = field(default_factory=lambda: FixedClock(START))
     policy: Policy = field(default_factory=Policy.default)
     keyring: Keyring = KEYRING
+    calendar: MarketCalendar = field(default_factory=nyse)
     windows: int = 0
 
     @property

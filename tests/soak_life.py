@@ -25,7 +25,8 @@ from unittest import mock
 
 import soak_books
 import soak_people
-from alpaca_world import open_world, sessions
+from alpaca_world import open_world
+from nyse import nyse
 from sqlmodel import Session
 from world import World
 
@@ -142,7 +143,7 @@ def _day_began(world: World, folder: Path) -> bool:
     except BrokerUnavailableError:
         return False
     funding.settle_proceeds(r.db, r.keyring, r.clock, r.policy, today)
-    reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+    reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy)
     done.touch()
     return True
 
@@ -242,7 +243,7 @@ def told(life: Life) -> str:
 
 
 def main() -> None:
-    calendar = sessions()
+    calendar = nyse()
     for line in sys.stdin:
         life = Life(**json.loads(line))
         child = os.fork()

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from custody_stage import Stage, deposited, linked, opened
+from custody_stage import Stage, carried, deposited, linked, opened
 from soak_books import reading
 from world import World
 
@@ -22,7 +22,7 @@ from broker_adapters.alpaca_server.server import AlpacaServer
 from robo.core.errors import BrokerUnavailableError, ConflictError, InvalidInputError
 from robo.core.ids import AccountId
 from robo.core.money import parse_cents
-from robo.services import funding, keeping, withdrawing
+from robo.services import funding, withdrawing
 from robo.services.funding import Decision, Verdict
 
 OPENED_AT: Final = datetime.fromisoformat("2026-02-25T10:00:00-05:00")
@@ -100,16 +100,7 @@ def ask(world: World, people: Sequence[Person], number: int) -> None:
 def jobs(world: World, *, hear: bool) -> None:
     """Do what the runner does for accounts and money where the broker keeps them."""
     r = world.runtime
-    if hear:
-        keeping.hear_accounts(r.db, r.broker, r.clock)
-        funding.hear_transfers(r.db, r.broker, r.clock)
-    keeping.apply(r.db, r.keyring, r.broker, r.clock, r.policy)
-    keeping.end(r.db, r.broker, r.clock, r.policy)
-    keeping.watch(r.db, r.broker, r.clock, r.policy)
-    rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
-    funding.tell_bank(r.db, rail, r.clock)
-    withdrawing.pay(r.db, r.keyring, rail, r.clock, r.policy)
-    funding.carry(r.db, r.broker, r.clock, r.calendar, r.policy)
+    rail = carried(r, hear=hear)
     with contextlib.suppress(BrokerUnavailableError):
         funding.collect(r.db, r.keyring, rail, r.clock, r.calendar, r.policy)
 

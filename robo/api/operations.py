@@ -27,7 +27,6 @@ from robo.api.operations_fields import (
 )
 from robo.api.state import close_reading, reading, runtime
 from robo.api.wire import blueprint, page_of, paged
-from robo.core.clock import to_micros
 from robo.core.errors import NotFoundError
 from robo.core.ids import SecurityId
 from robo.core.money import format_cents
@@ -59,8 +58,7 @@ def get_queue() -> dict[str, Any]:
     """List what waits for a person: doubts, differences, and accounts that stand still."""
     r = runtime()
     with reading() as session:
-        now = to_micros(r.clock.now())
-        found = operating.queue(session, r.policy, caller().firm_id, now)
+        found = operating.queue(session, r.calendar, r.policy, caller().firm_id, r.clock.now())
         return {
             "transfers": [_doubt(one) for one in found.transfers],
             "applications": found.applications,
@@ -87,6 +85,7 @@ def decide_order(body: dict[str, Any], block_id: str) -> Any:
         r.keyring,
         r.broker,
         r.clock,
+        r.calendar,
         r.policy,
         block_id,
         resolving.OrderVerdict(body["decision"]),
@@ -195,7 +194,9 @@ def reconcile() -> dict[str, Any]:
     close_reading()
     r = runtime()
     firm_id = caller().firm_id
-    report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy, firm_id)
+    report = reconciling.reconcile(
+        r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy, firm_id
+    )
     return {
         "accounts": report.places,
         "unheard": list(report.unheard),

@@ -72,6 +72,12 @@ class MarketCalendar:
         closing = _HALF_DAY_CLOSE if day in self.half_days else _CLOSE
         return datetime.combine(day, closing, tzinfo=NEW_YORK).astimezone(UTC)
 
+    def last_close(self, instant: datetime) -> datetime:
+        """Return the last closing instant at or before an instant, in UTC."""
+        day = self.on_or_before(instant.astimezone(NEW_YORK).date())
+        closes = self.closes_at(day)
+        return closes if closes <= instant else self.closes_at(self.shift(day, -1))
+
     def is_open(self, instant: datetime) -> bool:
         """Return whether the market is in its regular session at that instant."""
         day = instant.astimezone(NEW_YORK).date()

@@ -163,7 +163,8 @@ class Policy:
     the kill switch, breaks and the hour it looks at before each order."""
 
     block_hours_max: int = 24
-    """A day order without an end, or an execution that never came, after a day is a person's."""
+    """An order without an end so long after the close of its session, or an execution that never
+    came for so long, is a person's."""
 
     rejections_max: int = 3
     """How often a day a broker may refuse a name and side in one of its accounts before we stop

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from robo.core.money import PPM
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray, Taxes
 from robo.store.lot_chunks import LotChunk
 
@@ -85,6 +86,14 @@ def gain_room(taxes: Taxes) -> IntArray:
     """Return how much net gain the year's budget still allows, (A,); without a budget, all."""
     left = taxes.gain_budget_cents - taxes.year_short_cents - taxes.year_long_cents
     return np.where(taxes.gain_budget_cents >= 0, left, NO_LIMIT)
+
+
+def fallen(worth_cents: IntArray, margin_ppm: int) -> IntArray:
+    """Return what lots may still bring if prices fall before the fill.
+
+    A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
+    """
+    return worth_cents - worth_cents * margin_ppm // PPM
 
 
 def unlimited(taxes: Taxes) -> Taxes:

@@ -15,7 +15,6 @@ from sqlmodel import Session
 
 from robo.core.clock import business_date
 from robo.core.ids import AccountId, child_id
-from robo.core.policy import Policy
 from robo.ports.broker import Activity, BrokerOrder, Execution, MassStatus, Side
 from robo.services import charging, telling
 from robo.store import (
@@ -57,8 +56,8 @@ class Told:
     activities: Sequence[Activity] = ()
     orders: Mapping[str, BrokerOrder | None] | None = None
     """What it knows of our open blocks that are not among its open orders."""
-    asked_at: int = 0
-    """When, in microseconds."""
+    overdue_since: int = 0
+    """Our orders from before this instant should have ended, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +75,14 @@ class _Ours:
         return [block for block in self.working if block.id not in self.stuck]
 
 
-def compare(session: Session, place: Place, told: Told, policy: Policy) -> list[Break]:
+def compare(session: Session, place: Place, told: Told) -> list[Break]:
     """Return every difference of one account, in a stable order."""
     mine = [
         block
         for block in blocks.in_states(session, "open", "unknown")
         if block.broker_account == place.broker_account
     ]
-    hours = policy.block_hours_max
-    stuck = {one.id for one in mine if telling.is_stuck(one, told.asked_at, hours)}
+    stuck = {one.id for one in mine if telling.is_stuck(one, told.overdue_since)}
     ours = _Ours(mine, frozenset(stuck), strays.of_place(session, place.broker_account))
     found = [
         *_orders(place, told, ours),

@@ -1,10 +1,13 @@
 """What waits for a person: transfers, applications, orders, executions, breaks, still accounts."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlmodel import Session
 
+from robo.core.clock import to_micros
+from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.services import telling
 from robo.store import blocks, breaks, custody, remittances, standstills, strays
@@ -40,14 +43,17 @@ class Queue:
     """Accounts in which the broker has taken nothing on two days, or longer."""
 
 
-def queue(session: Session, policy: Policy, firm_id: str, at_micros: int) -> Queue:
+def queue(
+    session: Session, calendar: MarketCalendar, policy: Policy, firm_id: str, now: datetime
+) -> Queue:
     """Return what a firm's operators have to decide; every firm's for ''."""
+    at_micros, overdue = to_micros(now), telling.overdue_since(calendar, now, policy)
     open_breaks = breaks.listed(session, "open", firm_id)
     real = [one for one in open_breaks if one.blocks or one.category in _SHOWN]
     stuck = [
         one
         for one in blocks.in_states(session, "intended", "open", "unknown")
-        if firm_id in {"", one.firm_id} and telling.is_stuck(one, at_micros, policy.block_hours_max)
+        if firm_id in {"", one.firm_id} and telling.is_stuck(one, overdue)
     ]
     return Queue(
         tuple(remittances.doubtful(session, firm_id, LIMIT)),

@@ -20,7 +20,7 @@ from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, IntArray, TaxMode
 from robo.services import assessing
-from robo.services.asking import EPOCH, TaxSide, gain_room
+from robo.services.asking import EPOCH, TaxSide, fallen, gain_room
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board
 from robo.store import accounts, chunks, lot_chunks
@@ -119,8 +119,7 @@ def _part(
     worth = notional_cents(lots.nanos[lot], price)
     basis = tax.basis_cents[lot]
     code = np.zeros(lot.size, dtype=np.int64)
-    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
-    lowest = worth - worth * policy.wash_margin_ppm // PPM
+    lowest = fallen(worth, policy.wash_margin_ppm)
     code[tax.no_loss[lot] & (lowest < basis)] = _WASH
     code[lots.hold_day[lot] > today] = _UNSETTLED
     code[_sell_blocked(raw, lots, lot)] = _RESTRICTED

@@ -15,9 +15,10 @@ from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
 from robo.core.errors import BrokerUnavailableError, InvalidInputError, NotFoundError
+from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Activity, Broker, BrokerOrder, Execution
-from robo.services import booking, charging, comparing, hearing, licensing, undoing
+from robo.services import booking, charging, comparing, hearing, licensing, telling, undoing
 from robo.services.comparing import Place, Told
 from robo.services.turns import Turns
 from robo.store import activities, blocks, breaks, controls, cursors, events, firms, tellings
@@ -55,6 +56,7 @@ def reconcile(
     keyring: Keyring,
     broker: Broker,
     clock: Clock,
+    calendar: MarketCalendar,
     policy: Policy,
     firm_id: str = "",
 ) -> Report:
@@ -64,7 +66,7 @@ def reconcile(
     every = [one for one in _places(db, broker) if firm_id in {"", one.firm_id}]
     for place in every:
         try:
-            repaired += _one(db, keyring, broker, clock, policy, place)
+            repaired += _one(db, keyring, broker, clock, calendar, policy, place)
         except BrokerUnavailableError:
             unheard.append(place.broker_account)
     with db.read() as session:
@@ -84,10 +86,17 @@ def _places(db: Database, broker: Broker) -> list[Place]:
 
 
 def _one(
-    db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy, place: Place
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    clock: Clock,
+    calendar: MarketCalendar,
+    policy: Policy,
+    place: Place,
 ) -> int:
     """Compare one account; return how many breaks were repaired."""
-    first = _compare(db, broker, clock, policy, place)
+    overdue = telling.overdue_since(calendar, clock.now(), policy)
+    first = _compare(db, broker, place, overdue)
     mended = [one for one in first if one.repair in _AUTOMATIC]
     left = first
     if mended:
@@ -97,7 +106,7 @@ def _one(
         with db.read() as session:
             waiting = blocks.unbooked(session)
         booking.book(db, keyring, clock, waiting, turns)
-        left = _compare(db, broker, clock, policy, place)
+        left = _compare(db, broker, place, overdue)
     at_micros = to_micros(clock.now())
     with db.read() as session:
         left = [_aged(session, one, policy, at_micros) for one in left]
@@ -129,11 +138,8 @@ def _aged(session: Session, one: Break, policy: Policy, at_micros: int) -> Break
     return replace(one, category="real", repair="ask_operator", blocks=1)
 
 
-def _compare(
-    db: Database, broker: Broker, clock: Clock, policy: Policy, place: Place
-) -> list[Break]:
+def _compare(db: Database, broker: Broker, place: Place, overdue_since: int) -> list[Break]:
     """Ask the broker with no transaction open, then compare in one snapshot."""
-    asked_at = to_micros(clock.now())
     with db.read() as session:
         mine = [
             block
@@ -160,8 +166,8 @@ def _compare(
             for one in executions
             if one.client_id in ours and ours[one.client_id].broker_account == place.broker_account
         ]
-        told = Told(status, here, unread, orders, asked_at)
-        return comparing.compare(session, place, told, policy)
+        told = Told(status, here, unread, orders, overdue_since)
+        return comparing.compare(session, place, told)
 
 
 def clear(

@@ -13,6 +13,7 @@ from sqlmodel import Session
 from robo.core.clock import Clock, from_micros, to_micros
 from robo.core.errors import ConflictError, InvalidInputError, NotFoundError
 from robo.core.ids import SecurityId
+from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.ports.broker import Broker, BrokerOrder, Execution, ExecutionKind, Side
 from robo.services import hearing, licensing, telling
@@ -70,6 +71,7 @@ def order(
     keyring: Keyring,
     broker: Broker,
     clock: Clock,
+    calendar: MarketCalendar,
     policy: Policy,
     block_id: str,
     verdict: OrderVerdict,
@@ -85,9 +87,10 @@ def order(
         BrokerUnavailableError: If the broker did not answer; nothing was decided.
     """
     note = word.checked()
-    at_micros = to_micros(clock.now())
+    now = clock.now()
+    at_micros, overdue = to_micros(now), telling.overdue_since(calendar, now, policy)
     with db.read() as session:
-        seen = _stuck(session, block_id, at_micros, policy)
+        seen = _stuck(session, block_id, overdue)
     found = broker.find(block_id)
     if verdict is OrderVerdict.ADOPT:
         outcome = _adopted(seen, found)
@@ -96,8 +99,7 @@ def order(
             beside = strays.sums(session, [block_id]).get(block_id, (0, 0))
         outcome = _ended(broker, seen, found, beside, at_micros)
     with db.write() as session:
-        now = _stuck(session, block_id, at_micros, policy)
-        if now != seen:
+        if _stuck(session, block_id, overdue) != seen:
             message = "It has changed meanwhile: look again."
             raise ConflictError(message, code="changed")
         blocks.record(session, [outcome], at_micros)
@@ -111,24 +113,23 @@ def order(
     return settled
 
 
-def _stuck(session: Session, block_id: str, at_micros: int, policy: Policy) -> Block:
+def _stuck(session: Session, block_id: str, overdue_since: int) -> Block:
     block = blocks.get(session, block_id)
     if block is None:
         message = "There is no such order."
         raise NotFoundError(message)
-    if not telling.is_stuck(block, at_micros, policy.block_hours_max):
+    if not telling.is_stuck(block, overdue_since):
         message = "This order waits for no decision."
         raise ConflictError(message, code="not_stuck")
     return block
 
 
 def _adopted(block: Block, found: BrokerOrder | None) -> Outcome:
-    ours = (
-        found is not None
-        and (found.security_id, found.side) == (block.security_id, block.side)
-        and found.broker_account in {"", block.broker_account}
-    )
-    if found is None or not ours:
+    if (
+        found is None
+        or found.security_id != block.security_id
+        or not telling.in_place(block, found)
+    ):
         message = "The broker has no such order, or one of another name, side or account."
         raise ConflictError(message, code="order_mismatch")
     return Outcome(block.id, "open", found.broker_order_id, "adopted")

@@ -17,7 +17,7 @@ from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, IntArray
 from robo.ports.prices import PriceSource
 from robo.services import assessing
-from robo.services.asking import EPOCH, TaxSide
+from robo.services.asking import EPOCH, TaxSide, fallen
 from robo.services.quoting import Board, board
 from robo.store import chunks, lot_chunks
 from robo.store.keyring import Keyring
@@ -76,8 +76,7 @@ def read(
     price = np.array([seen.price_micros.get(s, 0) for s in lots.security_id.tolist()], np.int64)
     worth = notional_cents(lots.nanos, price)
     worth -= -(-worth * policy.trade_cost_ppm // PPM)
-    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
-    lowest = worth - worth * policy.wash_margin_ppm // PPM
+    lowest = fallen(worth, policy.wash_margin_ppm)
     today = (on - EPOCH).days
     return Shelf(
         raw=raw,

@@ -23,7 +23,7 @@ from robo.portfolio.problem import (
     Taxes,
     TaxMode,
 )
-from robo.services.asking import Ask, gain_room
+from robo.services.asking import Ask, fallen, gain_room
 from robo.tax.year_target import Offer, land
 
 PASSES: Final = 8
@@ -105,9 +105,8 @@ def spared(
     if ask.need_cents is None:
         blocked |= _shallow(taxes, owner, key, basis, worth, month, policy)
         blocked |= _unwanted(ask, owner) & (worth < basis)
-    # A small gain at the plan's price may be a loss at the fill's, and that loss would be washed.
     margin = policy.wash_margin_ppm if ask.need_cents is None else policy.price_margin_ppm
-    lowest = worth - worth * margin // PPM
+    lowest = fallen(worth, margin)
     masked = (tax.no_loss | tax.whole_only)[inside] & (lowest < basis)
     is_fresh = tax.is_fresh[inside]
     # Who cuts losses to what is wanted may cut what had to go with others.

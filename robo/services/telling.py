@@ -5,10 +5,14 @@ An outcome that we did not see is `unknown`, never failed. What a broker has sur
 """
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
+from robo.core.clock import to_micros
 from robo.core.errors import BrokerRejectedError, BrokerUnavailableError
 from robo.core.ids import SecurityId
+from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports import precheck
 from robo.ports.broker import (
@@ -41,7 +45,6 @@ DENIED: Final = "account_denied"
 PAUSED: Final = frozenset({HELD, DENIED})
 """What stops one account for a while, and nobody else's."""
 _NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, *PAUSED})
-_HOUR: Final = 3_600_000_000
 _WAITS: Final = "wait_"
 _REFUSES: Final = "refuse_"
 """How the codes of the guards begin (`robo.core.reasons`)."""
@@ -126,15 +129,22 @@ def not_taken(block: Block, code: str, *, told: bool = True) -> Outcome:
     return Outcome(block.id, "intended", None, code, told)
 
 
-def is_stuck(block: Block, now_micros: int, hours: int) -> bool:
-    """Return whether a block needs a person: somebody else's order, or no end for so long."""
+def overdue_since(calendar: MarketCalendar, now: datetime, policy: Policy) -> int:
+    """Return the instant, in microseconds, before which an order was made that should have ended.
+
+    A day order lives until a session closes: one told on a Friday evening is alive on Monday.
+    """
+    return to_micros(calendar.last_close(now - timedelta(hours=policy.block_hours_max)))
+
+
+def is_stuck(block: Block, since_micros: int) -> bool:
+    """Return whether a block needs a person: somebody else's order, or one that is overdue."""
     if block.state not in {"intended", "open", "unknown"}:
         return False
     if block.state == "intended" and is_not_taken(block.code):
-        return (
-            False  # it is told, or ends, by itself; an account that stands still is another thing
-        )
-    return block.code == MISMATCH or now_micros - block.created_at > hours * _HOUR
+        # It is told, or ends, by itself; an account that stands still is another thing.
+        return False
+    return block.code == MISMATCH or block.created_at < since_micros
 
 
 def ask(broker: Broker, block: Block) -> Outcome | None:
@@ -157,11 +167,10 @@ def adopt(block: Block, found: BrokerOrder) -> Outcome:
 def same(block: Block, found: BrokerOrder) -> bool:
     """Return whether an order of the broker's is a block's, field by field."""
     return (
-        found.security_id == block.security_id
-        and found.side == block.side
+        in_place(block, found)
+        and found.security_id == block.security_id
         and found.notional_cents == block.notional_cents
         and found.nanos == block.nanos
-        and found.broker_account in {"", block.broker_account}
     )
 
 

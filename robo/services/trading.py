@@ -188,8 +188,7 @@ def _tell_all(
 
 def _begin(db: Database, gate: permitting.Gate, part: Sequence[blocks.Block]) -> set[str]:
     """Write down which blocks are told once more; from here on they may have arrived."""
-    again = [block.id for block in part if block.code or block.asks]
-    again = [block.id for block in part if block.id in set(again) and not gate.why(block)]
+    again = [one.id for one in part if (one.code or one.asks) and not gate.why(one)]
     if again:
         with db.write() as session:
             tellings.begin_telling(session, again)

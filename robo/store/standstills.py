@@ -1,6 +1,6 @@
 """Accounts at the broker in which nothing was taken for days, though something was to be told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import and_, func, or_, select
@@ -80,7 +80,4 @@ def listed(
 
 def _owned(session: Session, one: Standstill) -> Standstill:
     owner = controls.owner_of_broker_account(session, one.broker_account)
-    mine = owner[1] if owner else None
-    return Standstill(
-        one.broker_account, one.firm_id, mine, one.code, one.since, one.last, one.orders
-    )
+    return replace(one, account_id=owner[1]) if owner else one

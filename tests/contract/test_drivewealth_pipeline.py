@@ -78,7 +78,9 @@ def books_equal_broker(desk: Desk, accounts: list[AccountId]) -> None:
     for number, account in enumerate(accounts, start=1):
         theirs = {one.security_id: one.nanos for one in desk.broker.positions(f"DWRF{number:06d}")}
         assert desk.held(account).holdings_nanos == theirs
-    report = reconciling.reconcile(desk.db, desk.keyring, desk.broker, desk.clock, desk.policy)
+    report = reconciling.reconcile(
+        desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
+    )
     assert (report.places, report.unheard, report.found) == (len(accounts), (), ())
     assert desk.findings() == []
 

@@ -278,7 +278,7 @@ def test_a_concentrated_portfolio_moves_within_its_budget_night_by_night(
         with world.db.read() as session:
             today = business_date(world.clock.now())
             _, known = standings.of_accounts(session, r.keyring, r.policy, [account], today)
-        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy)
 
         assert sleeve.kind == "direct_index"
         assert names > 20

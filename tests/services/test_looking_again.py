@@ -380,5 +380,7 @@ def test_what_the_broker_called_a_duplicate_and_never_shows_is_told_on_no_other_
     assert desk.rows("SELECT state, code FROM block") == [("unknown", "duplicate")]
     assert desk.held(account).reserved_cents == 5_00
     with desk.db.read() as session:
-        waiting = operating.queue(session, desk.policy, "firm_a", desk.now).orders
+        waiting = operating.queue(
+            session, desk.calendar, desk.policy, "firm_a", desk.clock.now()
+        ).orders
     assert [one.code for one in waiting] == ["duplicate"]

@@ -94,7 +94,7 @@ class Mover:
 
     def breaks(self) -> list[Any]:
         r = self.world.runtime
-        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.policy)
+        report = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy)
         return list(report.found)
 
 

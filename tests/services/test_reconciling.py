@@ -43,7 +43,9 @@ def holding(desk: Desk, firm: str = "firm_a") -> AccountId:
 
 
 def look(desk: Desk) -> reconciling.Report:
-    return reconciling.reconcile(desk.db, desk.keyring, desk.broker, desk.clock, desk.policy)
+    return reconciling.reconcile(
+        desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
+    )
 
 
 def found(desk: Desk) -> list[tuple[str, str, str, int]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -52,13 +52,15 @@ def funded(desk: Desk) -> AccountId:
 
 
 def look(desk: Desk) -> list[tuple[str, str, str, int]]:
-    found = reconciling.reconcile(desk.db, desk.keyring, desk.broker, desk.clock, desk.policy).found
+    found = reconciling.reconcile(
+        desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
+    ).found
     return sorted((b.category, b.subject, b.repair, b.blocks) for b in found)
 
 
 def queue(desk: Desk, firm: str = "firm_a") -> operating.Queue:
     with desk.db.read() as session:
-        return operating.queue(session, desk.policy, firm, desk.now)
+        return operating.queue(session, desk.calendar, desk.policy, firm, desk.clock.now())
 
 
 def buys(desk: Desk, account: AccountId, *securities: int) -> list[int]:
@@ -175,7 +177,7 @@ def test_what_no_order_of_ours_can_hold_cannot_be_adopted(desk: Desk) -> None:
 
 def settle(desk: Desk, verdict: OrderVerdict) -> None:
     (block,) = queue(desk).orders
-    args = desk.db, desk.keyring, desk.broker, desk.clock, desk.policy
+    args = desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
     resolving.order(*args, block.id, verdict, LOOKED)
 
 
@@ -202,7 +204,7 @@ def test_a_strangers_order_under_our_id_waits_for_a_person_who_ends_ours(desk: D
 def test_an_order_that_lives_at_the_broker_can_be_adopted_and_not_ended(desk: Desk) -> None:
     account = funded(desk)
     block = desk.buy({account: 3_00})
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
     with pytest.raises(ConflictError, match="alive"):
         settle(desk, OrderVerdict.END)
     desk.broker.orders[block] = replace(desk.broker.orders[block], notional_cents=2_00)
@@ -221,7 +223,7 @@ def test_what_lives_under_our_id_in_our_account_cannot_be_ended_whatever_its_siz
     desk: Desk, change: dict[str, object]
 ) -> None:
     block = desk.buy({funded(desk): 3_00})
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
     order = replace(desk.broker.orders[block], **change)  # type: ignore[arg-type] # as the case says
     desk.broker.orders[block] = order
     with pytest.raises(ConflictError) as alive:
@@ -242,7 +244,7 @@ def test_an_order_whose_executions_were_not_told_cannot_be_ended_until_they_are(
     desk.broker.end(block, BrokerOrderState.CANCELED)
     unheard = desk.broker.done.pop()
     desk.collect()
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
     with pytest.raises(ConflictError) as missing:
         settle(desk, OrderVerdict.END)
     desk.broker.done.append(unheard)
@@ -258,7 +260,7 @@ def test_an_order_whose_executions_were_not_told_cannot_be_ended_until_they_are(
 def test_an_order_that_turns_up_after_a_person_ended_it_is_ours_again(desk: Desk) -> None:
     account = funded(desk)
     block = desk.buy({account: 90_00})
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
     there = desk.broker.orders.pop(block)
     settle(desk, OrderVerdict.END)
     desk.broker.away = True
@@ -279,10 +281,10 @@ def test_an_order_of_another_name_cannot_be_adopted_and_a_healthy_one_not_be_tou
     desk: Desk,
 ) -> None:
     block = desk.buy({funded(desk): 3_00})
-    args = desk.db, desk.keyring, desk.broker, desk.clock, desk.policy, block
+    args = desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy, block
     with pytest.raises(ConflictError, match="no decision"):
         resolving.order(*args, OrderVerdict.END, LOOKED)
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
     desk.broker.orders[block] = replace(desk.broker.orders[block], security_id=SecurityId(2))
 
     with pytest.raises(ConflictError, match="another name"):
@@ -300,7 +302,7 @@ def test_an_order_without_an_end_is_real_after_a_day_and_explains_nothing_else(
         lambda place: replace(real(place), cash=BrokerCash(7 if place == PLACE else 0, 0)),
     )
     young = look(desk)
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
 
     assert young == [("timing", "cash", "look_again", 0)]
     assert look(desk) == [
@@ -319,7 +321,7 @@ def test_an_execution_that_never_comes_is_in_the_queue_at_once_and_real_after_a_
     desk.broker.positions = lambda place: positions if place == PLACE else []  # type: ignore[method-assign]
     look(desk)
     waiting = {one.category for one in queue(desk).breaks}
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
     look(desk)
 
     assert waiting == {"missing_execution"}
@@ -381,7 +383,7 @@ def test_an_order_of_which_nobody_can_say_whether_it_was_told_is_in_the_queue_af
         bulk(
             session, "UPDATE block SET state = 'intended', code = '', broker_order_id = NULL", [()]
         )
-    desk.clock.advance(timedelta(hours=25))
+    desk.clock.advance(timedelta(hours=31))
     desk.broker.away = True
     desk.send()
 
@@ -392,3 +394,19 @@ def test_an_order_of_which_nobody_can_say_whether_it_was_told_is_in_the_queue_af
 
     assert waiting == [block]
     assert desk.held(account).cash_cents == 100_00
+
+
+def test_an_order_of_a_friday_evening_waits_for_monday_without_anybody(desk: Desk) -> None:
+    account = funded(desk)
+    desk.clock.set(datetime(2026, 3, 6, 21, 30, tzinfo=UTC))
+    desk.buy({account: 3_00})
+
+    desk.clock.set(datetime(2026, 3, 9, 12, 30, tzinfo=UTC))
+    before_the_open = look(desk), queue(desk).orders
+    desk.clock.set(datetime(2026, 3, 10, 19, 59, tzinfo=UTC))
+    the_day_after = look(desk)
+    desk.clock.set(datetime(2026, 3, 10, 20, 0, tzinfo=UTC))
+
+    assert (before_the_open, the_day_after) == (([], ()), [])
+    assert look(desk) == [("real", "order", "ask_operator", 1)]
+    assert len(queue(desk).orders) == 1

@@ -70,7 +70,6 @@ def open_broker(ground: Ground) -> AlpacaBroker:
     context = ground.context("adapter", **ground.adapter_settings())
     made = alpaca_broker.create(context)
     assert isinstance(made, AlpacaBroker)
-    made._http._client._session.adapters["http://"]._timeouts = (1.0, 0.5)
     made._events._silence = 0.5
     ground.opened.append(made)
     return made

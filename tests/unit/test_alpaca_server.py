@@ -69,8 +69,8 @@ class Stage:
         self.server = AlpacaServer(self.context, per_minute=10_000)
         self.http = self.client(self.server.url)
 
-    def client(self, url: str, secret: str = "b") -> AlpacaHttp:
-        return AlpacaHttp(Keys("a", secret), url, Pace(10_000), read_seconds=0.3)
+    def client(self, url: str, secret: str = "b", read_seconds: float = 10.0) -> AlpacaHttp:
+        return AlpacaHttp(Keys("a", secret), url, Pace(10_000), read_seconds=read_seconds)
 
     def post(self, client_id: str, cents: int | None = 1_000, **changes: Any) -> Reply:
         side = changes.get("side", Side.BUY)
@@ -274,10 +274,14 @@ def test_a_caller_that_asks_too_often_is_told_so(tmp_path: Path, short_calendar:
     ids=lambda fault: fault.kind,
 )
 def test_an_order_whose_answer_was_lost_is_there_all_the_same(stage: Stage, fault: Fault):
+    patient = stage.http
+    stage.http = stage.client(stage.server.url, read_seconds=0.3)
     stage.server.faults.plan(fault)
 
     with pytest.raises(NoAnswerError):
         stage.post("c1")
+    stage.http.close()
+    stage.http = patient
 
     assert stage.find("c1").fine
     again = stage.post("c1")

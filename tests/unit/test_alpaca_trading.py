@@ -19,6 +19,7 @@ from alpaca_ground import (
     by_value,
     ground_at,
     net_cents,
+    patience,
 )
 
 from broker_adapters import alpaca_trading
@@ -158,7 +159,8 @@ def test_an_outcome_that_was_not_seen_is_unknown_and_asking_again_makes_one_orde
     broker = ground.trading()
     ground.server.faults.plan(fault)
 
-    first = broker.submit(by_value("c1", APPLE, 1_000))
+    with patience(broker, 0.5 if fault.kind is FaultKind.DELAY_AFTER else 10.0):
+        first = broker.submit(by_value("c1", APPLE, 1_000))
     again = broker.submit(by_value("c1", APPLE, 1_000))
 
     assert first.status is SubmitStatus.UNKNOWN

@@ -10,6 +10,7 @@ from robo.core.ids import AccountId
 from robo.services.washing import streams
 from robo.services.washing.streams import Dated
 from robo.store import arrivals, households, lot_history, outside_trades
+from robo.store.database import once
 from robo.store.households import Membership
 from robo.tax.wash_events import AccountKind, Event
 from robo.tax.wash_sales import Books
@@ -218,7 +219,14 @@ def _read(
 
 
 def kin(session: Session) -> dict[int, set[int]]:
-    """Return name -> names that a merger or spin-off has made of it, or it of."""
+    """Return name -> names that a merger or spin-off has made of it, or it of; not to be changed.
+
+    One question for a day's limits wants it several times; a reading session asks once.
+    """
+    return once(session, ("kin",), lambda: _kin(session))
+
+
+def _kin(session: Session) -> dict[int, set[int]]:
     near: dict[int, set[int]] = {}
     for old, new in lot_history.heirs(session):
         near.setdefault(old, set()).add(new)
