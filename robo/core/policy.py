@@ -55,8 +55,11 @@ class Policy:
     """$20 million: who has it holds the whole index, where an average position is $40,000."""
 
     ladder_rise_ppm_max: int = 500_000
-    """A price more than half above the name's last close adds no names to an account before it has
-    been a close: a wrong quote goes as it came, and the count that rests on it never would."""
+    """A price more than half above the least of a name's last closes adds no names to an account: a
+    wrong price goes as it came, and the count that rests on it never would."""
+
+    ladder_closes: int = 5
+    """A week of closes: what is wrong that long, a reconciliation or a person has seen."""
 
     recapture_ppm: int = 500_000
     """Half of the long-term tax on a harvested loss is counted as coming back: the lower basis is

@@ -25,7 +25,7 @@ from robo.ports.prices import PriceSource
 from robo.services import benchmarking, following, modelling
 from robo.services.isolating import Blame
 from robo.services.modelling import Model, last_closed
-from robo.services.quoting import board
+from robo.services.quoting import board, least_closes
 from robo.services.turns import Turns
 from robo.store import accounts, arrivals, chunks, direct, universe, worths
 from robo.store import prices as marks
@@ -82,7 +82,7 @@ def review(
     model = modelling.ensure(db, prices, clock, calendar, policy)
     if model is None:
         return 0
-    return _review(db, prices, clock, policy, model, found, on)
+    return _review(db, prices, clock, policy, calendar, model, found, on)
 
 
 def admit(
@@ -109,7 +109,7 @@ def admit(
     if model is None:
         return moved
     on = business_date(clock.now())
-    return moved + _review(db, prices, clock, policy, model, fresh, on, empty_only=True)
+    return moved + _review(db, prices, clock, policy, calendar, model, fresh, on, empty_only=True)
 
 
 def _admit_moved(
@@ -124,7 +124,7 @@ def _admit_moved(
     if model is None:
         return 0
     on = business_date(clock.now())
-    changed = _review(db, prices, clock, policy, model, moved, on, moved=True)
+    changed = _review(db, prices, clock, policy, calendar, model, moved, on, moved=True)
     with db.write() as session:
         kinds = accounts.sleeves(session, moved)
         done = [one for one in moved if one in kinds and kinds[one].kind == DIRECT]
@@ -149,6 +149,7 @@ def _review(
     prices: PriceSource,
     clock: Clock,
     policy: Policy,
+    calendar: MarketCalendar,
     model: Model,
     found: Sequence[AccountId],
     on: date,
@@ -159,9 +160,10 @@ def _review(
     turns, changed = Turns(db, policy), 0
     blame = Blame[AccountId](db, clock, _JOB, str)
     grown: list[Grown] = []
+    closes = _least_closes(db, prices, clock, policy, calendar)
 
     def look(part: Sequence[AccountId]) -> None:
-        page = _read(db, prices, clock, policy, part, empty_only=empty_only)
+        page = _read(db, prices, clock, policy, part, closes, empty_only=empty_only)
         if page.raw.sleeves:
             grown.extend(_grown(db, policy, model, page, on, moved=moved))
 
@@ -182,6 +184,7 @@ def _read(
     clock: Clock,
     policy: Policy,
     account_ids: Sequence[AccountId],
+    closes: dict[int, int],
     *,
     empty_only: bool,
 ) -> _Page:
@@ -195,7 +198,6 @@ def _read(
         rows = direct.of_accounts(session, ids)
         paid = direct.taken_out(session, ids)
         gone = frozenset(universe.gone(session))
-        _, closes = marks.last_marks(session)
     now = board(prices, raw.security_ids(), clock.now())
     known = [
         rows.get(one.account_id)
@@ -214,10 +216,26 @@ def _read(
     return _Page(raw, tuple(marked), withdrawn, gone, nav)
 
 
+def _least_closes(
+    db: Database, prices: PriceSource, clock: Clock, policy: Policy, calendar: MarketCalendar
+) -> dict[int, int]:
+    """Return the least of each name's last closes, in today's terms.
+
+    From the source and not from our marks: those know a name only since somebody holds it.
+    """
+    now = clock.now()
+    last = last_closed(calendar, now)
+    days = [calendar.shift(last, -back) for back in range(policy.ladder_closes)]
+    with db.read() as session:
+        today = business_date(now).isoformat()
+        actions = marks.actions_between(session, days[-1].isoformat(), today)
+    return least_closes(prices, days, actions)
+
+
 def _believed(
     price_micros: dict[int, int], closes: dict[int, int], policy: Policy
 ) -> dict[int, int]:
-    """Return prices, with the last close of a name in place of one that is far above it."""
+    """Return prices, with the least of a name's last closes in place of one far above it."""
     most = PPM + policy.ladder_rise_ppm_max
     return {
         name: closes[name] if name in closes and micros * PPM > closes[name] * most else micros

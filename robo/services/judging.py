@@ -4,7 +4,6 @@ The first reason that applies wins: the kill switch, a break, the market, the na
 restrictions, what has come to light of their household, what must happen before it, its size.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -16,7 +15,6 @@ from sqlmodel import Session
 from robo.core.clock import NEW_YORK, business_date, to_micros
 from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
-from robo.core.money import round_ratio
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio import guards
@@ -24,7 +22,7 @@ from robo.portfolio.allocator import reason_of
 from robo.portfolio.chunk import notional_cents
 from robo.ports.broker import AccountModel, Broker
 from robo.ports.prices import ActionKind, PriceSource, Quote
-from robo.services import rechecking, sizing
+from robo.services import quoting, rechecking, sizing
 from robo.services.sizing import Sizes
 from robo.store import (
     blocks,
@@ -218,15 +216,10 @@ def _marks(session: Session, bench: Bench) -> dict[int, int]:
     if marked_on < bench.calendar.shift(day, -1).isoformat():
         return {}
     today = day.isoformat()
-    for security_id, kind, detail in prices.actions_between(session, marked_on, today):
-        if kind in _REPRICING:
-            marks.pop(security_id, None)
-        elif kind == ActionKind.SPLIT.value and security_id in marks:
-            told = json.loads(detail)
-            marks[security_id] = round_ratio(
-                marks[security_id] * int(told["ratio_den"]), int(told["ratio_num"])
-            )
-    return marks
+    actions = prices.actions_between(session, marked_on, today)
+    repriced = {security_id for _, security_id, kind, _ in actions if kind in _REPRICING}
+    known = {name: micros for name, micros in marks.items() if name not in repriced}
+    return quoting.after_splits(known, actions)
 
 
 def _by_customer(

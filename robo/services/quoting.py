@@ -1,12 +1,15 @@
 """Prices for plans: fresh quotes as integers, and the reason why a name cannot be traded now."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
+from robo.core.errors import NotFoundError
 from robo.core.ids import SecurityId
+from robo.core.money import round_ratio
 from robo.core.reasons import Reason
-from robo.ports.prices import PriceSource
+from robo.ports.prices import ActionKind, PriceSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,39 @@ def board(prices: PriceSource, security_ids: Sequence[int], at: datetime) -> Boa
         if quote.halted:
             stopped[security_id] = Reason.SKIP_HALTED
     return Board(price_micros, stopped)
+
+
+def least_closes(
+    prices: PriceSource, days: Sequence[date], actions: Sequence[tuple[str, int, str, str]]
+) -> dict[int, int]:
+    """Return the least close of each name over some sessions, in the terms of the last split.
+
+    Args:
+        prices: Where closes come from; a session that it does not have is left out.
+        days: Sessions that have closed.
+        actions: What went ex since the first, as `store.prices.actions_between` tells it.
+    """
+    found: dict[int, int] = {}
+    for day in days:
+        try:
+            closes: Mapping[SecurityId, int] = prices.closes(day)
+        except NotFoundError:
+            continue
+        since = [told for told in actions if told[0] > day.isoformat()]
+        for name, micros in after_splits(closes, since).items():
+            found[name] = min(micros, found.get(name, micros))
+    return found
+
+
+def after_splits(
+    close_micros: Mapping[SecurityId, int] | Mapping[int, int],
+    actions: Sequence[tuple[str, int, str, str]],
+) -> dict[int, int]:
+    """Return closes in the terms that the splits among some actions have brought."""
+    found: dict[int, int] = {int(name): micros for name, micros in close_micros.items()}
+    for _, name, kind, detail in actions:
+        if kind == ActionKind.SPLIT.value and name in found:
+            told = json.loads(detail)
+            ratio = int(told["ratio_den"]), int(told["ratio_num"])
+            found[name] = round_ratio(found[name] * ratio[0], ratio[1])
+    return found

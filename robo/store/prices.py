@@ -92,12 +92,12 @@ def last_marks(session: Session) -> tuple[str, dict[int, int]]:
     return last, {row[0]: row[1] for row in session.connection().execute(statement)}
 
 
-def actions_between(session: Session, after: str, until: str) -> list[tuple[int, str, str]]:
-    """Return (security, kind, canonical JSON) of actions gone ex after a day, up to another."""
-    columns = (_ACTION.c.security_id, _ACTION.c.kind, _ACTION.c.detail)
+def actions_between(session: Session, after: str, until: str) -> list[tuple[str, int, str, str]]:
+    """Return (ex-date, security, kind, canonical JSON) of actions gone ex after a day, in order."""
+    columns = (_ACTION.c.ex_on, _ACTION.c.security_id, _ACTION.c.kind, _ACTION.c.detail)
     statement = select(*columns).where(_ACTION.c.ex_on > after, _ACTION.c.ex_on <= until)
     rows = session.connection().execute(statement.order_by(_ACTION.c.ex_on, _ACTION.c.id))
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 def unapplied_actions(session: Session, since: str, until: str) -> set[int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.ledger import recipes
 from robo.ports.prices import Quote
-from robo.services import graduating, indexing
+from robo.services import graduating, indexing, marking
 from robo.store import accounts, direct, ledger
 from robo.store.database import insert_many
 from robo.store.direct import DirectSleeve
@@ -37,10 +37,11 @@ def world(tmp_path: Path, seasons: MarketCalendar) -> Iterator[World]:
 
 
 class Wrong:
-    """Prices of which every quote is ten times too high."""
+    """Prices of which every quote is ten times too high, and so are the closes of some days."""
 
-    def __init__(self, prices: Any) -> None:
+    def __init__(self, prices: Any, *closes_of: date) -> None:
         self._prices = prices
+        self._closes_of = closes_of
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._prices, name)
@@ -48,6 +49,12 @@ class Wrong:
     def quotes(self, ids: Sequence[SecurityId], at: datetime) -> Mapping[SecurityId, Quote]:
         found = self._prices.quotes(ids, at)
         return {one: replace(q, price_micros=10 * q.price_micros) for one, q in found.items()}
+
+    def closes(self, on: date) -> Mapping[SecurityId, int]:
+        found: Mapping[SecurityId, int] = self._prices.closes(on)
+        return {
+            one: 10 * micros if on in self._closes_of else micros for one, micros in found.items()
+        }
 
 
 def review(world: World, prices: Any = None) -> int:
@@ -145,6 +152,28 @@ def test_a_price_that_was_never_a_close_adds_no_names(world: World) -> None:
     assert len(world.balances(account).holdings_nanos) == names
     assert grown(world, account).names <= names + 1
     assert grown(world, account).carried_cents < 150_000_00
+
+
+def test_a_wrong_price_that_is_a_close_too_adds_no_names_but_a_real_rise_does(
+    world: World,
+) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 20_000_00)
+    world.trade()
+    r = world.runtime
+    days = [world.next_session() for _ in range(5)]
+    world.clock.set(r.calendar.closes_at(days[-1]) + timedelta(minutes=5))
+    marking.mark_day(world.db, Wrong(r.prices, days[-1]), days[-1])
+    world.next_session()
+
+    review(world, Wrong(r.prices, *days[1:]))
+    after_wrong = grown(world, account)
+    review(world, Wrong(r.prices, *days))
+    after_real = grown(world, account)
+
+    # Bought at $20,000; at ten times that, $200,000 for a week, eleven names are carried.
+    assert (after_wrong.names, after_wrong.carried_cents < 30_000_00) == (10, True)
+    assert (after_real.names, after_real.carried_cents > 150_000_00) == (11, True)
 
 
 def test_a_firms_own_last_balance_is_where_the_whole_index_is_held(
