@@ -156,6 +156,10 @@ def _reconcile(rt: Runtime, _slot: Slot) -> int:
     return len(found.found)
 
 
+def _chase(rt: Runtime, _slot: Slot) -> int:
+    return reconciling.chase(rt.db, rt.keyring, rt.broker, rt.clock, rt.calendar, rt.policy)
+
+
 def _pay(rt: Runtime, _slot: Slot) -> int:
     return withdrawing.pay(rt.db, rt.keyring, _rail(rt), rt.clock, rt.policy)
 
@@ -212,6 +216,7 @@ TIMETABLE: Final = (
     Job("invest-direct", _MONEY, _invest_direct, after=("adjust",)),
     Job("trade-window", _MONEY, _send, after=("adjust",)),
     Job("book-fills", _MONEY, _collect_fills),
+    Job("chase-executions", Every(900), _chase),
     Job("pay-withdrawals", _MONEY, _pay),
     Job("mark-day", AtClose(15), _mark_day, CatchUp.EACH, after=("adjust",)),
     Job("deliver-mail", _MONEY, _deliver_mail),

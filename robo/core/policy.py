@@ -169,6 +169,10 @@ class Policy:
     """An order without an end so long after the close of its session, or an execution that never
     came for so long, is a person's."""
 
+    execution_minutes_max: int = 60
+    """So long after an order was told, executions that the broker counts and has not told of are
+    put before the operators; they come within seconds."""
+
     rejections_max: int = 3
     """How often a day a broker may refuse a name and side in one of its accounts before we stop
     asking until tomorrow."""

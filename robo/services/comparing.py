@@ -151,17 +151,27 @@ def _orders(place: Place, told: Told, ours: _Ours) -> Iterator[Break]:
             continue
         elif found is None:
             yield _order_break(place, block, "timing", 0, "ask_again")
-        elif found.filled_nanos != block.executed_nanos:
-            yield _break(
-                place,
-                "execution",
-                "missing_execution",
-                block.executed_nanos,
-                found.filled_nanos,
-                "collect",
-                security_id=block.security_id,
-                reference=block.id,
-            )
+        elif (missing := untold(place, block, found)) is not None:
+            yield missing
+
+
+def untold(place: Place, block: blocks.Block, found: BrokerOrder) -> Break | None:
+    """Return what the broker counts as executed of an order and has not told us; None if nothing.
+
+    The other way round too: what it has taken back without a word.
+    """
+    if found.filled_nanos == block.executed_nanos:
+        return None
+    return _break(
+        place,
+        "execution",
+        "missing_execution",
+        block.executed_nanos,
+        found.filled_nanos,
+        "collect",
+        security_id=block.security_id,
+        reference=block.id,
+    )
 
 
 def _order_break(

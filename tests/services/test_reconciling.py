@@ -11,7 +11,15 @@ from desk import SETTLES, TRADED, Desk, desk_from, write_template
 from robo.core.errors import InvalidInputError, NotFoundError
 from robo.core.ids import AccountId, SecurityId
 from robo.core.reasons import Reason
-from robo.ports.broker import Activity, BrokerCash, CashKind, MassStatus, Position
+from robo.ports.broker import (
+    Activity,
+    BrokerCash,
+    BrokerOrderState,
+    CashKind,
+    ExecutionPage,
+    MassStatus,
+    Position,
+)
 from robo.ports.prices import ActionKind, CorporateAction
 from robo.services import reconciling
 from robo.services.ordering import Trade
@@ -97,6 +105,70 @@ def test_executions_that_we_have_not_read_are_read_booked_and_journaled(desk: De
     assert {("missing_execution", "repaired", "reconciler")} <= kept
     assert desk.scalar("SELECT count(*) FROM audit WHERE action = 'break.repaired'") > 0
     assert desk.findings() == []
+
+
+def late_fill(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, ended: bool) -> None:
+    """Let an order be (partly) filled at the broker, which does not tell the execution."""
+    (account,) = desk.open("firm_a", 1)
+    desk.fund({account: 100_00})
+    block = desk.buy({account: 100_00})
+    desk.broker.fill(block, 4 * SHARE, 40_00)
+    if ended:
+        desk.broker.end(block, BrokerOrderState.CANCELED)
+    monkeypatch.setattr(desk.broker, "executions", lambda after: ExecutionPage([], after))
+
+
+def chase(desk: Desk, **later: int) -> list[tuple[str, str, int, int, int]]:
+    desk.clock.advance(timedelta(**later))
+    desk.collect()
+    reconciling.chase(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy)
+    with desk.db.read() as session:
+        return [
+            (one.category, one.subject, one.ours, one.theirs, one.blocks)
+            for one in breaks.listed(session, "open")
+        ]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_executions_that_do_not_come_for_an_hour_are_a_break_until_they_come(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, ended: bool
+) -> None:
+    with monkeypatch.context() as patched:
+        late_fill(desk, patched, ended=ended)
+        soon = chase(desk, minutes=59)
+        after_an_hour = chase(desk, minutes=2)
+        events = desk.scalar("SELECT count(*) FROM event WHERE kind = 'break.found'")
+        again = chase(desk, minutes=15)
+
+    assert soon == []
+    assert after_an_hour == [("missing_execution", "execution", 0, 4 * SHARE, 0)] == again
+    assert events == 1 == desk.scalar("SELECT count(*) FROM event WHERE kind = 'break.found'")
+    assert chase(desk, minutes=15) == []
+    assert desk.rows("SELECT state, closed_by FROM recon_break") == [("repaired", "reconciler")]
+    assert desk.findings() == []
+
+
+def test_executions_that_never_come_stop_their_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_fill(desk, monkeypatch, ended=True)
+    chase(desk, hours=2)
+
+    assert chase(desk, hours=25) == [("real", "execution", 0, 4 * SHARE, 1)]
+
+
+def test_a_broker_that_does_not_answer_for_an_order_ends_no_break_of_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_fill(desk, monkeypatch, ended=True)
+    seen = chase(desk, hours=2)
+
+    monkeypatch.setattr(desk.broker, "away", True)
+    desk.clock.advance(timedelta(minutes=15))
+    reconciling.chase(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy)
+
+    with desk.db.read() as session:
+        assert len(seen) == len(breaks.listed(session, "open")) == 1
 
 
 @pytest.mark.parametrize("nanos", [1, -SHARE])
