@@ -16,6 +16,14 @@ from typing import Any, Final
 
 from broker_adapters.alpaca_entries import own_part
 from broker_adapters.alpaca_fields import UnreadableError, optional_decimal
+from broker_adapters.alpaca_groups import (
+    IN_PARTS,
+    Row,
+    group_of,
+    is_complete,
+    is_only_basis,
+    other_half,
+)
 from broker_adapters.alpaca_wire import cents_of
 from robo.core.ids import SecurityId
 from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE
@@ -24,7 +32,6 @@ from robo.ports.broker import Activity, CashKind
 from robo.ports.prices import ActionKind, CorporateAction
 
 _POSITION: Final = re.compile(r"Pos QTY: *([0-9.]+)", re.ASCII)
-_WAY: Final = re.compile(r"\b(REMOVE|ADD)\b[, ]*")
 _PAYING_DAYS: Final = 120
 """How long before its payment a dividend may have gone ex."""
 _ACTING_DAYS: Final = 7
@@ -42,24 +49,6 @@ FROM_OUTSIDE: Final = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL, CashKind
 _YEARS: Final = range(1990, 2200)
 _OF_SOURCES: Final = ("#silent", "#dropped")
 """What a key ends with that tells of a source: it has failed for long, or left something out."""
-IN_PARTS: Final = frozenset({"SPLIT", "MA", "NC", "SPIN", "REORG"})
-"""Types of rows of which several make one event."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One row, read."""
-
-    seq: int
-    key: str
-    type: str
-    sub_type: str
-    on: date
-    symbol: str
-    cents: int
-    nanos: int
-    text: str
-    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +83,9 @@ class ActivityReader:
             rows: (number, key, body) in the order of hearing.
             broker_account: Whose they are; empty if each row says so itself.
         """
-        waiting: dict[tuple[str, ...], list[_Row]] = {}
+        waiting: dict[tuple[str, ...], list[Row]] = {}
         made: list[tuple[int, str, Activity]] = []
-        first: dict[str, _Row] = {}
+        first: dict[str, Row] = {}
         for seq, key, body in rows:
             try:
                 row = _row(seq, key, body)
@@ -110,10 +99,13 @@ class ActivityReader:
                 continue
             first.setdefault(_base(key), row)
             if row.type in IN_PARTS and not row.key.partition("#")[2]:
-                named = _group(row, "" if broker_account else whose)
+                named = group_of(row, "" if broker_account else whose)
                 group = waiting.setdefault(named, [])
                 group.append(row)
-                if _complete(group):
+                rest = None if is_complete(group) else other_half(named, waiting)
+                if rest is not None:  # the list told one part of it, the stream the other
+                    group = sorted([*waiting.pop(rest), *group], key=lambda one: one.seq)
+                if is_complete(group):
                     made.append((seq, key, self._event(group, whose)))
                     del waiting[named]
             else:
@@ -122,12 +114,12 @@ class ActivityReader:
             self._security(row.symbol)
             for group in waiting.values()
             for row in group
-            if not _only_basis(group)
+            if not is_only_basis(group)
         }
         outside = sum(one.cents for _, _, one in made if one.kind in FROM_OUTSIDE)
         return Reading(made, frozenset(moving), outside)
 
-    def _single(self, row: _Row, broker_account: str) -> Activity:
+    def _single(self, row: Row, broker_account: str) -> Activity:
         security_id = self._security(row.symbol) if row.symbol else SecurityId(0)
         dividend = row.type in _DIVIDENDS
         in_shares = dividend and row.sub_type == "SDIV"
@@ -153,7 +145,7 @@ class ActivityReader:
             detail=f"{row.type} {row.sub_type}".strip(),
         )
 
-    def _corrected(self, row: _Row, before: _Row, broker_account: str) -> Activity:
+    def _corrected(self, row: Row, before: Row, broker_account: str) -> Activity:
         """Return what a row that is told again as corrected changes: for a person, never twice."""
         return Activity(
             id=row.key,
@@ -168,7 +160,7 @@ class ActivityReader:
             detail=f"corrected {row.type} {row.sub_type}".strip(),
         )
 
-    def _event(self, group: Sequence[_Row], broker_account: str) -> Activity:
+    def _event(self, group: Sequence[Row], broker_account: str) -> Activity:
         """Return the one activity of an event's rows."""
         last, kind = group[-1], _event_kind(group[0])
         gone = -sum(row.nanos for row in group if row.nanos < 0)
@@ -222,7 +214,7 @@ class ActivityReader:
         )
 
     def _action_id(
-        self, row: _Row, kind: ActionKind | CashKind, security_id: SecurityId | None = None
+        self, row: Row, kind: ActionKind | CashKind, security_id: SecurityId | None = None
     ) -> str:
         """Return our id of the corporate action that a row tells of; empty if none fits."""
         if not isinstance(kind, ActionKind) or not (row.symbol or security_id):
@@ -249,7 +241,7 @@ _ALIKE: Final = frozenset({ActionKind.DELISTING, ActionKind.CASH_MERGER})
 """Both take the shares and may pay for them; brokers and sources differ in the word."""
 
 
-def _row(seq: int, key: str, body: Any) -> _Row:
+def _row(seq: int, key: str, body: Any) -> Row:
     """Read a row strictly where money is.
 
     Raises:
@@ -273,7 +265,7 @@ def _row(seq: int, key: str, body: Any) -> _Row:
     if not sane or abs(shares) > SHARES_MAX * NANOS_PER_SHARE:
         message = "an activity is beyond all sense"
         raise UnreadableError(message)
-    return _Row(
+    return Row(
         seq=seq,
         key=key,
         type=str(body.get("activity_type") or body.get("entry_type") or ""),
@@ -287,7 +279,7 @@ def _row(seq: int, key: str, body: Any) -> _Row:
     )
 
 
-def _held(row: _Row) -> int:
+def _held(row: Row) -> int:
     """Return the position that a dividend was paid for: in its text, or as its quantity."""
     found = _POSITION.search(row.text)
     if found is None:
@@ -301,41 +293,11 @@ def _base(key: str) -> str:
     return own_part(key).partition("#")[0]
 
 
-def _previous(row: _Row) -> str:
+def _previous(row: Row) -> str:
     return str(row.body.get("previous_id") or "")
 
 
-def _group(row: _Row, owner: str) -> tuple[str, ...]:
-    """Return what the rows of one event have in common."""
-    named = str(row.body.get("group_id") or "") or _WAY.sub("", row.text)
-    whose = row.symbol if row.type == "SPLIT" else ""
-    if whose and row.sub_type != "USPLIT":
-        named = ""  # the list and the stream name it differently, and a name splits once a day
-    return row.type, row.sub_type, row.on.isoformat(), named, whose, owner
-
-
-def _complete(group: Sequence[_Row]) -> bool:
-    """Return whether everything that an event brings has been told."""
-    first = group[0]
-    gone = any(row.nanos < 0 for row in group)
-    came = any(row.nanos > 0 for row in group)
-    paid = any(row.cents for row in group)
-    if first.type == "SPIN":
-        return "basis" not in first.text.lower() and came
-    if first.type == "REORG":
-        return gone
-    if first.type == "MA":
-        needs = {"CMA": (gone, paid), "SMA": (gone, came), "SCMA": (gone, came, paid)}
-        return all(needs.get(first.sub_type, (gone, came or paid)))
-    return gone and came
-
-
-def _only_basis(group: Sequence[_Row]) -> bool:
-    """Return whether rows only move what shares cost: they go and come back the same."""
-    return group[0].type == "SPIN" and sum(row.nanos for row in group) == 0
-
-
-def _event_kind(row: _Row) -> ActionKind:
+def _event_kind(row: Row) -> ActionKind:
     if row.type == "MA":
         return ActionKind.CASH_MERGER if row.sub_type == "CMA" else ActionKind.STOCK_MERGER
     return {
@@ -346,7 +308,7 @@ def _event_kind(row: _Row) -> ActionKind:
     }[row.type]
 
 
-def _parent(row: _Row) -> str:
+def _parent(row: Row) -> str:
     """Return the symbol of the company that was split off from."""
     found = re.search(r"Initiating Symbol: *([A-Z0-9./]+)", row.text)
     return found.group(1) if found else row.symbol

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from broker_adapters.alpaca_activities import IN_PARTS, Reading
+from broker_adapters.alpaca_activities import Reading
 from broker_adapters.alpaca_custody import Custody
 from broker_adapters.alpaca_events import EventReader
+from broker_adapters.alpaca_groups import IN_PARTS
 from broker_adapters.alpaca_hearing import AlpacaHearing
 from broker_adapters.alpaca_orders import OrderDesk, capabilities
 from broker_adapters.alpaca_settings import AlpacaSettings, read_broker

@@ -8,8 +8,9 @@ activities come from our own journal of what Alpaca told (`alpaca_journal`). See
 from collections.abc import Sequence
 from typing import Final
 
-from broker_adapters.alpaca_activities import IN_PARTS, Reading
+from broker_adapters.alpaca_activities import Reading
 from broker_adapters.alpaca_fields import rows_of
+from broker_adapters.alpaca_groups import IN_PARTS
 from broker_adapters.alpaca_hearing import AlpacaHearing
 from broker_adapters.alpaca_orders import OrderDesk, answered, capabilities
 from broker_adapters.alpaca_pace import Lane

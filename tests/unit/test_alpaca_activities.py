@@ -118,6 +118,69 @@ def test_a_dividend_a_merger_and_a_child_are_told_with_our_own_ids(ground: Groun
     assert cash == net_cents(broker.executions("").executions) + 333 + 50_000
 
 
+LISTED = {
+    "NC": ("SNC", "Name Change from APL to BNK"),
+    "MA": ("SMA", "Stock Merger 0.5 BNK for 1 APL"),
+}
+
+
+def half(kind: str, symbol: str, shares: str, source: str, net: str = "0") -> dict[str, str]:
+    """Return a row of an event: the list says it in words, the stream in a number."""
+    sub, text = LISTED[kind]
+    told = {"description": text} if source == "list" else {"group_id": source}
+    row = {"activity_type": kind, "activity_sub_type": sub, "date": "2026-03-03", "qty": shares}
+    return {**row, **told, "symbol": symbol, "net_amount": net}
+
+
+def read(
+    *rows: dict[str, str],
+) -> tuple[list[tuple[ActionKind | CashKind, int, int, int]], set[int]]:
+    numbers = {"APL": APPLE, "BNK": BANK, "CHL": CHILD}
+    reader = ActivityReader(lambda symbol: numbers[symbol], lambda _: ())
+    told = reader.read([(n, f"row-{n}", row) for n, row in enumerate(rows, 1)], "acc-1")
+    found = [
+        (one.kind, one.nanos_before, one.nanos_delta, one.new_nanos)
+        for _, _, one in told.activities
+    ]
+    return found, set(told.moving)
+
+
+@pytest.mark.parametrize(("first", "second"), [("list", "g1"), ("g1", "list")])
+@pytest.mark.parametrize(
+    ("kind", "came", "made"),
+    [
+        ("NC", "4", (ActionKind.SYMBOL_CHANGE, 4 * SHARE, 0, 0)),
+        ("MA", "2", (ActionKind.STOCK_MERGER, 4 * SHARE, -4 * SHARE, 2 * SHARE)),
+    ],
+)
+def test_a_merger_or_change_of_name_may_come_half_from_the_list_and_half_from_the_stream(
+    kind: str, came: str, made: tuple[ActionKind, int, int, int], first: str, second: str
+):
+    assert read(half(kind, "APL", "-4", first), half(kind, "BNK", came, second)) == ([made], set())
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [half("NC", "APL", "-4", "list"), half("NC", "BNK", "3", "g1")],
+        [half("NC", "APL", "-4", "list"), half("NC", "CHL", "4", "g1")],
+        [half("NC", "APL", "-4", "g1"), half("NC", "BNK", "4", "g2")],
+        [half("MA", "APL", "-4", "list"), half("MA", "BNK", "4", "g1")],
+        [
+            half("MA", "BNK", "2", "g1"),
+            half("MA", "BNK", "2", "g2"),
+            half("MA", "APL", "-4", "list"),
+        ],
+    ],
+    ids=["fewer", "another_name", "both_of_the_stream", "another_ratio", "two_would_do"],
+)
+def test_halves_that_need_not_belong_together_wait_for_a_person(rows: list[dict[str, str]]):
+    made, moving = read(*rows)
+
+    assert made == []
+    assert APPLE in moving
+
+
 def test_pages_of_activities_continue_and_repeat_like_those_of_executions(ground: Ground):
     broker = ground.trading()
     broker.submit(by_value("b1", APPLE, 1_000))

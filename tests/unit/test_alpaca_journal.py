@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from broker_adapters.alpaca_activities import IN_PARTS
+from broker_adapters.alpaca_groups import IN_PARTS
 from broker_adapters.alpaca_journal import AlpacaJournal
 
 
