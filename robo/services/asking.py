@@ -59,6 +59,8 @@ class TaxSide:
     no_buy: BoolArray
     """Names that an account may not buy now because of a loss, (A, N)."""
     aim: Aim
+    undecided: tuple[frozenset[int], ...] = ()
+    """Of each account, securities among them that only an open sale bars, which may be no loss."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

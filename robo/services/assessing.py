@@ -62,6 +62,7 @@ def tax_side(
         closes=masks.closes,
         no_buy=no_buy,
         aim=aim,
+        undecided=tuple(window.undecided(one) for one in account_ids),
     )
     return _parted(window, lots, side, (on - EPOCH).days)
 

@@ -322,7 +322,8 @@ class _Night:
         security, goes = lots.security_id[mine], sold[mine]
         kept = set(security[~goes].tolist())
         gone = set(security[goes].tolist()) - kept
-        banned = set(names[tax.no_buy[place]].tolist()) - kept
+        # Today's purchases wait for an open sale; what is followed changes once it was a loss.
+        banned = set(names[tax.no_buy[place]].tolist()) - kept - tax.undecided[place]
         every = {
             **targeting.waits(gone | banned, kept),
             **why.get(sleeve.account_id, {}),

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import World, make_world
+from world import FIRM, World, make_world
 
 from baskets.catalog import catalog
 from robo.core.clock import NEW_YORK, business_date
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.services import adjusting, harvesting
+from robo.services.washing.bans import purchase_bans
 from robo.services.washing.folding import books_of
-from robo.store import accounts, households, people, tax_profiles
+from robo.store import accounts, households, orders, people, tax_profiles
 from robo.store.database import bulk
+from robo.store.orders import NewOrder
 from robo.store.tax_profiles import Choice
 
 BASKET = "theme-water"
@@ -166,6 +168,37 @@ def test_the_same_night_twice_sells_once(world: World) -> None:
     first, again = harvest(world), harvest(world)
 
     assert (first, again) == (1, 0)
+
+
+def test_a_partners_open_sale_changes_no_target_unless_it_is_sure_to_be_a_loss(
+    world: World,
+) -> None:
+    account, theirs = world.add_accounts(2, BASKET)
+    world.pay_in(theirs, 5_000_00)
+    world.trade()
+    name = min(TEN)
+    with world.db.write() as session:
+        pair = [owner(session, account), owner(session, theirs)]
+        households.form(session, "hh_1", FIRM, pair, "2026-01-01", 1)
+        sleeve = accounts.sleeves(session, [theirs])[theirs].id
+        sale = NewOrder(
+            "ord_1", FIRM, theirs, sleeve, "by_hand", name, "sell", None, 1, "sell_tracking"
+        )
+        orders.write(session, [sale], [], 1)
+    choose(world, account, Choice(mode="harvest", number=1))
+
+    harvest(world)
+    open_sale = targeted(world, account)
+    with world.db.read() as session:
+        today = business_date(world.clock.now())
+        barred = set(purchase_bans(session, [account], today, [])[account])
+    with world.db.write() as session:
+        bulk(session, "UPDATE orders SET reason = 'sell_harvest'", [()])
+    harvest(world)
+
+    assert open_sale == TEN
+    assert barred == {name}
+    assert TEN - targeted(world, account) == {name}
 
 
 def test_what_only_a_joint_owner_may_not_trade_is_harvested_in_ones_own_account(

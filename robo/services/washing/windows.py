@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sqlmodel import Session
 
 from robo.core.ids import AccountId, LotId, SecurityId
+from robo.core.reasons import Reason
 from robo.services.washing import histories
 from robo.services.washing.histories import History
 from robo.store import households, orders, tax_profiles
@@ -77,10 +78,16 @@ class _Unit:
 
     number: int
     bans: dict[int, date] = field(default_factory=dict)
+    open_sales: dict[int, date] = field(default_factory=dict)
+    """Bans by open sales of which nobody knows yet whether they end at a loss."""
     fresh: dict[int, list[Fresh]] = field(default_factory=dict)
 
     def ban(self, security_id: int, until: date) -> None:
         self.bans[security_id] = max(until, self.bans.get(security_id, until))
+
+    def all_bans(self) -> dict[int, date]:
+        """Return every ban there is, open sales taken for losses."""
+        return self.open_sales | self.bans
 
     def freshen(self, security_id: int, one: Fresh) -> None:
         self.fresh.setdefault(security_id, []).append(one)
@@ -101,8 +108,13 @@ class Window:
 
     def no_purchase(self, account_id: AccountId) -> dict[SecurityId, date]:
         """Return the names that may not be bought, and the first day on which they may."""
-        bans = self.units[account_id].bans
+        bans = self.units[account_id].all_bans()
         return {SecurityId(name): until for name, until in sorted(bans.items())}
+
+    def undecided(self, account_id: AccountId) -> frozenset[int]:
+        """Return the names that only an open sale forbids to buy, which may end at a gain."""
+        unit = self.units[account_id]
+        return frozenset(unit.open_sales.keys() - unit.bans.keys())
 
     def masks(self, account_id: AccountId, lots: Sequence[OpenLot]) -> Masks:
         """Return what one account may not do; see `harvest.masks`."""
@@ -158,7 +170,7 @@ class Window:
         bans = [
             (unit.number, column[name], _day(until))
             for unit in units.values()
-            for name, until in unit.bans.items()
+            for name, until in unit.all_bans().items()
             if name in column
         ]
         fresh = [
@@ -304,7 +316,10 @@ def _parts(lot: Lot) -> tuple[Part, ...]:
 
 
 def _planned(session: Session, history: History, units: Mapping[str, _Unit]) -> None:
-    """Count orders that have not ended: buys as fresh, sales as if all of them were at a loss."""
+    """Count orders that have not ended: buys as fresh, sales as if all of them were at a loss.
+
+    Only a harvest is sure to be one.
+    """
     wanted = [account for account in history.known.ours if history.owner[account] in units]
     for order in orders.open_orders(session, wanted):
         customer = history.owner[order.account_id]
@@ -312,8 +327,12 @@ def _planned(session: Session, history: History, units: Mapping[str, _Unit]) -> 
         if order.side == "buy":
             one = Fresh(None, history.on, kind is AccountKind.IRA)
             units[customer].freshen(order.security_id, one)
-        elif kind is AccountKind.TAXABLE:
+        elif kind is not AccountKind.TAXABLE:
+            continue
+        elif order.reason == Reason.SELL_HARVEST:
             units[customer].ban(order.security_id, history.on + _AFTER)
+        else:
+            units[customer].open_sales[order.security_id] = history.on + _AFTER
 
 
 def _ints(values: Sequence[int]) -> IntArray:
