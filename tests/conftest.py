@@ -1,6 +1,5 @@
 """Fixtures that every kind of test shares: a real calendar, a still clock, a plug-in context."""
 
-import os
 import tempfile
 import warnings
 from collections import Counter
@@ -9,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+import surroundings  # noqa: F401 - first: NumPy reads what it sets
 from databases import fresh_postgres, migrate, migrated_postgres
 from hypothesis import settings
 from nyse import nyse
@@ -18,24 +18,6 @@ from robo.core.market_calendar import MarketCalendar
 from robo.ports.plugins import ListedSecurity, PluginContext
 from robo.ports.prices import PriceSource
 from robo.store.database import Database, connect
-
-MEMORY = Path("/dev/shm")
-_ROOM_BYTES = 4 * 2**30
-
-
-def in_memory() -> bool:
-    """Return whether the system has a directory in memory that tests fit in and can run files of.
-
-    Every commit waits for the disk (2 ms each, measured), and no test is about the disk itself.
-    """
-    if not os.access(MEMORY, os.W_OK):
-        return False
-    found = os.statvfs(MEMORY)
-    return found.f_bavail * found.f_frsize > _ROOM_BYTES and not found.f_flag & os.ST_NOEXEC
-
-
-if "TMPDIR" not in os.environ and in_memory():  # noqa: TID251 - for the processes that tests start
-    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)  # noqa: TID251 - the same
 
 # The same examples on every machine, and no deadline that a busy one would miss.
 settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
