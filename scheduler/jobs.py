@@ -9,7 +9,7 @@ twice for the same slot; the second time it finds nothing left to do.
 from datetime import timedelta
 from typing import Final
 
-from robo.core.clock import to_micros
+from robo.core.clock import business_date, to_micros
 from robo.core.policy import Policy
 from robo.ports.funding import Bank
 from robo.runtime import Runtime
@@ -50,6 +50,14 @@ def _adjust(rt: Runtime, slot: Slot) -> int:
     return adjusting.apply_day(
         rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.policy, slot.on
     )
+
+
+def _bring_actions(rt: Runtime, _slot: Slot) -> int:
+    on = rt.calendar.on_or_before(business_date(rt.clock.now()))
+    with rt.db.read() as session:
+        if runs.last_slot(session, "adjust") != on.isoformat():
+            return 0  # the day's adjust brings it all, and must not be run beside
+    return adjusting.bring(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy, on)
 
 
 def _settle(rt: Runtime, slot: Slot) -> int:
@@ -185,7 +193,13 @@ def _housekeeping(rt: Runtime, _slot: Slot) -> int:
 
 
 TIMETABLE: Final = (
-    Job("adjust", _DAY_BEGINS, _adjust, CatchUp.EACH, after=("collect-fills", "book-positions")),
+    Job(
+        "adjust",
+        _DAY_BEGINS,
+        _adjust,
+        CatchUp.EACH,
+        after=("collect-fills", "book-positions", "bring-actions"),
+    ),
     Job("reconcile", AtOpen(-85), _reconcile, CatchUp.LATEST, after=("adjust",)),
     Job("settle-proceeds", AtOpen(-80), _settle, CatchUp.EACH, after=("adjust",)),
     # Once for all sessions missed, so that it sees all dates at once and leaves the old ones out.
@@ -208,6 +222,8 @@ TIMETABLE: Final = (
     # Shares from other firms come after a day's corporate actions; what a crash left between the
     # broker and the books is booked before the next day's.
     Job("book-positions", _MONEY, _book_positions),
+    # What the broker tells of actions after midnight; beside no `adjust`.
+    Job("bring-actions", Every(600), _bring_actions),
     Job("receive-positions", _MONEY, _receive_positions, after=("adjust",)),
     Job("plan-withdrawals", _MONEY, _plan_withdrawals, after=("adjust",)),
     Job("sell-restricted", _MONEY, _sell_restricted, after=("adjust",)),

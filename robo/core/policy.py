@@ -173,6 +173,10 @@ class Policy:
     """So long after an order was told, executions that the broker counts and has not told of are
     put before the operators; they come within seconds."""
 
+    action_days_max: int = 10
+    """So many days after its ex-date a corporate action may still explain a difference, and holds
+    orders of its name until it is booked; brokers book splits within days, spin-offs in a week."""
+
     rejections_max: int = 3
     """How often a day a broker may refuse a name and side in one of its accounts before we stop
     asking until tomorrow."""

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     WAIT_REFUSED = "wait_refused"
     WAIT_TURNOVER = "wait_turnover"
     WAIT_NO_ACCOUNT = "wait_no_account"
+    WAIT_ACTION = "wait_action"
     WAIT_WHOLE_SHARES = "wait_whole_shares"
     REFUSE_RESTRICTED = "refuse_restricted"
     REFUSE_DUPLICATE = "refuse_duplicate"
@@ -90,6 +91,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.WAIT_REFUSED: "Waiting until tomorrow: the broker keeps refusing this name.",
     Reason.WAIT_TURNOVER: "Waiting: the firm has traded more today than it may unasked.",
     Reason.WAIT_NO_ACCOUNT: "Waiting: the account is not open at the broker yet.",
+    Reason.WAIT_ACTION: "Waiting: the broker has not booked a corporate action of this name yet.",
     Reason.WAIT_WHOLE_SHARES: "Waiting: all orders together do not make a whole share yet.",
     Reason.REFUSE_RESTRICTED: "Cancelled before it was sent: the name is restricted for you.",
     Reason.REFUSE_DUPLICATE: "Cancelled before it was sent: the same order was there already.",

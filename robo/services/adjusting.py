@@ -73,7 +73,7 @@ def apply_day(
 
     # An action that cannot be written stops the day: without it prices and shares disagree for all.
     Turns(db, policy).each(announced, announce)
-    brought = _bring(db, keyring, broker, clock, policy, on)
+    brought = bring(db, keyring, broker, clock, policy, on)
     _leave_dead_names(db, clock)
     return len(announced) + brought
 
@@ -131,13 +131,14 @@ def _change(session: Session, keyring: Keyring, action: CorporateAction, at_micr
         )
 
 
-def _bring(
+def bring(
     db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy, on: date
 ) -> int:
-    """Apply the broker's activities up to a day in its order, each once.
+    """Apply the broker's activities up to a day in its order, each once; return how many.
 
-    Who makes up for missed sessions reads of later days too. Nobody is entitled to those yet: they
-    wait for their day, and the cursor with them.
+    What it tells only after the day has begun is booked when it is told; until then nobody who is
+    entitled trades the name (`judging`). Who makes up for missed sessions reads of later days too.
+    Nobody is entitled to those yet: they wait for their day, and the cursor with them.
     """
     count = 0
     while True:
@@ -206,6 +207,11 @@ def _apply(
     action = json.loads(detail)
     parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
     todo = [part for part in parts if part.account_id in waiting]
+    if activity.kind in _REPRICING:
+        with db.write() as session:  # planned since the day began, on the shares of before
+            ordering.cancel_planned_of_security(
+                session, keyring, activity.security_id, Reason.REJECT_EXPIRED, at_micros, waiting
+            )
 
     def write(session: Session, some: Sequence[dividing.Part]) -> None:
         held = _lots_of(session, activity, [part.account_id for part in some])

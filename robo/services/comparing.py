@@ -9,7 +9,6 @@ and *real* otherwise: only that one stops trading, and only where it is.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from sqlmodel import Session
 
@@ -31,9 +30,6 @@ from robo.store import (
 )
 from robo.store.breaks import Break
 from robo.store.strays import Stray
-
-ACTION_DAYS: Final = 10
-"""So long after its ex-date a corporate action may still explain a difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +54,8 @@ class Told:
     """What it knows of our open blocks that are not among its open orders."""
     overdue_since: int = 0
     """Our orders from before this instant should have ended, in microseconds."""
+    action_days: int = 0
+    """So long after its ex-date a corporate action may explain a difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +309,7 @@ def _on_the_way(told: Told, mine: Sequence[blocks.Block]) -> dict[int, int]:
 def _moving(session: Session, told: Told) -> set[int]:
     """Return the names in which a corporate action may explain a difference."""
     today = business_date(told.status.as_of)
-    since = (today - timedelta(days=ACTION_DAYS)).isoformat()
+    since = (today - timedelta(days=told.action_days)).isoformat()
     acting = prices.unapplied_actions(session, since, today.isoformat())
     return {*told.status.moving, *(one.security_id for one in told.activities), *acting}
 

@@ -110,7 +110,7 @@ def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder
     )
     found = _held(session, bench.broker, waiting)
     found |= _by_name(session, bench, quotes, [one for one in waiting if one.id not in found])
-    for look in (_by_customer, _by_household, _by_turn, _by_size):
+    for look in (_by_action, _by_customer, _by_household, _by_turn, _by_size):
         left = [one for one in waiting if one.id not in found]
         found |= look(session, bench, price, left)
     left = [one for one in waiting if one.id not in found]
@@ -220,6 +220,13 @@ def _marks(session: Session, bench: Bench) -> dict[int, int]:
     repriced = {security_id for _, security_id, kind, _ in actions if kind in _REPRICING}
     known = {name: micros for name, micros in marks.items() if name not in repriced}
     return quoting.after_splits(known, actions)
+
+
+def _by_action(
+    session: Session, bench: Bench, _price: Mapping[int, int], waiting: Sequence[WaitingOrder]
+) -> dict[str, Reason]:
+    days = bench.policy.action_days_max
+    return rechecking.unbooked(session, waiting, business_date(bench.now), days)
 
 
 def _by_customer(

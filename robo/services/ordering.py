@@ -1,6 +1,6 @@
 """The one writer of orders: a plan becomes orders, reserved cash and reasons, all or nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session
@@ -153,15 +153,22 @@ def cancel_planned(
 
 
 def cancel_planned_of_security(
-    session: Session, keyring: Keyring, security_id: int, reason: Reason, at_micros: int
+    session: Session,
+    keyring: Keyring,
+    security_id: int,
+    reason: Reason,
+    at_micros: int,
+    only: Collection[AccountId] | None = None,
 ) -> int:
     """Cancel the orders of a security that no window has taken; return the cents set free.
 
-    After a split their nanoshares would mean another share, after a merger none.
+    After a split their nanoshares would mean another share, after a merger none. `only` leaves out
+    everybody but some accounts.
     """
     by_firm: dict[str, list[tuple[AccountId, str, int]]] = {}
     for firm_id, account_id, order_id, cents in orders.planned_of_security(session, security_id):
-        by_firm.setdefault(firm_id, []).append((account_id, order_id, cents))
+        if only is None or account_id in only:
+            by_firm.setdefault(firm_id, []).append((account_id, order_id, cents))
     return sum(
         _cancel(session, keyring, FirmId(firm_id), found, reason, at_micros)
         for firm_id, found in by_firm.items()

@@ -5,17 +5,18 @@ has taken yet is looked at again; what the broker may know of cannot be untold.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from sqlmodel import Session
 
 from robo.core.ids import SecurityId
 from robo.core.reasons import Reason
-from robo.services import ordering
+from robo.ports.prices import ActionKind
+from robo.services import dividing, ordering
 from robo.services.washing.folding import people
 from robo.services.washing.windows import window
-from robo.store import households, lots, orders, outside_trades, windows
+from robo.store import households, lots, orders, outside_trades, prices, windows
 from robo.store.keyring import Keyring
 from robo.store.windows import WaitingOrder
 from robo.tax.wash_events import AccountKind
@@ -26,6 +27,10 @@ _LAG: Final = 3_600_000_000
 """A plan may be written an hour after it was read for."""
 _RECENT: Final = 7 * 86_400_000_000
 """No order waits longer for its window."""
+_CHANGING: Final = frozenset(
+    {ActionKind.SPLIT.value, ActionKind.SPIN_OFF.value, *(kind.value for kind in dividing.LEAVING)}
+)
+"""Actions after which the shares are others; of dividends only the cash comes late."""
 
 
 def take_back(
@@ -56,6 +61,30 @@ def overtaken(
     if not waiting:
         return {}
     return _sold_since(session, waiting, on) | _known_since(session, waiting, on, at_micros)
+
+
+def unbooked(
+    session: Session, waiting: Sequence[WaitingOrder], on: date, days: int
+) -> dict[str, Reason]:
+    """Return planned orders in names whose shares an action has changed and the books have not.
+
+    Of those who are entitled only. Until it is booked their shares are yesterday's, and the price
+    is today's.
+
+    Args:
+        session: The caller's transaction.
+        waiting: The orders.
+        on: Today.
+        days: So long after its ex-date an action is waited for; then a person looks.
+    """
+    if not waiting:
+        return {}
+    since = (on - timedelta(days=days)).isoformat()
+    acting = prices.acting(session, _CHANGING, since, on.isoformat())
+    names = lots.waiting_of_actions(session, acting)
+    return {
+        one.id: Reason.WAIT_ACTION for one in waiting if (one.account_id, one.security_id) in names
+    }
 
 
 def _sold_since(session: Session, waiting: Sequence[WaitingOrder], on: date) -> dict[str, Reason]:

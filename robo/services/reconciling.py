@@ -101,7 +101,7 @@ def _one(
 ) -> int:
     """Compare one account; return how many breaks were repaired."""
     overdue = telling.overdue_since(calendar, clock.now(), policy)
-    first = _compare(db, broker, place, overdue)
+    first = _compare(db, broker, place, overdue, policy)
     mended = [one for one in first if one.repair in _AUTOMATIC]
     left = first
     if mended:
@@ -111,7 +111,7 @@ def _one(
         with db.read() as session:
             waiting = blocks.unbooked(session)
         booking.book(db, keyring, clock, waiting, turns)
-        left = _compare(db, broker, place, overdue)
+        left = _compare(db, broker, place, overdue, policy)
     at_micros = to_micros(clock.now())
     with db.read() as session:
         left = [_aged(session, one, policy, at_micros) for one in left]
@@ -134,7 +134,7 @@ def _aged(session: Session, one: Break, policy: Policy, at_micros: int) -> Break
     known = breaks.get(session, one.id)
     hours = {
         "missing_execution": policy.block_hours_max,
-        "corporate_action": comparing.ACTION_DAYS * 24,
+        "corporate_action": policy.action_days_max * 24,
     }.get(one.category)
     if known is None or known.state != "open" or hours is None:
         return one
@@ -143,7 +143,9 @@ def _aged(session: Session, one: Break, policy: Policy, at_micros: int) -> Break
     return replace(one, category="real", repair="ask_operator", blocks=1)
 
 
-def _compare(db: Database, broker: Broker, place: Place, overdue_since: int) -> list[Break]:
+def _compare(
+    db: Database, broker: Broker, place: Place, overdue_since: int, policy: Policy
+) -> list[Break]:
     """Ask the broker with no transaction open, then compare in one snapshot."""
     with db.read() as session:
         mine = [
@@ -171,7 +173,7 @@ def _compare(db: Database, broker: Broker, place: Place, overdue_since: int) -> 
             for one in executions
             if one.client_id in ours and ours[one.client_id].broker_account == place.broker_account
         ]
-        told = Told(status, here, unread, orders, overdue_since)
+        told = Told(status, here, unread, orders, overdue_since, policy.action_days_max)
         return comparing.compare(session, place, told)
 
 

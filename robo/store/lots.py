@@ -274,6 +274,14 @@ def entitlements(session: Session, action_id: str) -> list[tuple[AccountId, int,
     return [(AccountId(account), nanos, state) for account, nanos, state in rows]
 
 
+def waiting_of_actions(session: Session, action_ids: Sequence[str]) -> set[tuple[AccountId, int]]:
+    """Return (account, security) of everyone who is entitled to some actions and has not got it."""
+    columns = (_ENTITLEMENT.c.account_id, _ENTITLEMENT.c.security_id)
+    statement = select(*columns).where(_ENTITLEMENT.c.state == "waiting")
+    rows = select_in(session, statement, _ENTITLEMENT.c.action_id, list(action_ids))
+    return {(AccountId(row[0]), int(row[1])) for row in rows}
+
+
 def fulfil(session: Session, action_id: str, account_ids: Sequence[AccountId]) -> None:
     """Mark entitlements as paid or applied."""
     bulk(

@@ -1,6 +1,6 @@
 """Marked closes and corporate actions as they were published to us."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import column, func, select, table
@@ -98,6 +98,14 @@ def actions_between(session: Session, after: str, until: str) -> list[tuple[str,
     statement = select(*columns).where(_ACTION.c.ex_on > after, _ACTION.c.ex_on <= until)
     rows = session.connection().execute(statement.order_by(_ACTION.c.ex_on, _ACTION.c.id))
     return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+def acting(session: Session, kinds: Collection[str], since: str, until: str) -> list[str]:
+    """Return the actions of some kinds that went ex in a span of days."""
+    statement = select(_ACTION.c.id).where(
+        _ACTION.c.ex_on >= since, _ACTION.c.ex_on <= until, _ACTION.c.kind.in_(sorted(kinds))
+    )
+    return list(session.connection().execute(statement).scalars())
 
 
 def unapplied_actions(session: Session, since: str, until: str) -> set[int]:

@@ -67,11 +67,11 @@ def test_what_a_session_is_due_runs_before_what_runs_every_few_seconds(world: Wo
     runner.tick()
 
     often = [job.name for job in TIMETABLE if isinstance(job.when, Every)]
-    first = ["collect-fills", "book-positions"]
+    first = ["collect-fills", "book-positions", "bring-actions"]
     often = [name for name in often if name not in first]
-    assert diary.seen[:2] == first, "yesterday's executions and arrivals are of yesterday's shares"
-    assert diary.seen[2] == "adjust"
-    assert list(dict.fromkeys(diary.seen[2:])) == [*DAILY, *often]
+    assert diary.seen[:3] == first, "yesterday's executions and arrivals are of yesterday's shares"
+    assert diary.seen[3] == "adjust"
+    assert list(dict.fromkeys(diary.seen[3:])) == [*DAILY, *often]
 
 
 def test_nothing_is_planned_or_sent_while_a_due_adjust_is_not_done(world: World) -> None:

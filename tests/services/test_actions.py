@@ -18,7 +18,7 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind, CorporateAction
-from robo.services import adjusting, dividing
+from robo.services import adjusting, dividing, guarding, trading
 from robo.services.ordering import Trade
 from robo.services.turns import Turns
 from robo.store import ledger
@@ -298,6 +298,36 @@ def test_a_split_that_comes_late_is_applied_to_what_was_held_before_it(desk: Des
     assert desk.held(account).holdings_nanos == {1: 3_700_000_000}
     assert [n for n, _, _ in lots_of(desk, account)] == [1_700_000_000, 2_000_000_000]
     assert basis(desk, account) == 7_00 + 10_00
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def test_a_split_that_is_told_after_midnight_holds_its_holders_orders_and_is_booked_on_its_day(
+    desk: Desk,
+) -> None:
+    holder, other = *holders(desk, "firm_a", [10_000_000_000]), *desk.open("firm_a", 1, "other")
+    desk.fund({holder: 50_00, other: 50_00}, "more")
+    publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
+    desk.broker.brought, later = [], desk.broker.brought
+    desk.adjust()
+    trades = [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=4_000_000_000)]
+    buys = [Trade(n, Reason.BUY_UNDERWEIGHT, buy_cents=10_00) for n in (1, 2)]
+    desk.plan({holder: trades, other: [buys[0]]}, "morning")
+    desk.plan({holder: [buys[1]]}, "beside")
+    told = len(desk.broker.told)
+    tools = guarding.Desk(desk.keyring, desk.prices, desk.calendar)
+    trading.send(desk.db, desk.broker, desk.clock, desk.policy, "w", tools)
+    sent = [(one.side.value, one.security_id) for one in desk.broker.told[told:]]
+    waits = desk.rows("SELECT side, code FROM orders WHERE state = 'planned'")
+
+    desk.broker.brought = later
+    brought = adjusting.bring(
+        desk.db, desk.keyring, desk.broker, desk.clock, desk.policy, desk.today()
+    )
+
+    assert sent == [("buy", 1), ("buy", 2)]
+    assert waits == [("sell", "wait_action")]
+    assert (brought, desk.held(holder).holdings_nanos) == (1, {1: 20_000_000_000})
+    assert desk.column("SELECT state FROM orders WHERE side = 'sell'") == ["canceled"]
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
