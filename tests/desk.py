@@ -418,9 +418,14 @@ class Desk:
         trades = {a: [ordering.Trade(security, why, buy_cents=c)] for a, c in amounts.items()}
         return self._trade(trades, cause, hold)
 
-    def sell(self, nanos: Mapping[AccountId, int], security: int = 1, cause: str = "") -> str:
+    def sell(
+        self,
+        nanos: Mapping[AccountId, int],
+        security: int = 1,
+        cause: str = "",
+        why: Reason = Reason.SELL_WITHDRAWAL,
+    ) -> str:
         """Plan and send sells of one security; return the block's id."""
-        why = Reason.SELL_WITHDRAWAL
         trades = {a: [ordering.Trade(security, why, sell_nanos=n)] for a, n in nanos.items()}
         return self._trade(trades, cause, "")
 

@@ -11,7 +11,6 @@ an account touch the same pages of the database, which halves what is written to
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -19,11 +18,11 @@ from sqlmodel import Session
 
 from robo.core.clock import Clock, business_date, from_micros, to_micros
 from robo.core.errors import BrokenInvariantError
-from robo.core.ids import AccountId, FirmId, LotId, SecurityId, child_id
+from robo.core.ids import AccountId, FirmId, SecurityId, child_id
 from robo.core.money import format_cents
 from robo.core.shares import format_nanos
 from robo.ledger import recipes
-from robo.services import diverting, owning
+from robo.services import diverting, emptying, owning
 from robo.services.apportioning import ByAccount, Share, SplitExecution, missing_of
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
@@ -31,7 +30,6 @@ from robo.store import blocks, effects, events, inventory, ledger, lots, orders,
 from robo.store.chains import Link
 from robo.store.database import Database
 from robo.store.keyring import Keyring
-from robo.tax import lots as tax_lots
 
 _JOB: Final = "book-fills"
 _SHARES_MAX: Final = 2_000_000
@@ -210,39 +208,8 @@ def _close(
     fill_id: str,
     on: date,
 ) -> list[lots.LotEvent]:
-    """Close the shares it means, then first in first out, those on hold last.
-
-    Keeps `held` and `first` true: what is held, and what the order still means.
-    """
-    if nanos == 0:
-        return []
-    mine = held.get(order.security_id, [])
-    # A lot that another sale of this very booking closed has nothing left to be closed again.
-    mine[:] = [lot for lot in mine if lot.nanos or lot.basis_cents]
-    today = on.isoformat()
-    mine.sort(key=lambda lot: (lot.hold_until > today, lot.acquired_on, lot.id))
-    pure = [
-        tax_lots.Lot(
-            LotId(lot.id),
-            SecurityId(lot.security_id),
-            date.fromisoformat(lot.acquired_on),
-            lot.nanos,
-            lot.basis_cents,
-        )
-        for lot in mine
-    ]
-    closings = tax_lots.close(pure, nanos, net_cents, first)
-    sold: dict[str, int] = {closing.lot_id: closing.nanos for closing in closings}
-    first[:] = [(lot_id, max(0, most - sold.get(lot_id, 0))) for lot_id, most in first]
-    left = {closing.lot_id: closing for closing in closings}
-    for place, lot in enumerate(mine):
-        if LotId(lot.id) in left:
-            closing = left[LotId(lot.id)]
-            mine[place] = replace(
-                lot,
-                nanos=lot.nanos - closing.nanos,
-                basis_cents=lot.basis_cents - closing.basis_cents,
-            )
+    """Close the shares it means; keeps `held` and `first` true, see `emptying.close`."""
+    closings = emptying.close(held.get(order.security_id, []), first, nanos, net_cents, on)
     return [
         lots.LotEvent(
             id=child_id("lev", fill_id, closing.lot_id),
@@ -254,7 +221,7 @@ def _close(
             basis_delta_cents=-closing.basis_cents,
             proceeds_cents=closing.proceeds_cents,
             cause=fill_id,
-            on_date=today,
+            on_date=on.isoformat(),
         )
         for closing in closings
     ]

@@ -4,19 +4,28 @@ What was reserved has been given back and may be spent, shares may be promised t
 late fill is the customer's if the cash or the shares are still free; otherwise the firm takes it
 on its own book, so that the customer is never bought twice nor below nothing. So it does with a
 purchase that would be a wash sale by now: nothing had kept a loss of the name from being taken
-since the order had ended.
+since the order had ended. And with a sale at a loss of which the household has bought, or is
+buying, what stays: nothing had kept it from that. But shares that have left a customer's own
+account at the broker are sold, whatever the books would like.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from sqlmodel import Session
 
 from robo.core.clock import business_date, from_micros
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, LotId
+from robo.core.reasons import Reason
+from robo.services import emptying
 from robo.services.apportioning import ENDED, Share
 from robo.services.washing.bans import purchase_bans
-from robo.store import inventory, ledger, windows
+from robo.services.washing.windows import Fresh, Window, window
+from robo.store import controls, effects, inventory, ledger, lots, orders, windows
+from robo.tax.wash_events import AccountKind
+
+_OUT = frozenset({Reason.SELL_WITHDRAWAL.value, Reason.SELL_CLOSE_OUT.value})
+"""Sales that a customer asked for; a loss of theirs may be disallowed by what was bought before."""
 
 
 def is_late(share: Share) -> bool:
@@ -47,11 +56,13 @@ def place(
         for security, nanos in mine.holdings_nanos.items()
     }
     banned = _banned(session, late, on)
+    loses = _washing_losses(session, shares, on)
     kept: list[Share] = []
     taken: list[inventory.Taken] = []
     for share in shares:
-        washes = (share.order.account_id, share.order.security_id) in banned
-        washes = washes and share.execution.side == "buy"
+        washes = loses(share)
+        if share.execution.side == "buy":
+            washes = (share.order.account_id, share.order.security_id) in banned
         if not is_late(share) or (not washes and _fits(share, cash, free)):
             kept.append(share)
         else:
@@ -63,13 +74,84 @@ def _banned(session: Session, late: Sequence[Share], on: date) -> set[tuple[Acco
     """Return (account, security) of which a purchase, then or now, would be a wash sale."""
     buys = [share for share in late if share.execution.side == "buy"]
     accounts = sorted({share.order.account_id for share in buys})
-    days = {business_date(from_micros(share.execution.executed_at)) for share in buys} | {on}
+    days = {_day(share) for share in buys} | {on}
     return {
         (account, security)
         for day in sorted(days if buys else ())
         for account, mine in purchase_bans(session, accounts, day, accounts).items()
         for security in mine
     }
+
+
+def _washing_losses(session: Session, shares: Sequence[Share], on: date) -> Callable[[Share], bool]:
+    """Return what says of each share in turn whether it is a late sale that would be washed.
+
+    It follows the lots from sale to sale, so it must be asked of all in the order of booking.
+    """
+    late = [share for share in shares if is_late(share) and share.execution.side == "sell"]
+    sellers = sorted({share.order.account_id for share in late})
+    apart = controls.broker_accounts(session, sellers)
+    sellers = [one for one in sellers if one not in apart]
+    if not sellers:
+        return lambda _: False
+    mine = [share for share in shares if share.order.account_id in sellers]
+    sales = sorted({share.order.id for share in mine if share.execution.side == "sell"})
+    named, reasons = effects.named_lots(session, sales), orders.reasons(session, sales)
+    held: dict[tuple[str, int], list[lots.OpenLot]] = {}
+    for account_id, some in lots.open_lots(session, sellers).items():
+        for lot in some:
+            held.setdefault((account_id, lot.security_id), []).append(lot)
+    buyers = {s.order.account_id for s in shares if is_late(s) and s.execution.side == "buy"}
+    days = {_day(share) for share in late} | {on}
+    known = [window(session, sorted({*sellers, *buyers}), day) for day in sorted(days)]
+    coming = {
+        (known[-1].units[share.order.account_id].number, share.order.security_id)
+        for share in shares
+        if is_late(share) and share.execution.side == "buy"
+    }
+    added = {lot: one.added_cents for seen in known for lot, one in seen.adjusted.items()}
+
+    def loses(share: Share) -> bool:
+        account, security = share.order.account_id, share.order.security_id
+        if share.execution.side != "sell" or account not in sellers:
+            return False
+        left = list(held.get((account, security), ()))
+        first = list(named.get(share.order.id, ()))
+        if sum(lot.nanos for lot in left) < share.part.nanos:
+            return False  # it does not fit, which is said elsewhere
+        before = {lot.id: lot.nanos for lot in left}
+        net = max(0, share.part.cents - share.part.fee_cents)
+        closed = emptying.close(left, first, share.part.nanos, net, _day(share))
+        lost = [one for one in closed if one.gain_cents < added.get(one.lot_id, 0)]
+        if is_late(share) and lost:
+            whole = {one.lot_id for one in closed if one.nanos == before[one.lot_id]}
+            asked = reasons.get(share.order.id, "") in _OUT
+            buys = (known[-1].units[account].number, security) in coming
+            if buys or any(_stays(seen, share, whole, asked=asked) for seen in known):
+                return True
+        held[account, security], named[share.order.id] = left, first
+        return False
+
+    return loses
+
+
+def _stays(seen: Window, share: Share, whole: set[LotId], *, asked: bool) -> bool:
+    """Return whether a day knows of fresh shares that stay and would replace what a share sells."""
+    account, sold_on = share.order.account_id, _day(share)
+    if seen.kinds[account] is AccountKind.IRA:
+        return False
+
+    def forbids(one: Fresh) -> bool:
+        if one.lot_id is None or one.bought_on >= sold_on:
+            return True  # bought after it, as far as a day tells: nobody chose that
+        return not asked and one.forbids(accepts=seen.accepts[account])
+
+    fresh = seen.units[account].fresh.get(share.order.security_id, ())
+    return any(one.lot_id not in whole and forbids(one) for one in fresh)
+
+
+def _day(share: Share) -> date:
+    return business_date(from_micros(share.execution.executed_at))
 
 
 def _fits(share: Share, cash: dict[AccountId, int], free: dict[tuple[AccountId, int], int]) -> bool:

@@ -366,6 +366,12 @@ def planned_of_security(
     return [(row[0], AccountId(row[1]), row[2], int(row[3])) for row in rows]
 
 
+def reasons(session: Session, order_ids: Sequence[str]) -> dict[str, str]:
+    """Return why orders were planned, whatever became of them."""
+    rows = select_in(session, select(_ORDER.c.id, _ORDER.c.reason), _ORDER.c.id, list(order_ids))
+    return {row[0]: row[1] for row in rows}
+
+
 def batches_written(session: Session, batches: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Return which (sleeve, batch) have orders."""
     columns = (_ORDER.c.sleeve_id, _ORDER.c.batch_id)

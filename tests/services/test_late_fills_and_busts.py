@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo.core.ids import AccountId, FirmId
+from robo.core.reasons import Reason
 from robo.ledger import chart
 from robo.ports.broker import BrokerOrderState
 from robo.store import inventory, ledger
@@ -98,6 +99,42 @@ def test_a_late_purchase_of_what_was_sold_at_a_loss_since_is_the_firms(
 
     assert desk.held(account).holdings_nanos == {}
     assert own(desk) == ({1: SHARE * 5 // 4}, -10_00)
+    right(desk)
+
+
+@pytest.mark.parametrize(
+    ("why", "bought_day", "price", "firms"),
+    [
+        (Reason.SELL_HARVEST, 0, 8, True),
+        (Reason.SELL_WITHDRAWAL, 2, 8, True),
+        (Reason.SELL_WITHDRAWAL, 0, 8, False),
+        (Reason.SELL_HARVEST, 2, 12, False),
+    ],
+)
+def test_a_late_sale_at_a_loss_beside_fresh_shares_is_the_firms_unless_it_was_asked_for_before(
+    desk: Desk, why: Reason, bought_day: int, price: int, *, firms: bool
+) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.fill_at(desk.buy({account: 50_00}), 10_000_000)
+    desk.collect()
+    desk.clock.advance(timedelta(days=60))
+    for day in range(4):
+        desk.broker.at = desk.clock.now()
+        if day == bought_day:
+            desk.broker.fill_at(desk.buy({account: 10_00}, cause="fresh"), 10_000_000)
+            desk.collect()
+        if day == 1:
+            block = desk.sell({account: 5 * SHARE}, cause="late", why=why)
+            desk.broker.end(block, BrokerOrderState.CANCELED)
+            desk.collect()
+        desk.clock.advance(timedelta(days=1))
+    desk.broker.at = desk.clock.now() - timedelta(days=3)
+
+    desk.broker.fill_at(block, price * 1_000_000)
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {1: 6 * SHARE if firms else SHARE}
+    assert own(desk) == (({1: -5 * SHARE}, price * 5_00) if firms else ({}, 0))
     right(desk)
 
 
