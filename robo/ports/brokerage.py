@@ -295,6 +295,9 @@ class Funding(Protocol):
     def release_transfer(self, request_id: str) -> None:
         """Take note that a request never arrived: it may be asked for once more.
 
+        It is not asked for again if a person has given it up; either way no later request like it
+        waits for what becomes of it.
+
         Raises:
             InvalidInputError: If the request waits for no answer.
         """

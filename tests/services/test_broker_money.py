@@ -133,6 +133,14 @@ def test_a_transfer_that_stays_lost_is_asked_for_again_by_nobody(stage: Stage) -
     assert stage.transfers(account) == []
     told = me.get(f"/v1/accounts/{account}/deposits/{deposit}").get_json()
     assert (told["state"], told["return_code"]) == ("returned", "abandoned")
+    stage.server.faults.clear()
+    stage.server.faults.plan(UNHEARD)
+    alike = deposited(me, account, link)
+    stage.jobs(3)
+    file = stage.world.runtime.broker._transfers
+    assert file._open() == [], "what was given up is no twin of later ones"
+    assert state_of(me, account, "deposits", alike) == "available"
+    assert [one["id"] for one in stage.transfers(account)] == [stage.money(alike).broker_id]
     assert stage.world.findings() == []
 
 

@@ -92,9 +92,12 @@ def decide(
         row = _doubtful(session, transfer_id)
         moved = _settle(session, desk, row, decision, told)
         _record(session, keyring, row, decision, to_micros(clock.now()))
-    if told is not None:
-        with suppress(InvalidInputError):
+    # Afterwards: what the adapter has forgotten it would ask for, if the books still wanted it.
+    with suppress(InvalidInputError):
+        if told is not None:
             desk.offered.claim_transfer(transfer_id, told.broker_id)
+        elif decision.verdict is Verdict.ABANDON:
+            desk.offered.release_transfer(transfer_id)
     return moved
 
 
