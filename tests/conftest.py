@@ -1,5 +1,6 @@
 """Fixtures that every kind of test shares: a real calendar, a still clock, a plug-in context."""
 
+import gc
 import tempfile
 import warnings
 from collections import Counter
@@ -8,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-import surroundings  # noqa: F401 - first: NumPy reads what it sets
+import surroundings  # noqa: F401 - NumPy reads what it sets
 from databases import fresh_postgres, migrate, migrated_postgres
 from hypothesis import settings
 from nyse import nyse
@@ -154,6 +155,21 @@ def empty_database(migrated_url: str, tmp_path: Path) -> Iterator[Database]:
         db = connect(url)
         yield db
         db.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave the tests themselves out of every search for garbage.
+
+    They are millions of objects. To look through them takes a second on a busy machine, in the
+    middle of a test, and a server in one of its threads says nothing for as long.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

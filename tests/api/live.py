@@ -21,7 +21,7 @@ from robo.config import environment
 
 _PORTS = (20_000, 30_000)
 """Below the range that the system gives to outgoing connections."""
-_START_SECONDS = 90
+_START_SECONDS = 240
 _KEYS = count(1)
 
 
@@ -70,7 +70,7 @@ class Live:
         raw = None
         if body is not None:
             headers["Content-Type"], raw = "application/json", json.dumps(body)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         with contextlib.closing(connection):
             connection.request(method, path, raw, headers)
             reply = connection.getresponse()
@@ -112,7 +112,7 @@ class Live:
         link = must("POST", f"{mine}/bank-links", numbers)["id"]
         return Investor(email, token, customer, account, link)
 
-    def raw(self, *parts: bytes, seconds: float = 10, shut: bool = True) -> bytes:
+    def raw(self, *parts: bytes, seconds: float = 60, shut: bool = True) -> bytes:
         """Send bytes as they are, and return everything that comes back until it is over.
 
         Args:
@@ -154,7 +154,7 @@ def serving(folder: Path, **more: str) -> Iterator[Live]:
     clean = {name: value for name, value in environment().items() if not name.startswith("ROBO_")}
     merged = {**clean, **settings}
     robo = (sys.executable, "-m", "robo")
-    subprocess.run((*robo, "migrate"), env=merged, check=True, capture_output=True, timeout=60)
+    subprocess.run((*robo, "migrate"), env=merged, check=True, capture_output=True, timeout=240)
     log = folder / "log"
     with log.open("wb") as sink:
         process = subprocess.Popen((*robo, "web"), env=merged, stdout=sink, stderr=sink)

@@ -132,7 +132,7 @@ def test_the_server_answers_or_hangs_up(live: Live, name: str) -> None:
 def test_nothing_is_smuggled_behind_an_ambiguous_length(live: Live, name: str) -> None:
     ambiguous = REQUESTS[name].replace(b"Connection: close\r\n", b"")
 
-    got = live.raw(ambiguous + SMUGGLED, seconds=3)
+    got = live.raw(ambiguous + SMUGGLED)
 
     assert b"form_crs" not in got, got[:2_000]
 
@@ -182,7 +182,7 @@ def test_one_key_sent_to_two_processes_at_once_has_one_effect(
 
     def ask() -> None:
         start.wait()
-        for _ in range(200):
+        for _ in range(6_000):  # a minute at least
             reply = live.send("POST", path, body, token=me.token, key="the-same-key")
             if reply.status != 409:
                 replies.append(reply)

@@ -62,6 +62,6 @@ def _throw(desk: Desk) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert made.stdout == "thrown\n", made.stderr

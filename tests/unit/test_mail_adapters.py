@@ -230,7 +230,7 @@ def _settings(server: SmtpServer, tls: str, **more: str) -> dict[str, str]:
         "ROBO_SMTP_HOST": "localhost" if tls != "none" else "127.0.0.1",
         "ROBO_SMTP_PORT": str(server.port),
         "ROBO_SMTP_TLS": tls,
-        "ROBO_SMTP_TIMEOUT_SECONDS": "5",
+        "ROBO_SMTP_TIMEOUT_SECONDS": "60",
         **more,
     }
 
