@@ -112,6 +112,12 @@ LETTERS: Final[Mapping[str, Letter]] = {
         "Your account is being closed",
         "You asked us to sell everything, pay it out and close the account." + _FOOTER,
     ),
+    "cents_kept": Letter(
+        "Your account is closed; a little is left",
+        "Your account is closed. Your bank does not take the ${amount} that was left. It stays "
+        "yours and in your account's books: it leaves with whatever still comes, or when you close "
+        "the account once more with another bank.",
+    ),
 }
 
 

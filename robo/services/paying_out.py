@@ -3,7 +3,7 @@
 And how the money of an account that is closing leaves it, where a part of it cannot be sold yet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,10 +19,12 @@ from robo.core.errors import (
     RestrictedError,
 )
 from robo.core.ids import AccountId, FirmId, child_id
+from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.ledger import recipes
-from robo.services import selling
-from robo.store import accounts, households, ledger, transfers, withdrawals
+from robo.services import mailing, selling
+from robo.services.sealing import Vault
+from robo.store import accounts, households, ledger, people, transfers, withdrawals
 from robo.store.keyring import Keyring
 from robo.store.withdrawals import Withdrawal
 
@@ -30,8 +32,12 @@ OPEN: Final = ("requested", "selling", "settling")
 """States of a withdrawal that was not sent."""
 
 
-def sleeve_of(session: Session, account_id: AccountId, bank_link_id: str) -> accounts.Sleeve:
-    """Return the sleeve of an account whose money may go to a bank.
+def sleeve_of(
+    session: Session, account_id: AccountId, bank_link_id: str, cents: int | None
+) -> accounts.Sleeve:
+    """Return the sleeve of an account whose money may go to a bank; None asks for all of it.
+
+    A closed account is closed once more for cents that stayed in it, see `keep_little`.
 
     Raises:
         NotFoundError: If account or link do not exist, or are different people's.
@@ -47,7 +53,9 @@ def sleeve_of(session: Session, account_id: AccountId, bank_link_id: str) -> acc
     if link.state != "active":
         message = "the bank link was removed"
         raise RefusedError(message, code="bank_link_removed")
-    if sleeve.state not in {"open", "blocked"}:
+    left = cents is None and sleeve.state == "closed"
+    left = left and ledger.account_balances(session, account_id).cash_cents > 0
+    if sleeve.state not in {"open", "blocked"} and not left:
         message = "the account is closing or closed"
         raise ConflictError(message, code="account_closing")
     return sleeve
@@ -151,6 +159,38 @@ def closes(session: Session, account_id: AccountId) -> list[Withdrawal]:
     """Return the closing of an account that has not been sent, if there is one."""
     mine = withdrawals.of_accounts(session, [account_id])
     return [w for w in mine if w.closing and w.state in OPEN]
+
+
+def is_little(one: Withdrawal, policy: Policy) -> bool:
+    """Return whether a closing ends without this money, if the bank does not take it."""
+    return bool(one.closing) and one.promised_cents < policy.close_part_cents_min
+
+
+def may_follow(before: Sequence[Withdrawal], cents: int, policy: Policy) -> bool:
+    """Return whether what came after a closing is sent on; cents that were refused wait for more.
+
+    Args:
+        before: The account's withdrawals, newest first.
+        cents: What lies in it.
+        policy: Says what is little.
+    """
+    return cents >= policy.close_part_cents_min or before[0].state != "failed"
+
+
+def keep_little(
+    session: Session, keyring: Keyring, customer_id: str, one: Withdrawal, at_micros: int
+) -> None:
+    """Close an account whose last cents no bank takes; they stay its customer's, in its cash.
+
+    The customer is told. They leave with what comes later, or when the customer closes the account
+    once more with another bank; until then the books show them.
+    """
+    accounts.set_state(session, one.account_id, "closed", at_micros)
+    if people.data_key(session, customer_id) is None:
+        return  # a firm's own customer has no mail of ours
+    vault = Vault.open(session, keyring, customer_id)
+    values = {"amount": format_cents(one.promised_cents)}
+    mailing.queue(session, vault, "cents_kept", one.id, at_micros, values)
 
 
 def stop_closing(

@@ -79,7 +79,7 @@ def request(
         existing = withdrawals.get(session, withdrawal_id)
         if existing is not None:
             return paying_out.same(existing, account_id, bank_link_id, cents)
-        sleeve = paying_out.sleeve_of(session, account_id, bank_link_id)
+        sleeve = paying_out.sleeve_of(session, account_id, bank_link_id, cents)
         kind = households.owners_of(session, [account_id])[account_id].kind
         contributing.require_notice(kind, confirmed)
         settled = withdrawals.settled_cash(session, [account_id])[account_id]
@@ -181,7 +181,7 @@ def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock, policy: Policy
 
     The bank is told once, and again only where it has said nothing for `bank_retell_minutes`.
     """
-    _sweep(db, clock)
+    _sweep(db, clock, policy)
     with db.read() as session:
         todo = withdrawals.in_states(session, *_OPEN)
     blame = Blame[Withdrawal](db, clock, _JOB, lambda one: one.account_id)
@@ -201,7 +201,7 @@ def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock, policy: Policy
     def tell(one: Withdrawal) -> None:
         link = tokens[one.id]
         assert link is not None
-        if _tell(db, keyring, bank, clock, one, link.token):
+        if _tell(db, keyring, bank, clock, policy, one, link.token):
             took.append(one.id)
 
     blame.each(sent, tell)
@@ -213,7 +213,13 @@ def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock, policy: Policy
 
 
 def _tell(
-    db: Database, keyring: Keyring, bank: Bank, clock: Clock, one: Withdrawal, token: str
+    db: Database,
+    keyring: Keyring,
+    bank: Bank,
+    clock: Clock,
+    policy: Policy,
+    one: Withdrawal,
+    token: str,
 ) -> bool:
     """Tell the bank, idempotently by id; return whether it took the request."""
     try:
@@ -224,7 +230,7 @@ def _tell(
         with db.write() as session:
             current = withdrawals.get(session, one.id)
             if current is not None and current.state == "sent":
-                _fail(session, keyring, current, to_micros(clock.now()))
+                _fail(session, keyring, policy, current, to_micros(clock.now()))
         return False
     return True
 
@@ -280,16 +286,18 @@ def _finish(session: Session, sleeve: accounts.Sleeve, one: Withdrawal, at_micro
     _emit(session, sleeve, one, "paid", at_micros)
 
 
-def _sweep(db: Database, clock: Clock) -> None:
+def _sweep(db: Database, clock: Clock, policy: Policy) -> None:
     """Send after a closed account what came late, such as a dividend of shares sold since."""
     with db.read() as session:
         late = withdrawals.closed_with_cash(session)
-        before = withdrawals.of_accounts(session, late)
+        before = withdrawals.of_accounts(session, list(late))
     at_micros = to_micros(clock.now())
 
     def send(account_id: AccountId) -> None:
         mine = [w for w in before if w.account_id == account_id]
         if not mine or any(w.state in (*_OPEN, "sent") for w in mine):
+            return
+        if not paying_out.may_follow(mine, late[account_id], policy):
             return
         made = Withdrawal(
             id=child_id("wdr", account_id, "late", len(mine)),
@@ -305,7 +313,7 @@ def _sweep(db: Database, clock: Clock) -> None:
             if withdrawals.get(session, made.id) is None:
                 withdrawals.add(session, made)
 
-    Blame[AccountId](db, clock, _JOB, str).each(late, send)
+    Blame[AccountId](db, clock, _JOB, str).each(sorted(late), send)
 
 
 def cancel(
@@ -343,12 +351,15 @@ def cancel(
     return one
 
 
-def _fail(session: Session, keyring: Keyring, one: Withdrawal, at_micros: int) -> None:
+def _fail(
+    session: Session, keyring: Keyring, policy: Policy, one: Withdrawal, at_micros: int
+) -> None:
     """Give back what the bank would not take.
 
     A part of a closing is refused for its amount, or for what the bank knows of the link. Neither
     is a reason to stop selling: the money leaves with the next part or the rest, and the feed says
-    it to a person. A closing that is refused whole waits, blocked, for another bank.
+    it to a person. A closing that is refused whole waits, blocked, for another bank; one that is
+    refused its last cents is over without them.
     """
     sleeve = accounts.sleeves(session, [one.account_id])[one.account_id]
     firm_id = FirmId(sleeve.firm_id)
@@ -358,6 +369,9 @@ def _fail(session: Session, keyring: Keyring, one: Withdrawal, at_micros: int) -
     withdrawals.save(session, failed)
     if paying_out.is_part(session, one):
         _emit(session, sleeve, one, "part_refused", at_micros)
+    elif paying_out.is_little(one, policy):
+        paying_out.keep_little(session, keyring, sleeve.customer_id, one, at_micros)
+        _emit(session, sleeve, one, "cents_kept", at_micros)
     elif one.closing:
         stopped = paying_out.stop_closing(session, keyring, firm_id, one.account_id, at_micros)
         for rest in stopped:

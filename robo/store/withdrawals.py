@@ -173,13 +173,14 @@ def end_plans(session: Session, account_id: AccountId) -> None:
     bulk(session, "UPDATE plan SET state = 'ended' WHERE account_id = ?", [(account_id,)])
 
 
-def closed_with_cash(session: Session) -> list[AccountId]:
-    """Return closed accounts that received cash afterwards, such as a late dividend."""
+def closed_with_cash(session: Session) -> dict[AccountId, int]:
+    """Return the cents in closed accounts that have cash, such as a late dividend."""
     book = chart.CUSTOMER_PREFIX + _ACCOUNT.c.id + "/cash"
     statement = (
-        select(_ACCOUNT.c.id)
+        select(_ACCOUNT.c.id, _BALANCE.c.amount)
         .join(_BALANCE, (_BALANCE.c.book == book) & (_BALANCE.c.asset == chart.USD))
         .where(_ACCOUNT.c.state == "closed", _BALANCE.c.amount > 0)
         .order_by(_ACCOUNT.c.id)
     )
-    return list(session.connection().execute(statement).scalars())
+    rows = session.connection().execute(statement)
+    return {AccountId(account): int(cents) for account, cents in rows}

@@ -194,6 +194,48 @@ def test_a_part_that_the_bank_refuses_leaves_the_closing_alone_and_cents_wait_fo
     assert world.findings() == []
 
 
+@pytest.mark.parametrize("answer", ["refused", "returned"])
+def test_last_cents_that_no_bank_takes_stay_the_customers_and_block_nothing(
+    world: World, answer: str
+) -> None:
+    account, bank = funds.investor(world), funds.ScriptedBank()
+    r, link = world.runtime, funds.link_of(world, account)
+
+    def close(name: str) -> None:
+        prices = r.prices
+        withdrawing.request(world.db, r.keyring, prices, world.clock, account, name, link, None)
+        pay()
+
+    def pay() -> None:
+        withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
+        if bank.asked and answer == "returned":
+            bank.say(world, bank.asked[-1].id, BankEventKind.RETURNED, code="R17")
+        funds.collect(world, bank)
+        world.clock.advance(timedelta(hours=1))
+
+    world.pay_in(account, 37)
+    bank.refuses = answer == "refused"
+    close("wdr_1")
+    pay()
+    after = texts(world, "SELECT state FROM account"), world.balances(account).cash_cents
+    told = texts(world, "SELECT payload FROM event WHERE kind = 'withdrawal.cents_kept'")
+    close("wdr_2")
+    tries = texts(world, "SELECT state FROM withdrawal")
+    bank.refuses, answer = False, ""
+    world.pay_in(account, 63, "late dividend")
+    pay()
+    bank.say(world, bank.asked[-1].id, BankEventKind.SETTLED)
+    pay()
+
+    assert after == (["closed"], 37)
+    assert [json.loads(one)["amount"] for one in told] == ["0.37"]
+    assert tries == ["failed", "failed"]
+    assert bank.asked[-1].cents == 1_00
+    assert texts(world, "SELECT state FROM account") == ["closed"]
+    assert world.balances(account).cash_cents == 0
+    assert world.findings() == []
+
+
 def refused(world: World) -> list[str]:
     """Return the amounts of the parts of which a person was told."""
     told = texts(world, "SELECT payload FROM event WHERE kind = 'withdrawal.part_refused'")

@@ -146,7 +146,7 @@ def _apply_outgoing(session: Session, desk: _Desk, event: BankEvent) -> None:
     if withdrawal is None:
         notes.parked(session, event, "unknown_transfer", desk.at_micros)
     else:
-        paying.apply(session, desk.keyring, withdrawal, event, desk.at_micros)
+        paying.apply(session, desk.keyring, desk.policy, withdrawal, event, desk.at_micros)
         returning.cure(session, desk.keyring, [withdrawal.account_id], desk.at_micros)
 
 

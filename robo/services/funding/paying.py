@@ -6,6 +6,7 @@ from sqlmodel import Session
 
 from robo.core.clock import to_micros
 from robo.core.money import format_cents
+from robo.core.policy import Policy
 from robo.ledger import chart, recipes
 from robo.ports.funding import BankEvent, BankEventKind
 from robo.services import paying_out
@@ -19,14 +20,19 @@ OPEN = ("requested", "selling", "settling")
 
 
 def apply(
-    session: Session, keyring: Keyring, withdrawal: Withdrawal, event: BankEvent, at_micros: int
+    session: Session,
+    keyring: Keyring,
+    policy: Policy,
+    withdrawal: Withdrawal,
+    event: BankEvent,
+    at_micros: int,
 ) -> None:
     """Finish a withdrawal that was sent, or take back one that did not arrive."""
     payer = payers.payer(session, withdrawal.account_id)
     if event.kind is BankEventKind.SETTLED and withdrawal.state == "sent":
         _arrived(session, keyring, payer, withdrawal, event, at_micros)
     elif event.kind is BankEventKind.RETURNED and withdrawal.state in {"sent", "paid"}:
-        _came_back(session, keyring, payer, withdrawal, event, at_micros)
+        _came_back(session, keyring, policy, payer, withdrawal, event, at_micros)
 
 
 def cancel_open(session: Session, keyring: Keyring, payer: Payer, at_micros: int) -> int:
@@ -70,12 +76,16 @@ def _arrived(
 def _came_back(
     session: Session,
     keyring: Keyring,
+    policy: Policy,
     payer: Payer,
     one: Withdrawal,
     event: BankEvent,
     at_micros: int,
 ) -> None:
-    """Give the account its money back; one that was closing waits, blocked, for another bank."""
+    """Give the account its money back; one that was closing waits, blocked, for another bank.
+
+    But not for its last cents: it is closed without them.
+    """
     if one.state == "sent":
         made = recipes.undo_withdrawal(payer.account_id, one.promised_cents, f"{one.id}/returned")
     else:
@@ -85,7 +95,10 @@ def _came_back(
         )
     ledger.post(session, keyring.chain, made, payer.firm_id, at_micros)
     withdrawals.save(session, replace(one, state="failed", paid_at=None))
-    if one.closing:
+    if paying_out.is_little(one, policy) and not paying_out.closes(session, payer.account_id):
+        paying_out.keep_little(session, keyring, payer.customer_id, one, at_micros)
+        _note(session, payer, one, "cents_kept", at_micros, code=event.code)
+    elif one.closing:
         for rest in paying_out.stop_closing(
             session, keyring, payer.firm_id, payer.account_id, at_micros
         ):
