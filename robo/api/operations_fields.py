@@ -97,7 +97,9 @@ class StrayReply(Schema):
 class StandstillReply(Schema):
     """An account at the broker in which nothing was taken for days; it ends with the next order."""
 
-    broker_account = fields.String(required=True)
+    broker_account = fields.String(
+        required=True, metadata={"description": "Empty where none is open yet."}
+    )
     account_id = Id(
         required=True, allow_none=True, metadata={"description": "Null for a firm's shared one."}
     )

@@ -7,7 +7,7 @@ sent; some are cancelled at once, some when the day is over. The reasons stand o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlmodel import Session
 
@@ -71,7 +71,7 @@ def review(db: Database, broker: Broker, clock: Clock, policy: Policy, desk: Des
         if reason in _AT_ONCE:
             ended.append((order, reason))
         elif over:
-            ended.append((order, Reason.REJECT_EXPIRED))
+            ended.append((replace(order, code=reason.value), Reason.REJECT_EXPIRED))
         elif order.code != reason.value:
             waits.append((order.id, reason.value))
     _write(db, clock, policy, desk, ended, waits)

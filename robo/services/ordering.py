@@ -181,13 +181,18 @@ def cancel_waiting(
     found: Sequence[tuple[windows.WaitingOrder, Reason]],
     at_micros: int,
 ) -> None:
-    """Cancel planned orders, each with its reason, and give back what they reserve."""
-    groups: dict[tuple[str, Reason], list[tuple[AccountId, str, int]]] = {}
+    """Cancel planned orders, each with its reason, and give back what they reserve.
+
+    One that ends with its day keeps what it waited for: what goes on for days is a person's.
+    """
+    groups: dict[tuple[str, str], list[tuple[AccountId, str, int]]] = {}
     for order, reason in found:
-        group = groups.setdefault((order.firm_id, reason), [])
+        kept = order.code and reason is Reason.REJECT_EXPIRED
+        code = f"{reason.value}:{order.code}" if kept else reason.value
+        group = groups.setdefault((order.firm_id, code), [])
         group.append((order.account_id, order.id, order.reserved_cents))
-    for (firm_id, reason), mine in sorted(groups.items()):
-        _cancel(session, keyring, FirmId(firm_id), mine, reason, at_micros)
+    for (firm_id, code), mine in sorted(groups.items()):
+        _cancel(session, keyring, FirmId(firm_id), mine, code, at_micros)
 
 
 def _cancel(
@@ -195,7 +200,7 @@ def _cancel(
     keyring: Keyring,
     firm_id: FirmId,
     found: Sequence[tuple[AccountId, str, int]],
-    reason: Reason,
+    code: str,
     at_micros: int,
 ) -> int:
     transfers = [
@@ -204,7 +209,7 @@ def _cancel(
         for transfer in recipes.release(account_id, cents, order_id)
     ]
     ledger.post(session, keyring.chain, transfers, firm_id, at_micros)
-    orders.end(session, [(order_id, "canceled", reason) for _, order_id, _ in found], at_micros)
+    orders.end(session, [(order_id, "canceled", code) for _, order_id, _ in found], at_micros)
     events.emit(
         session,
         [

@@ -1,21 +1,39 @@
-"""Accounts at the broker in which nothing was taken for days, though something was to be told."""
+"""Accounts at the broker in which nothing was taken for days, though something was to be told.
+
+Broker orders that were told in vain or held back, and planned orders that the guards let become
+none: each kind keeps, when its day is over, what it waited for.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, case, func, or_, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
+from robo.core.reasons import Reason
 from robo.store import controls
 from robo.store.blocks import BlockRow
+from robo.store.controls import BrokerAccountRow
+from robo.store.orders import OrderRow
 
 EXPIRED: Final = "rejected:expired:"
 """How the code of a block begins that was told in vain, or held back, until its day was over."""
 _STOPPED: Final = ("", "stopped", "wait_kill_switch")
 """What we did ourselves is no riddle, and what was not tried yet says nothing."""
+_HELD: Final = f"{Reason.REJECT_EXPIRED}:"
+"""How the code of a planned order begins that the guards held back until its day was over."""
+_USUAL: Final = (
+    Reason.WAIT_KILL_SWITCH,
+    Reason.WAIT_MARKET_CLOSED,
+    Reason.WAIT_CUT_OFF,
+    Reason.WAIT_WHOLE_SHARES,
+)
+"""What we did ourselves, what every night does, and small change that waits for more."""
 _TAKEN: Final = ("filled", "partial", "canceled")
 _BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_KEPT: Any = BrokerAccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +41,7 @@ class Standstill:
     """An account at the broker that stands still; instants in microseconds."""
 
     broker_account: str
+    """Empty where there is none yet."""
     firm_id: str
     account_id: AccountId | None
     """Ours; None for a firm's shared one."""
@@ -45,8 +64,27 @@ def listed(
         apart_micros: How far the first and the last order in vain must be apart.
         limit: At most so many.
     """
-    place, made, code = _BLOCK.c.broker_account, _BLOCK.c.created_at, _BLOCK.c.code
-    taken = (
+    rows = [
+        tuple(row)
+        for statement in (_of_blocks(firm_id, since_micros), _of_orders(firm_id, since_micros))
+        for row in session.connection().execute(statement)
+    ]
+    found: dict[str, Standstill] = {}
+    for where, firm, why, first, last, count in sorted(rows, key=lambda row: (row[4], row[2])):
+        before = found.get(where)
+        since = min(int(first), before.since if before else int(first))
+        orders = int(count) + (before.orders if before else 0)
+        told = why.removeprefix(EXPIRED).removeprefix(_HELD)
+        found[where] = Standstill(where, firm, None, told, since, int(last), orders)
+    still = [one for one in found.values() if one.last - one.since >= apart_micros]
+    still = sorted(still, key=lambda one: (one.since, one.broker_account))[:limit]
+    return [_owned(session, one) for one in still]
+
+
+def _taken(since_micros: int) -> Any:
+    """Return when each account took an order last."""
+    place, made = _BLOCK.c.broker_account, _BLOCK.c.created_at
+    return (
         select(place.label("place"), func.max(made).label("at"))
         .where(
             made >= since_micros,
@@ -55,6 +93,11 @@ def listed(
         .group_by(place)
         .subquery()
     )
+
+
+def _of_blocks(firm_id: str, since_micros: int) -> Any:
+    place, made, code = _BLOCK.c.broker_account, _BLOCK.c.created_at, _BLOCK.c.code
+    taken = _taken(since_micros)
     waits = and_(_BLOCK.c.state == "intended", code.not_in(_STOPPED))
     in_vain = code.startswith(EXPIRED) & code.not_in([EXPIRED + why for why in _STOPPED])
     statement = (
@@ -62,22 +105,32 @@ def listed(
         .outerjoin(taken, taken.c.place == place)
         .where(made >= since_micros, or_(waits, in_vain), made > func.coalesce(taken.c.at, 0))
         .group_by(place, _BLOCK.c.firm_id, code)
-        .order_by(func.max(made))
     )
-    if firm_id:
-        statement = statement.where(_BLOCK.c.firm_id == firm_id)
-    found: dict[str, Standstill] = {}
-    for where, firm, why, first, last, count in session.connection().execute(statement):
-        before = found.get(where)
-        since = min(int(first), before.since if before else int(first))
-        orders = int(count) + (before.orders if before else 0)
-        told = why.removeprefix(EXPIRED)
-        found[where] = Standstill(where, firm, None, told, since, int(last), orders)
-    still = [one for one in found.values() if one.last - one.since >= apart_micros]
-    still = sorted(still, key=lambda one: (one.since, one.broker_account))[:limit]
-    return [_owned(session, one) for one in still]
+    return statement.where(_BLOCK.c.firm_id == firm_id) if firm_id else statement
+
+
+def _of_orders(firm_id: str, since_micros: int) -> Any:
+    """Return the query of planned orders that never became part of a broker order."""
+    firm, made, code = _ORDER.c.firm_id, _ORDER.c.planned_at, _ORDER.c.code
+    opening = code.endswith(Reason.WAIT_NO_ACCOUNT)
+    shared = func.coalesce(_KEPT.c.reference, "omnibus/" + firm)
+    place = case((opening, _ORDER.c.account_id), else_=shared)
+    taken = _taken(since_micros)
+    waits = and_(_ORDER.c.state == "planned", code.startswith("wait_"), code.not_in(_USUAL))
+    in_vain = code.startswith(_HELD) & code.not_in([_HELD + why for why in _USUAL])
+    statement = (
+        select(place.label("place"), firm, code, func.min(made), func.max(made), func.count())
+        .outerjoin(_KEPT, _KEPT.c.account_id == _ORDER.c.account_id)
+        .outerjoin(taken, taken.c.place == shared)
+        .where(_ORDER.c.block_id.is_(None), made >= since_micros, or_(waits, in_vain))
+        .where(made > func.coalesce(taken.c.at, 0))
+        .group_by(place, firm, code)
+    )
+    return statement.where(firm == firm_id) if firm_id else statement
 
 
 def _owned(session: Session, one: Standstill) -> Standstill:
+    if one.code == Reason.WAIT_NO_ACCOUNT:
+        return replace(one, broker_account="", account_id=AccountId(one.broker_account))
     owner = controls.owner_of_broker_account(session, one.broker_account)
     return replace(one, account_id=owner[1]) if owner else one

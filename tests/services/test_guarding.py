@@ -173,7 +173,9 @@ def test_what_waits_is_cancelled_when_its_day_is_over_and_its_cash_is_free(desk:
 
     assert reserved == 10_00
     assert desk.held(account).cash_cents == 1_000_00
-    assert desk.rows("SELECT state, code FROM orders") == [("canceled", "reject_expired")]
+    assert desk.rows("SELECT state, code FROM orders") == [
+        ("canceled", "reject_expired:wait_halted")
+    ]
     assert desk.findings() == []
 
 
@@ -400,7 +402,7 @@ def test_less_than_a_whole_share_waits_for_other_orders_and_for_no_longer_than_t
     assert alone == (0, ["wait_whole_shares"])
     assert together == 1
     assert [one.nanos for one in desk.broker.told] == [SHARE]
-    assert codes(desk) == ["reject_expired"]
+    assert codes(desk) == ["reject_expired:wait_whole_shares"]
 
 
 def test_less_than_a_share_of_a_name_that_is_no_longer_fractionable_frees_its_cash_at_once(

@@ -13,6 +13,7 @@ from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.core.reasons import Reason
 from robo.ledger import chart
 from robo.ports.broker import (
+    AccountModel,
     BrokerCash,
     BrokerOrderState,
     MassStatus,
@@ -22,11 +23,11 @@ from robo.ports.broker import (
     SubmitResult,
     SubmitStatus,
 )
-from robo.services import operating, reconciling, resolving
+from robo.services import guarding, operating, reconciling, resolving, trading
 from robo.services.ordering import Trade
 from robo.services.resolving import ExecutionVerdict, OrderVerdict, Word
 from robo.store import inventory, ledger
-from robo.store.database import bulk
+from robo.store.database import bulk, insert_many
 
 SHARE = 10**9
 PLACE = "omnibus/firm_a"
@@ -370,6 +371,41 @@ def test_an_account_that_the_broker_stops_for_days_is_in_the_queue_until_it_take
     assert desk.column("SELECT DISTINCT code FROM orders WHERE state = 'rejected'") == [
         "rejected:expired:account_stopped"
     ]
+    assert (others, queue(desk).accounts) == ((), ())
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_orders_that_the_guards_hold_back_for_days_are_in_the_queue(
+    desk: Desk, *, apart: bool
+) -> None:
+    account, shown = funded(desk), []
+    if apart:
+        desk.broker.can = {"account_model": AccountModel.SEGREGATED}
+        with desk.db.write() as session:
+            kept = [(account, "scripted", "acc-1", 1)]
+            names = ("account_id", "broker", "reference", "opened_at")
+            insert_many(session, "broker_account", names, kept)
+    desk.prices.halted = {1}
+    tools = guarding.Desk(desk.keyring, desk.prices, desk.calendar)
+    for day in range(3):
+        trading.send(desk.db, desk.broker, desk.clock, desk.policy, f"w{day}", tools)
+        desk.plan({account: [Trade(1, Reason.BUY_UNDERWEIGHT, buy_cents=3_00)]}, f"day-{day}")
+        trading.send(desk.db, desk.broker, desk.clock, desk.policy, f"x{day}", tools)
+        shown.append(queue(desk).accounts)
+        desk.next_day()
+    others = queue(desk, "firm_b").accounts
+    desk.prices.halted = set()
+    trading.send(desk.db, desk.broker, desk.clock, desk.policy, "w", tools)
+    desk.buy({account: 3_00})
+
+    assert [[(s.code, s.orders) for s in one] for one in shown] == [
+        [],
+        [("wait_halted", 2)],
+        [("wait_halted", 3)],
+    ]
+    (still,) = shown[-1]
+    assert still.broker_account == ("acc-1" if apart else PLACE)
+    assert still.account_id == (account if apart else None)
     assert (others, queue(desk).accounts) == ((), ())
 
 

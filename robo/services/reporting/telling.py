@@ -182,7 +182,7 @@ def _is_security(digits: str) -> bool:
 
 def _sentence(code: str) -> str:
     try:
-        return SENTENCES[Reason(code)]
+        return SENTENCES[Reason(code.partition(":")[0])]  # behind it: what it waited for
     except ValueError:
         return ""
 
