@@ -28,6 +28,7 @@ from robo.api.wire import (
 from robo.core.ids import AccountId
 from robo.core.money import format_cents
 from robo.services import funding, mailing, moving, reporting, withdrawing
+from robo.services.reporting import WithdrawalLine
 from robo.store.transfers import Deposit
 from robo.store.withdrawals import Withdrawal
 
@@ -109,10 +110,21 @@ class WithdrawalReply(Schema):
     account_id = Id(required=True)
     bank_link_id = Id(required=True)
     amount = Cents(
-        attribute="cents",
+        attribute="amount_cents",
         zero=True,
         required=True,
-        metadata={"description": "What was asked for; known only at the end for a closure."},
+        allow_none=True,
+        metadata={"description": "What was asked for; null for a closure until all is sold."},
+    )
+    estimate = Cents(
+        attribute="estimate_cents",
+        zero=True,
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "About what a running closure will pay, shares at the last marked "
+            "closes, what is set aside included; no promise. Null for everything else."
+        },
     )
     promised = Cents(
         attribute="promised_cents",
@@ -175,7 +187,7 @@ def get_deposit(account_id: str, deposit_id: str) -> Deposit:
 @BLUEPRINT.arguments(WithdrawalRequest)
 @BLUEPRINT.response(201, WithdrawalReply)
 @requires("transfers:write")
-def create_withdrawal(body: dict[str, Any], account_id: str) -> Withdrawal:
+def create_withdrawal(body: dict[str, Any], account_id: str) -> WithdrawalLine:
     """Send money to a linked bank; what is overweight is sold for it if cash does not do."""
     return _withdraw(account_id, body["bank_link_id"], body["amount"], body["confirm"])
 
@@ -184,7 +196,7 @@ def create_withdrawal(body: dict[str, Any], account_id: str) -> Withdrawal:
 @BLUEPRINT.arguments(ClosureRequest)
 @BLUEPRINT.response(201, WithdrawalReply)
 @requires("transfers:write")
-def close_account(body: dict[str, Any], account_id: str) -> Withdrawal:
+def close_account(body: dict[str, Any], account_id: str) -> WithdrawalLine:
     """Sell everything, pay everything out, and close the account."""
     return _withdraw(account_id, body["bank_link_id"], None, body["confirm"])
 
@@ -205,7 +217,7 @@ def list_withdrawals(query: dict[str, Any], account_id: str) -> dict[str, Any]:
 @BLUEPRINT.route("/accounts/<id:account_id>/withdrawals/<id:withdrawal_id>")
 @BLUEPRINT.response(200, WithdrawalReply)
 @requires("transfers:read")
-def get_withdrawal(account_id: str, withdrawal_id: str) -> Withdrawal:
+def get_withdrawal(account_id: str, withdrawal_id: str) -> WithdrawalLine:
     """Return one withdrawal."""
     owned_account(account_id)
     with reading() as session:
@@ -215,12 +227,13 @@ def get_withdrawal(account_id: str, withdrawal_id: str) -> Withdrawal:
 @BLUEPRINT.route("/accounts/<id:account_id>/withdrawals/<id:withdrawal_id>", methods=["DELETE"])
 @BLUEPRINT.response(200, WithdrawalReply)
 @requires("transfers:write")
-def cancel_withdrawal(account_id: str, withdrawal_id: str) -> Withdrawal:
+def cancel_withdrawal(account_id: str, withdrawal_id: str) -> WithdrawalLine:
     """Cancel a withdrawal that has not been sent."""
     owned_account(account_id)
     close_reading()
     r = runtime()
-    return withdrawing.cancel(r.db, r.keyring, r.clock, AccountId(account_id), withdrawal_id)
+    made = withdrawing.cancel(r.db, r.keyring, r.clock, AccountId(account_id), withdrawal_id)
+    return _shown(made)
 
 
 def _keep_reply(session: Session, deposit: Deposit) -> None:
@@ -229,7 +242,9 @@ def _keep_reply(session: Session, deposit: Deposit) -> None:
     keep(session, Response(body, status=201, mimetype="application/json"))
 
 
-def _withdraw(account_id: str, bank_link_id: str, cents: int | None, confirmed: str) -> Withdrawal:
+def _withdraw(
+    account_id: str, bank_link_id: str, cents: int | None, confirmed: str
+) -> WithdrawalLine:
     account = owned_account(account_id)
     with reading() as session:
         funding.require_payout(session, account_id)
@@ -252,4 +267,9 @@ def _withdraw(account_id: str, bank_link_id: str, cents: int | None, confirmed: 
     kind = "withdrawal_requested" if cents is not None else "closure_requested"
     values = {"amount": format_cents(made.cents)}
     mailing.notify(r.db, r.keyring, r.clock, account.customer_id, kind, made.id, values)
-    return made
+    return _shown(made)
+
+
+def _shown(made: Withdrawal) -> WithdrawalLine:
+    with reading() as session:
+        return reporting.withdrawal_line(session, made)

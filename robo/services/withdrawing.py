@@ -383,11 +383,12 @@ def _emit(
     session: Session, sleeve: accounts.Sleeve, one: Withdrawal, what: str, at_micros: int
 ) -> None:
     """Write an event of a withdrawal."""
+    amount = "null" if one.known_cents is None else f'"{format_cents(one.known_cents)}"'
     event = events.NewEvent(
         sleeve.firm_id,
         f"withdrawal.{what}",
         one.id,
-        f'{{"amount":"{format_cents(one.cents)}","promised":"{format_cents(one.promised_cents)}"}}',
+        f'{{"amount":{amount},"promised":"{format_cents(one.promised_cents)}"}}',
         customer_id=sleeve.customer_id,
         account_id=sleeve.account_id,
     )

@@ -40,6 +40,17 @@ class Withdrawal:
     requested_at: int
     paid_at: int | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether it was not sent yet, nor given up."""
+        return self.state in {"requested", "selling", "settling"}
+
+    @property
+    def known_cents(self) -> int | None:
+        """Return what was asked for; None for a closing that is not through, or never was."""
+        ended = not self.is_running and self.state != "canceled"
+        return self.cents if not self.closing or self.cents or ended else None
+
 
 _NAMES = tuple(Withdrawal.__dataclass_fields__)
 _SELECT: Any = select(*(_WITHDRAWAL.c[name] for name in _NAMES))

@@ -217,8 +217,11 @@ def test_closing_an_account_promises_everything(world: World, app: Flask) -> Non
     made = me.post(f"/v1/accounts/{account}/closure", {"bank_link_id": link})
     state = me.get(f"/v1/accounts/{account}").json["state"]
     late = me.post(f"/v1/accounts/{account}/deposits", {"bank_link_id": link, "amount": "5.00"})
+    listed = me.get(f"/v1/accounts/{account}/withdrawals").json["items"]
 
     assert (made.status_code, made.json["closing"], state) == (201, True, "closing")
+    assert (made.json["amount"], made.json["estimate"]) == (None, "50.00")
+    assert listed == [made.json]
     assert (late.status_code, late.json["code"]) == (409, "account_not_open")
 
 

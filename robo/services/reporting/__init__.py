@@ -2,6 +2,7 @@
 
 from robo.services.reporting.listing import (
     LotLine,
+    WithdrawalLine,
     account,
     accounts,
     deposit,
@@ -9,6 +10,7 @@ from robo.services.reporting.listing import (
     lots,
     plans,
     withdrawal,
+    withdrawal_line,
     withdrawals,
 )
 from robo.services.reporting.pricing import PriceBoard, PriceLine, price_lines
@@ -29,6 +31,7 @@ __all__ = [
     "PortfolioView",
     "PriceBoard",
     "PriceLine",
+    "WithdrawalLine",
     "account",
     "accounts",
     "activity",
@@ -41,5 +44,6 @@ __all__ = [
     "portfolio",
     "price_lines",
     "withdrawal",
+    "withdrawal_line",
     "withdrawals",
 ]

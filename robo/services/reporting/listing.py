@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from sqlmodel import Session
 
 from robo.core.errors import NotFoundError
+from robo.core.ids import AccountId
 from robo.core.money import INT64_MAX
-from robo.store import histories, transfers, views
+from robo.store import histories, transfers, views, worths
 from robo.store import plans as plan_store
 from robo.store import withdrawals as withdrawal_store
 from robo.store.plans import Plan
@@ -31,6 +32,24 @@ class LotLine:
     basis_cents: int
     hold_until: str | None
     """Not to be sold before this date; None for no hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalLine:
+    """A withdrawal as its customer sees it."""
+
+    id: str
+    account_id: AccountId
+    bank_link_id: str
+    amount_cents: int | None
+    """What was asked for; None for a closing that is not through, or never was."""
+    estimate_cents: int | None
+    """About what a closing that runs will pay, shares at the last marks; None for all others."""
+    promised_cents: int
+    closing: int
+    state: str
+    requested_at: int
+    paid_at: int | None
 
 
 def accounts(
@@ -79,14 +98,14 @@ def deposit(session: Session, account_id: str, deposit_id: str) -> Deposit:
 
 def withdrawals(
     session: Session, account_id: str, after: Place | None, limit: int
-) -> tuple[list[Withdrawal], Place | None]:
+) -> tuple[list[WithdrawalLine], Place | None]:
     """Return a page of an account's withdrawals, newest first."""
     found = histories.withdrawals_before(session, account_id, after or (INT64_MAX, "~"), limit + 1)
-    page = found[:limit]
+    page = [withdrawal_line(session, one) for one in found[:limit]]
     return page, ((page[-1].requested_at, page[-1].id) if len(found) > limit else None)
 
 
-def withdrawal(session: Session, account_id: str, withdrawal_id: str) -> Withdrawal:
+def withdrawal(session: Session, account_id: str, withdrawal_id: str) -> WithdrawalLine:
     """Return one withdrawal of an account.
 
     Raises:
@@ -96,7 +115,26 @@ def withdrawal(session: Session, account_id: str, withdrawal_id: str) -> Withdra
     if found is None or found.account_id != account_id:
         message = "there is no such withdrawal"
         raise NotFoundError(message)
-    return found
+    return withdrawal_line(session, found)
+
+
+def withdrawal_line(session: Session, one: Withdrawal) -> WithdrawalLine:
+    """Return a withdrawal as it is shown: a closing that runs with an estimate in place of zero."""
+    estimate = None
+    if one.closing and one.is_running:
+        estimate = worths.at_last_marks(session, [one.account_id]) + one.promised_cents
+    return WithdrawalLine(
+        id=one.id,
+        account_id=one.account_id,
+        bank_link_id=one.bank_link_id,
+        amount_cents=one.known_cents,
+        estimate_cents=estimate,
+        promised_cents=one.promised_cents,
+        closing=one.closing,
+        state=one.state,
+        requested_at=one.requested_at,
+        paid_at=one.paid_at,
+    )
 
 
 def plans(session: Session, account_id: str) -> Sequence[Plan]:
