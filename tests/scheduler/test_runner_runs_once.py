@@ -1,10 +1,10 @@
 """The runner: one run a slot across processes, takeover, isolation, catch-up, order."""
 
 import multiprocessing
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,6 @@ import pytest
 from robo.core.clock import FixedClock
 from robo.core.errors import BrokenInvariantError, RefusedError
 from robo.core.market_calendar import MarketCalendar
-from robo.runtime import SystemClock
 from robo.store import jobs as runs
 from robo.store.database import Database, connect
 from scheduler.runner import LEASE, Job, Runner
@@ -210,7 +209,12 @@ def test_running_again_by_hand_is_possible_and_explicit(
     assert seen == ["2026-03-06", "2026-03-06"]
 
 
-def _process(url: str, log: Path, calendar: MarketCalendar, seconds: float) -> None:
+SECONDS = 12
+
+
+def _process(url: str, log: Path, calendar: MarketCalendar, together: Barrier) -> None:
+    """Wake up in the same instants as all others, each of which lasts until all have."""
+
     def note(name: str) -> Do:
         def do(_runtime: Any, slot: Slot) -> int:
             with log.open("a", encoding="utf-8") as out:
@@ -219,40 +223,42 @@ def _process(url: str, log: Path, calendar: MarketCalendar, seconds: float) -> N
 
         return do
 
-    runtime: Any = SimpleNamespace(db=connect(url), clock=SystemClock(), calendar=calendar)
+    clock = FixedClock(FRIDAY_EVENING)
+    runtime: Any = SimpleNamespace(db=connect(url), clock=clock, calendar=calendar)
     timetable = (
         Job("fast", Every(1), note("fast")),
         Job("daily", AtClose(15), note("daily"), CatchUp.EACH),
     )
     runner = Runner(runtime, timetable)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    for _ in range(SECONDS):
+        together.wait(240)
         runner.tick()
-        time.sleep(0.05)
+        runner.tick()
+        together.wait(240)
+        clock.advance(timedelta(seconds=1))
 
 
 def test_four_processes_fire_each_slot_exactly_once(
-    migrated_url: str, tmp_path: Path, calendar: MarketCalendar
+    migrated_url: str, tmp_path: Path, short_calendar: MarketCalendar
 ) -> None:
     db = connect(migrated_url)
     log = tmp_path / "fired.txt"
     log.touch()
     context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_process, args=(migrated_url, log, calendar, 4.0)) for _ in range(4)
-    ]
+    given = (migrated_url, log, short_calendar, context.Barrier(4))
+    processes = [context.Process(target=_process, args=given) for _ in range(4)]
 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(280)
 
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
     fired = Counter(log.read_text(encoding="utf-8").splitlines())
     assert set(fired.values()) == {1}, fired
-    seconds = sorted(line.split()[1] for line in fired if line.startswith("fast"))
-    first, last = (datetime.fromisoformat(seconds[i]) for i in (0, -1))
-    assert len(seconds) == (last - first).total_seconds() + 1, "no slot is lost in between"
+    seconds = [line.split()[1] for line in fired if line.startswith("fast")]
+    due = {FRIDAY_EVENING + timedelta(seconds=n) for n in range(SECONDS)}
+    assert {datetime.fromisoformat(second) for second in seconds} == due, "no slot is lost"
     assert sum(line.startswith("daily") for line in fired) == 1
     with db.read() as session:
         assert runs.last_slot(session, "daily") is not None
