@@ -16,6 +16,7 @@ from robo.runtime import Runtime
 from robo.services import (
     adjusting,
     anchoring,
+    chasing,
     funding,
     graduating,
     guarding,
@@ -165,7 +166,7 @@ def _reconcile(rt: Runtime, _slot: Slot) -> int:
 
 
 def _chase(rt: Runtime, _slot: Slot) -> int:
-    return reconciling.chase(rt.db, rt.keyring, rt.broker, rt.clock, rt.calendar, rt.policy)
+    return chasing.chase(rt.db, rt.keyring, rt.broker, rt.clock, rt.calendar, rt.policy)
 
 
 def _pay(rt: Runtime, _slot: Slot) -> int:

@@ -90,7 +90,7 @@ def compare(session: Session, place: Place, told: Told) -> list[Break]:
         *_cash(session, place, told, ours),
         *_from_outside(session, place, told),
         *_lots(session, place),
-        *_activities(session, place),
+        *unknown(session, place),
     ]
     return sorted(found, key=lambda one: one.id)
 
@@ -379,7 +379,8 @@ def _lots(session: Session, place: Place) -> Iterator[Break]:
             )
 
 
-def _activities(session: Session, place: Place) -> Iterator[Break]:
+def unknown(session: Session, place: Place) -> Iterator[Break]:
+    """Yield what was told of a place and nobody can explain."""
     for activity_id, where, security_id, cents in activities.unknown(session):
         if where == place.broker_account:
             yield _break(

@@ -21,7 +21,7 @@ from robo.ports.broker import (
     Position,
 )
 from robo.ports.prices import ActionKind, CorporateAction
-from robo.services import reconciling
+from robo.services import chasing, reconciling
 from robo.services.ordering import Trade
 from robo.store import breaks
 from robo.store.schema import downgrade, upgrade
@@ -121,7 +121,7 @@ def late_fill(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, ended: bool) -> No
 def chase(desk: Desk, **later: int) -> list[tuple[str, str, int, int, int]]:
     desk.clock.advance(timedelta(**later))
     desk.collect()
-    reconciling.chase(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy)
+    chasing.chase(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy)
     with desk.db.read() as session:
         return [
             (one.category, one.subject, one.ours, one.theirs, one.blocks)
@@ -165,7 +165,7 @@ def test_a_broker_that_does_not_answer_for_an_order_ends_no_break_of_it(
 
     monkeypatch.setattr(desk.broker, "away", True)
     desk.clock.advance(timedelta(minutes=15))
-    reconciling.chase(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy)
+    chasing.chase(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy)
 
     with desk.db.read() as session:
         assert len(seen) == len(breaks.listed(session, "open")) == 1
@@ -370,6 +370,31 @@ def dividend(desk: Desk) -> list[AccountId]:
     )
     desk.adjust()
     return accounts
+
+
+def test_what_the_broker_tells_of_no_account_is_a_break_of_every_firm_until_a_person_has_looked(
+    desk: Desk,
+) -> None:
+    account = holding(desk)
+    told = replace(activity(desk, CashKind.OTHER, 0), id="stream-1#silent", broker_account="")
+    desk.broker.brought[-1] = told
+    desk.adjust()
+
+    seen = look(desk).found
+    desk.plan({account: [Trade(2, Reason.BUY_UNDERWEIGHT, buy_cents=5_00)]}, "after")
+    orders = len(desk.broker.told)
+    desk.send()
+    cleared = reconciling.clear(
+        desk.db, desk.keyring, desk.clock, seen[0].id, "seen at Alpaca", actor="key_1"
+    )
+
+    assert {(one.firm_id, one.category, one.reference, one.blocks) for one in seen} == {
+        (firm, "unknown_activity", "stream-1#silent", 0) for firm in ("firm_a", "firm_b")
+    }
+    assert len(desk.broker.told) == orders + 1
+    assert cleared.state == "cleared"
+    assert look(desk).found == ()
+    assert desk.findings() == []
 
 
 def test_tax_withheld_is_taken_from_those_who_had_the_dividend(desk: Desk) -> None:
