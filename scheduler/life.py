@@ -39,6 +39,8 @@ _YEAR: Final = 13
 """Steps of four weeks."""
 _AGAIN_DAYS: Final = 2 * 7 * STEP_WEEKS + life_check.AGAIN_DAYS
 """Time is thinned: of what one look sells the next but one may buy the last; see docs/life.md."""
+_SOON_DAYS: Final = 7 * STEP_WEEKS + life_check.AGAIN_DAYS
+"""But the next one buys all of it that matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,9 @@ def _outcome(life: Life, stream: Stream, sizes: dict[Any, float], began: float) 
 def _told(name: str, stream: Stream, days: Sequence[date], worth: Iterable[float]) -> Told:
     sold = life_wash.adjust(stream.moved, stream.heirs)
     until = days[-1] - timedelta(days=_AGAIN_DAYS)
-    counts = life_check.count(stream, again_days=_AGAIN_DAYS, until=until, sold=sold)
+    counts = life_check.count(
+        stream, again_days=_AGAIN_DAYS, soon_days=_SOON_DAYS, until=until, sold=sold
+    )
     return Told(name, counts, tuple(worth), saved(sold, days))
 
 

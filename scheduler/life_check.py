@@ -74,6 +74,7 @@ def count(
     stream: Stream,
     *,
     again_days: int = AGAIN_DAYS,
+    soon_days: int | None = None,
     until: date | None = None,
     sold: Sequence[Sold] | None = None,
 ) -> Counts:
@@ -82,13 +83,15 @@ def count(
     Args:
         stream: All that happened, and what the customer chose about taxes.
         again_days: Within how many days what a harvest brought has to be bought again.
+        soon_days: Within how many, fewer, all of it but `IDLE_PERCENT` of the account; None where
+            the others are few enough.
         until: Losses taken later are not judged for that: the life ends before one could see.
         sold: The sales as `life_wash.adjust` returns them, if they are at hand.
     """
     sold = adjust(stream.moved, stream.heirs) if sold is None else sold
     ours = [one for one in sold if one.moved.kind == SELL]
     apart = [one for one in sold if one.moved.kind != SELL]
-    invested = _days_invested(stream, again_days)
+    invested = _days_invested(stream, again_days, soon_days or again_days)
     over = _over(ours, stream.wishes)
     washed, meant = _washed(sold, stream.wishes)
     parts: dict[tuple[str, bool], int] = defaultdict(int)
@@ -191,9 +194,9 @@ def _washed(sold: Iterable[Sold], wishes: Sequence[Wish]) -> tuple[int, int]:
     return unmeant, meant
 
 
-def _days_invested(stream: Stream, again_days: int) -> set[date]:
+def _days_invested(stream: Stream, again_days: int, soon_days: int) -> set[date]:
     """Return the days of our sales after which the money went on being invested."""
-    account = _Account(again_days)
+    account = _Account(again_days, soon_days)
     for on, rows in groupby(stream.moved, key=lambda one: one.on):
         account.judge(on.toordinal())
         account.live(on, list(rows))
@@ -209,9 +212,11 @@ class _Account:
     takes out before it was bought again was not.
     """
 
-    def __init__(self, again_days: int) -> None:
+    def __init__(self, again_days: int, soon_days: int) -> None:
         self.found: set[date] = set()
-        self._again_days = again_days
+        self._again_days, self._soon_days = again_days, soon_days
+        self._late: set[date] = set()
+        """Days of sales of which too much was waiting when the shorter time was over."""
         self._cash_cents = self._book_cents = 0
         self._nanos: dict[int, int] = defaultdict(int)
         self._idle: deque[tuple[int, int]] = deque()
@@ -222,22 +227,36 @@ class _Account:
         """Ordinal of a day, names held when it ended."""
         self._judged: deque[tuple[date, int]] = deque()
         """Day of sales, the most names held in the month before."""
+        self._soon: deque[date] = deque()
+        """Days of sales whose shorter time runs."""
 
     def judge(self, before: int | None) -> None:
         """Look at the sales whose time was over before a day, as things stand; None for all."""
+        while self._soon and (
+            before is None or self._soon[0].toordinal() + self._soon_days < before
+        ):
+            on = self._soon.popleft()
+            if self._waits(on) > self._whole() * IDLE_PERCENT / 100:
+                self._late.add(on)
         while self._judged:
             on, had = self._judged[0]
-            day = on.toordinal()
-            if before is not None and day + self._again_days >= before:
+            if before is not None and on.toordinal() + self._again_days >= before:
                 return
             self._judged.popleft()
-            waits = sum(cents for since, cents in (*self._idle, *self._taken) if since <= day)
-            self._taken = [one for one in self._taken if one[0] > day]
-            whole = self._book_cents + self._cash_cents
-            idle = min(whole * IDLE_PERCENT / 100, whole / max(had, 1) / 2)
+            idle = self._whole() * min(IDLE_PERCENT / 100, 1 / max(had, 1) / 2)
             fewer = min(had / 2, max(had / 4, FEWER_NAMES))
-            if had - self._held() <= fewer and waits <= idle:
+            if had - self._held() <= fewer and self._waits(on) <= idle and on not in self._late:
                 self.found.add(on)
+            self._taken = [one for one in self._taken if one[0] > on.toordinal()]
+
+    def _waits(self, on: date) -> int:
+        """Return the cents that sales up to a day brought and that were not bought again."""
+        every = (*self._idle, *self._taken)
+        return sum(cents for since, cents in every if since <= on.toordinal())
+
+    def _whole(self) -> int:
+        """Return what the account is worth at cost."""
+        return self._book_cents + self._cash_cents
 
     def live(self, on: date, rows: Sequence[Moved]) -> None:
         today, brought, out = on.toordinal(), 0, 0
@@ -253,6 +272,7 @@ class _Account:
             out += max(0, -one.proceeds_cents) if one.kind == MONEY else 0
         if any(one.kind == SELL for one in rows):
             self._judged.append((on, had))
+            self._soon.append(on)
             self._idle.append((today, brought))
         self._leave(self._cash_cents + out)
         self._taken += self._leave(self._cash_cents)

@@ -137,6 +137,19 @@ def test_money_that_comes_back_after_more_than_settlement_was_forced_out() -> No
     assert counted(crashed(*again)).forced == 3
 
 
+@pytest.mark.parametrize(("sold", "day", "forced"), [(6, 256, 0), (7, 256, 7), (7, 228, 0)])
+def test_in_thinned_time_only_a_little_of_a_harvest_waits_for_the_second_look(
+    sold: int, day: int, forced: int
+) -> None:
+    again = moved(day, "o", 10, sold * 600, name=500)
+    life = many(80, sold, again, moved(400, "z", 1, 1, name=999))
+    stream = Stream(life, (), [Wish(date.min, harvests=True, budget_cents=0)])
+
+    # Six sales on day 200 brought $36 of $776 at cost, seven $42 of $772: more than 5 %.
+    assert life_check.count(stream, again_days=63, soon_days=35).forced == forced
+    assert life_check.count(stream, again_days=63).forced == 0
+
+
 def test_an_account_switched_into_one_fund_at_a_loss_was_forced() -> None:
     assert counted(crashed(moved(40, "f", 10, 1_800))).forced == 3
 
