@@ -100,8 +100,7 @@ class Database:
         """Yield a session on one consistent snapshot; whatever it changes is rolled back."""
         info: dict[Any, Any] = {_KNOWN: {}, _KEPT: self._kept}
         with Session(self.engine, expire_on_commit=False, autoflush=False, info=info) as session:
-            yield session
-            session.rollback()
+            yield session  # closing it rolls back
 
     def give_way(self) -> None:
         """Let writers that wait go first; a batch says this before each of its turns.
@@ -230,10 +229,10 @@ def _sqlite_engine(url: str, room: WaitingRoom, turn: _Turn, *, flush: bool) -> 
 
 
 def _begin_sqlite(connection: Any, room: WaitingRoom, turn: _Turn) -> None:
-    if not connection.get_execution_options().get("robo_write"):
-        connection.exec_driver_sql("BEGIN")
-        return
     raw = connection.connection.dbapi_connection
+    if not connection.get_execution_options().get("robo_write"):
+        raw.execute("BEGIN").close()  # said to the driver itself: a moment begins a hundred of them
+        return
     raw.execute("PRAGMA busy_timeout=0").close()
     try:
         if not _take_turn(connection):
@@ -327,6 +326,8 @@ def select_in(
 ) -> list[Any]:
     """Return the rows of a select restricted to the values, asked for in chunks."""
     rows: list[Any] = []
+    if not values:
+        return rows
     asked = statement.where(_among(column))
     for start in range(0, len(values), _IN_CHUNK):
         chunk = list(values[start : start + _IN_CHUNK])

@@ -26,6 +26,7 @@ _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types 
 _OF_ACTION: Final = "act\\_%"
 _IS_CLOSE: Any = literal_column("lot_event.kind") == literal_column("'close'")
 """Spelt out, because SQLite uses a partial index only for the very words of its condition."""
+_LAST: Final = select(func.max(_EVENT.c.seq)).where(_EVENT.c.chain == bindparam("chain"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,17 @@ def events_after(session: Session, account_id: str, seq: int) -> list[LotEvent]:
     statement = statement.order_by(_EVENT.c.seq)
     rows = session.connection().execute(statement, {"chain": account_id, "seq": seq})
     return [LotEvent(*row) for row in rows]
+
+
+def reached(session: Session, account_ids: Sequence[str]) -> dict[str, int]:
+    """Return account -> the number of the last row that tells of its lots; 0 without any.
+
+    One look into an index for each: for few accounts.
+    """
+    connection = session.connection()
+    return {
+        one: int(connection.execute(_LAST, {"chain": one}).scalar() or 0) for one in account_ids
+    }
 
 
 def closed(

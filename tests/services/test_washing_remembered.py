@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import Session
 from wash_lives import FIRM, Written, lives, write
 
 from robo.core.ids import AccountId
 from robo.services.washing import books_of, histories, remembering, streams
+from robo.store import lot_history
 from robo.store.database import Database, connect, insert_many
+from robo.store.lot_history import Closed
 from robo.store.lots import LotEvent
 from robo.store.schema import upgrade
 from robo.tax.wash_sales import Books
@@ -149,6 +152,38 @@ def test_what_is_booked_late_is_folded_from_the_beginning(
         assert told(history.books.get(life.me, ()), names, END) == told(
             [whole[life.me]], names, END
         )
+
+
+def test_lots_are_read_again_only_once_something_happened_to_them(
+    books: tuple[Database, list[Written]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, written = books
+    reads: list[int] = []
+    closed = lot_history.closed
+
+    def counted(session: Session, accounts: Sequence[str], *, losses: bool) -> list[Closed]:
+        reads.append(len(accounts))
+        return closed(session, accounts, losses=losses)
+
+    monkeypatch.setattr(lot_history, "closed", counted)
+    asked = [life.me for life in written[:8]]
+
+    def told_of(person: str, day: date, few: int) -> list[object]:
+        monkeypatch.setattr(histories, "_FEW", few)
+        with db.read() as session:
+            one = histories.read(session, [person], day)
+        return [one.losses, one.fresh, one.folded]
+
+    for back in (60, 30, 0):
+        end = END - timedelta(days=back)
+        until(db, end)
+        for person in asked:
+            told_of(person, end, few=16)
+            for day in (end, end - timedelta(days=9), end):
+                reads.clear()
+                remembered = told_of(person, day, few=16)
+                assert not reads
+                assert remembered == told_of(person, day, few=0)
 
 
 def test_a_writing_session_keeps_nothing(books: tuple[Database, list[Written]]) -> None:

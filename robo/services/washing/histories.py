@@ -22,7 +22,7 @@ from sqlmodel import Session
 from robo.core.ids import AccountId
 from robo.services.washing import remembering
 from robo.services.washing.folding import People, kin, people, spread
-from robo.store import chains, lot_history, outside_trades
+from robo.store import lot_history, outside_trades
 from robo.store.database import kept
 from robo.store.lot_history import Bought, Closed
 from robo.tax.wash_events import AccountKind
@@ -94,45 +94,85 @@ class _Rows:
     doubtful: frozenset[tuple[str, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Lots:
+    """All that happened to lots of some people, whatever the day that is asked for.
+
+    Attributes:
+        losses: Of taxable accounts, days rising.
+        bought: Sold ones too.
+        moved: Lots that corporate actions opened.
+        taken_back: (Person, name) of which an execution was taken back.
+        near: (Person, name) of which somebody bought near one of the losses.
+    """
+
+    losses: list[Closed]
+    bought: list[Bought]
+    moved: list[Bought]
+    taken_back: frozenset[tuple[str, int]]
+    near: frozenset[tuple[str, int]]
+
+
 @dataclass(slots=True)
 class _Memory:
-    """What a few people's rows said last, and how far their accounts reached then."""
+    """What a few people's lots said last, and how far the rows of their accounts reached then."""
 
     lock: Lock = field(default_factory=Lock)
-    found: OrderedDict[tuple[str, ...], tuple[object, _Rows]] = field(default_factory=OrderedDict)
+    found: OrderedDict[tuple[str, ...], tuple[object, _Lots]] = field(default_factory=OrderedDict)
 
-    def put(self, persons: tuple[str, ...], stamp: object, rows: _Rows) -> None:
+    def put(self, persons: tuple[str, ...], stamp: object, one: _Lots) -> None:
         with self.lock:
-            self.found[persons] = stamp, rows
+            self.found[persons] = stamp, one
             self.found.move_to_end(persons)
             while len(self.found) > _QUESTIONS_MAX:
                 self.found.popitem(last=False)
 
 
 def _rows(session: Session, known: People, owner: dict[AccountId, str], on: date) -> _Rows:
-    """Return what the lots of some people say; asked again for few of them, it is remembered."""
+    """Return what the lots of some people say; asked again for few of them, it is remembered.
+
+    A lot is the sum of its rows, which are never changed: while no row has come, nothing has.
+    """
     persons = tuple(known.accounts)
     memory = kept(session, "wash_rows", _Memory) if len(persons) <= _FEW else None
     if memory is None:
         return _read(session, known, owner, on)
-    stamp = (on, known.memberships, known.accounts, chains.heads_of(session, known.ours))
+    stamp = (known.memberships, known.accounts, lot_history.reached(session, known.ours))
     with memory.lock:
         before = memory.found.get(persons)
     if before is not None and before[0] == stamp:
-        return before[1]
-    rows = _read(session, known, owner, on)
-    memory.put(persons, stamp, rows)
-    return rows
+        return _up_to(known, owner, before[1], on)
+    one = _whole(session, known, owner)
+    memory.put(persons, stamp, one)
+    return _up_to(known, owner, one, on)
+
+
+def _whole(session: Session, known: People, owner: dict[AccountId, str]) -> _Lots:
+    losses = [one for one in _losses(session, known, owner) if one.nanos]
+    bought = lot_history.bought(session, known.ours)
+    return _Lots(
+        losses,
+        bought,
+        lot_history.moved(session, known.ours, ""),
+        _taken_back(session, known, owner),
+        frozenset(_doubtful(known, owner, losses, bought)),
+    )
+
+
+def _up_to(known: People, owner: dict[AccountId, str], one: _Lots, on: date) -> _Rows:
+    """Return what lots said on a day."""
+    last, first = on.isoformat(), (on - WINDOW).isoformat()
+    losses = [loss for loss in one.losses if loss.on_date <= last]
+    is_all = len(losses) == len(one.losses)
+    near = one.near if is_all else _doubtful(known, owner, losses, one.bought)
+    fresh = [lot for lot in one.bought if lot.nanos and first <= lot.acquired_on <= last]
+    moved = [lot for lot in one.moved if lot.acquired_on >= first]
+    return _Rows(losses, fresh, moved, one.taken_back | near)
 
 
 def _read(session: Session, known: People, owner: dict[AccountId, str], on: date) -> _Rows:
-    taxable = [a for a in known.ours if known.accounts[owner[a]][a] is AccountKind.TAXABLE]
     last = on.isoformat()
-    losses = [
-        one
-        for one in lot_history.closed(session, taxable, losses=True)
-        if one.nanos and one.on_date <= last
-    ]
+    losses = [one for one in _losses(session, known, owner) if one.nanos and one.on_date <= last]
     first = (on - WINDOW).isoformat()
     sellers = {owner[one.account_id] for one in losses}
     circles = {one: known.ever_with(one) for one in sellers}
@@ -140,10 +180,22 @@ def _read(session: Session, known: People, owner: dict[AccountId, str], on: date
     lots = lot_history.bought(session, [a for a in known.ours if owner[a] in near])
     recent = lot_history.bought(session, known.ours, first)
     doubtful = _doubtful(known, owner, losses, lots)
-    doubtful |= {(owner[one], name) for one, name in lot_history.taken_back(session, known.ours)}
+    doubtful |= _taken_back(session, known, owner)
     fresh = [one for one in recent if one.nanos and one.acquired_on <= last]
     moved = lot_history.moved(session, known.ours, first)
     return _Rows(losses, fresh, moved, frozenset(doubtful))
+
+
+def _losses(session: Session, known: People, owner: dict[AccountId, str]) -> list[Closed]:
+    taxable = [a for a in known.ours if known.accounts[owner[a]][a] is AccountKind.TAXABLE]
+    return lot_history.closed(session, taxable, losses=True)
+
+
+def _taken_back(
+    session: Session, known: People, owner: dict[AccountId, str]
+) -> frozenset[tuple[str, int]]:
+    found = lot_history.taken_back(session, known.ours)
+    return frozenset((owner[one], name) for one, name in found)
 
 
 def _names(
@@ -227,10 +279,15 @@ def _acted(
     dates: dict[int, list[date]] = {}
     for action in lot_history.actions_of(session, sorted(set().union(*ties.values()))):
         dates.setdefault(action.security_id, []).append(date.fromisoformat(action.ex_on))
+    acted = {
+        name: [ex_on for tied in all_tied for ex_on in dates.get(tied, ())]
+        for name, all_tied in ties.items()
+    }
     month = WINDOW + timedelta(days=1)
     for loss in losses:
+        if not (near_to := acted[loss.security_id]):
+            continue  # most names, and decades have thousands of losses
         sold_on = date.fromisoformat(loss.on_date)
-        acted = (ex_on for name in ties[loss.security_id] for ex_on in dates.get(name, ()))
-        if any(abs(ex_on - sold_on) <= month for ex_on in acted):
+        if any(abs(ex_on - sold_on) <= month for ex_on in near_to):
             found.add((owner[loss.account_id], loss.security_id))
     return found
