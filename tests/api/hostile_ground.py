@@ -122,7 +122,7 @@ class Rows:
     """Counts the rows of everything that means something."""
 
     def __init__(self, ground: Ground) -> None:
-        names = sorted(set(ground.counts()) - WITHOUT_MEANING)
+        names = sorted(ground.tables() - WITHOUT_MEANING)
         self._sql = " UNION ALL ".join(
             f"SELECT '{name}', count(*) FROM \"{name}\"" for name in names
         )
@@ -131,8 +131,9 @@ class Rows:
     def now(self) -> dict[str, int]:
         """Return how many rows each table has."""
         with self._ground.world.db.read() as session:
-            found = session.connection().exec_driver_sql(self._sql).all()
-        return {str(name): int(rows) for name, rows in found}
+            # The driver's own cursor: SQLAlchemy's costs more than the counting.
+            ask: Any = session.connection().connection.driver_connection
+            return dict(ask.execute(self._sql).fetchall())
 
 
 class Listener(logging.Handler):

@@ -196,16 +196,22 @@ class Ground:
         r = self.world.runtime
         funding.collect(r.db, r.keyring, r.bank, r.clock, r.calendar, r.policy)
 
+    def tables(self) -> set[str]:
+        """Return the name of every table."""
+        with self.world.db.read() as session:
+            names = session.connection().exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+            )
+            return set(names.scalars())
+
     def counts(self) -> dict[str, int]:
         """Return how many rows every table has."""
+        names = sorted(self.tables())
         with self.world.db.read() as session:
             connection = session.connection()
-            names = connection.exec_driver_sql(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-            ).scalars()
             return {
                 name: connection.exec_driver_sql(f'SELECT count(*) FROM "{name}"').scalar_one()
-                for name in list(names)
+                for name in names
             }
 
 
