@@ -21,7 +21,7 @@ from robo.services import emptying
 from robo.services.apportioning import ENDED, Share
 from robo.services.washing.bans import purchase_bans
 from robo.services.washing.windows import Fresh, Window, window
-from robo.store import controls, effects, inventory, ledger, lots, orders, windows
+from robo.store import blocks, effects, inventory, ledger, lots, orders, windows
 from robo.tax.wash_events import AccountKind
 
 _OUT = frozenset({Reason.SELL_WITHDRAWAL.value, Reason.SELL_CLOSE_OUT.value})
@@ -89,9 +89,13 @@ def _washing_losses(session: Session, shares: Sequence[Share], on: date) -> Call
     It follows the lots from sale to sale, so it must be asked of all in the order of booking.
     """
     late = [share for share in shares if is_late(share) and share.execution.side == "sell"]
+    sold_in = blocks.many(session, sorted({share.execution.block_id for share in late}))
+    late = [
+        share
+        for share in late
+        if sold_in[share.execution.block_id].broker_account == f"omnibus/{share.firm_id}"
+    ]
     sellers = sorted({share.order.account_id for share in late})
-    apart = controls.broker_accounts(session, sellers)
-    sellers = [one for one in sellers if one not in apart]
     if not sellers:
         return lambda _: False
     mine = [share for share in shares if share.order.account_id in sellers]

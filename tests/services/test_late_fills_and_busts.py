@@ -14,6 +14,7 @@ from robo.core.reasons import Reason
 from robo.ledger import chart
 from robo.ports.broker import BrokerOrderState
 from robo.store import inventory, ledger
+from robo.store.database import bulk
 
 SHARE = 10**9
 
@@ -103,16 +104,17 @@ def test_a_late_purchase_of_what_was_sold_at_a_loss_since_is_the_firms(
 
 
 @pytest.mark.parametrize(
-    ("why", "bought_day", "price", "firms"),
+    ("why", "bought_day", "price", "apart", "firms"),
     [
-        (Reason.SELL_HARVEST, 0, 8, True),
-        (Reason.SELL_WITHDRAWAL, 2, 8, True),
-        (Reason.SELL_WITHDRAWAL, 0, 8, False),
-        (Reason.SELL_HARVEST, 2, 12, False),
+        (Reason.SELL_HARVEST, 0, 8, False, True),
+        (Reason.SELL_HARVEST, 0, 8, True, False),
+        (Reason.SELL_WITHDRAWAL, 2, 8, False, True),
+        (Reason.SELL_WITHDRAWAL, 0, 8, False, False),
+        (Reason.SELL_HARVEST, 2, 12, False, False),
     ],
 )
 def test_a_late_sale_at_a_loss_beside_fresh_shares_is_the_firms_unless_it_was_asked_for_before(
-    desk: Desk, why: Reason, bought_day: int, price: int, *, firms: bool
+    desk: Desk, why: Reason, bought_day: int, price: int, *, apart: bool, firms: bool
 ) -> None:
     (account,) = funded(desk, 1)
     desk.broker.fill_at(desk.buy({account: 50_00}), 10_000_000)
@@ -129,6 +131,9 @@ def test_a_late_sale_at_a_loss_beside_fresh_shares_is_the_firms_unless_it_was_as
             desk.collect()
         desk.clock.advance(timedelta(days=1))
     desk.broker.at = desk.clock.now() - timedelta(days=3)
+    if apart:  # the broker keeps an account for each customer: the shares have left it
+        with desk.db.write() as session:
+            bulk(session, "UPDATE block SET broker_account = 'apart' WHERE id = ?", [(block,)])
 
     desk.broker.fill_at(block, price * 1_000_000)
     desk.collect()
