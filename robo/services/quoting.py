@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from robo.core.errors import NotFoundError
+from robo.core.errors import BrokerUnavailableError, NotFoundError
 from robo.core.ids import SecurityId
 from robo.core.money import round_ratio
 from robo.core.reasons import Reason
@@ -42,19 +42,28 @@ def least_closes(
     """Return the least close of each name over some sessions, in the terms of the last split.
 
     Args:
-        prices: Where closes come from; a session that it does not have is left out.
+        prices: Where closes come from; a session that it does not have, or not yet, is left out.
         days: Sessions that have closed.
         actions: What went ex since the first, as `store.prices.actions_between` tells it.
+
+    Raises:
+        BrokerUnavailableError: If the source told of no session because it did not answer.
     """
     found: dict[int, int] = {}
+    away: BrokerUnavailableError | None = None
     for day in days:
         try:
             closes: Mapping[SecurityId, int] = prices.closes(day)
         except NotFoundError:
             continue
+        except BrokerUnavailableError as error:
+            away = error
+            continue
         since = [told for told in actions if told[0] > day.isoformat()]
         for name, micros in after_splits(closes, since).items():
             found[name] = min(micros, found.get(name, micros))
+    if away is not None and not found:
+        raise away
     return found
 
 
