@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from callers import customer, firm, id_of_customer
 from flask import Flask
-from funds import accept_agreements, investor, link_of
+from funds import ScriptedBank, accept_agreements, investor, link_of
 from world import World, make_world
 
 from onboarding.agreements import required_agreements
@@ -15,7 +15,7 @@ from robo.app import create_app
 from robo.core.clock import business_date
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
-from robo.services import funding
+from robo.services import funding, withdrawing
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,27 @@ def test_closing_an_account_promises_everything(world: World, app: Flask) -> Non
     assert (made.json["amount"], made.json["estimate"]) == (None, "50.00")
     assert listed == [made.json]
     assert (late.status_code, late.json["code"]) == (409, "account_not_open")
+
+
+def test_cents_that_no_bank_takes_are_shown_told_and_asked_for_again(
+    world: World, app: Flask
+) -> None:
+    account = investor(world)
+    world.pay_in(account, 37)
+    me, r, bank = customer(world, app, account), world.runtime, ScriptedBank()
+    body = {"bank_link_id": link_of(world, account)}
+    bank.refuses = True
+
+    made = me.post(f"/v1/accounts/{account}/closure", body).json
+    withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
+    shown = me.get(f"/v1/accounts/{account}/portfolio").json
+    ended = me.get(f"/v1/accounts/{account}/withdrawals/{made['id']}").json
+    told = world.scalar("SELECT count(*) FROM mail WHERE kind = 'cents_kept'")
+    again = me.post(f"/v1/accounts/{account}/closure", body)
+
+    assert (ended["state"], ended["amount"], ended["estimate"]) == ("failed", "0.37", None)
+    assert (shown["nav"], told) == ("0.37", 1)
+    assert (again.status_code, again.json["promised"]) == (201, "0.37")
 
 
 def test_plans_are_made_changed_paused_and_ended(world: World, app: Flask) -> None:
