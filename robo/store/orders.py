@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import UniqueConstraint, func, literal_column, select, tuple_
+from sqlalchemy import UniqueConstraint, func, literal_column, or_, select, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -37,6 +37,8 @@ class OrderRow(SQLModel, table=True):
         UniqueConstraint("sleeve_id", "batch_id", "security_id", name="uq_orders_cause"),
         # Orders leave it when they end: it stays as small as what is open.
         partial("ix_orders_window", _OPEN, "state", "firm_id", "side", "security_id"),
+        # An account of decades has thousands that ended, and every plan asks for the open ones.
+        partial("ix_orders_open", _OPEN, "account_id"),
         one_of("orders_side", "side", "buy", "sell"),
         one_of("orders_state", "state", *ORDER_STATES),
         check(
@@ -212,7 +214,7 @@ def open_orders(session: Session, account_ids: Sequence[AccountId]) -> list[Open
         func.coalesce(_ORDER.c.notional_cents - _ORDER.c.filled_cents, 0)
         + func.coalesce(_ORDER.c.nanos - _ORDER.c.filled_nanos, 0),
     )
-    statement = select(*columns).where(_ORDER.c.state.in_(OPEN_STATES))
+    statement = select(*columns).where(or_(*map(in_state, OPEN_STATES)))
     return [
         OpenOrder(row[0], row[1], row[2], row[3], row[4], row[5], int(row[6]))
         for row in select_in(session, statement, _ORDER.c.account_id, account_ids)

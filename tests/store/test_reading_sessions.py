@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk import Desk, desk_from, write_template
+from sqlalchemy import event
 
-from robo.store import effects, scores, tax_profiles, universe
+from robo.store import effects, orders, scores, tax_profiles, universe
 from robo.store.database import insert_many
 from robo.store.tax_profiles import Choice
 
@@ -67,15 +69,15 @@ def test_firms_are_told_of_their_own_scores_in_one_session(desk: Desk) -> None:
 
 def test_open_sales_of_others_take_nothing_of_a_customers_budget(desk: Desk) -> None:
     two_sellers(desk)
-    orders = desk.rows("SELECT id, account_id FROM orders WHERE side = 'sell'")
+    sells = desk.rows("SELECT id, account_id FROM orders WHERE side = 'sell'")
     customers = [
         str(desk.column(f"SELECT customer_id FROM account WHERE id = '{account}'")[0])
-        for _, account in orders
+        for _, account in sells
     ]
     with desk.db.write() as session:
         rows = [
             (order, lot, 0, 500_000_000, 7_00 + place)
-            for place, (order, account) in enumerate(orders)
+            for place, (order, account) in enumerate(sells)
             for lot in desk.column(f"SELECT id FROM lot WHERE account_id = '{account}'")
         ]
         insert_many(session, "order_lot", NAMES, rows)
@@ -100,3 +102,19 @@ def test_the_newest_choice_of_each_customer_counts(desk: Desk) -> None:
         both = tax_profiles.choices(session, [one, other])
 
     assert {who: made.mode for who, made in both.items()} == {one: "realise", other: "harvest"}
+
+
+def test_open_orders_are_found_without_a_look_at_those_that_ended(desk: Desk) -> None:
+    asked: list[str] = []
+
+    def explain(connection: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
+        raw = connection.connection.driver_connection
+        rows = raw.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
+        asked.extend(row[-1] for row in rows)
+
+    accounts = desk.open("firm_a", 1)
+    with desk.db.read() as session:
+        event.listen(session.connection(), "before_cursor_execute", explain)
+        orders.open_orders(session, list(accounts))
+
+    assert asked == ["SEARCH orders USING INDEX ix_orders_open (account_id=?)"]
