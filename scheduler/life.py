@@ -5,9 +5,11 @@ they come; no seed is chosen for them.
 """
 
 import csv
+import gc
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from multiprocessing import get_context
@@ -37,6 +39,8 @@ CAPTIONS: Final = {
 }
 _YEAR: Final = 13
 """Steps of four weeks."""
+_GARBAGE: Final = (50_000, 20, 50)
+"""Objects before a search for garbage, and how many small ones go before a larger one."""
 _AGAIN_DAYS: Final = 2 * 7 * STEP_WEEKS + life_check.AGAIN_DAYS
 """Time is thinned: of what one look sells the next but one may buy the last; see docs/life.md."""
 _SOON_DAYS: Final = 7 * STEP_WEEKS + life_check.AGAIN_DAYS
@@ -94,7 +98,7 @@ def main(seeds: Sequence[int], until_age: int, out: Path) -> int:
 def live(seed: int, until_age: int, out: Path) -> Outcome:
     """Return what a seed came to; its decisions are written beside the pictures."""
     began = time.monotonic()
-    with lived(seed, until_age) as (life, rt):
+    with _seldom_collecting(), lived(seed, until_age) as (life, rt):
         life_decisions.write(rt.db, life.account_id, out / f"decisions-{seed}.csv")
         _write_weeks(life, out / f"weeks-{seed}.csv")
         with rt.db.read() as session:
@@ -102,6 +106,17 @@ def live(seed: int, until_age: int, out: Path) -> Outcome:
             stream = life_moves.read(raw, life.account_id)
             sizes = {one.id: float(one.size_cents) for one in universe.everything(session)}
         return _outcome(life, stream, sizes, began)
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Look for garbage seldom: a life keeps books of decades, and a search looks at all of them."""
+    before = gc.get_threshold()
+    gc.set_threshold(*_GARBAGE)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _outcome(life: Life, stream: Stream, sizes: dict[Any, float], began: float) -> Outcome:
