@@ -433,11 +433,22 @@ def machines(template: Path, folder: Path) -> Generator[DeskMachine]:
             yield DeskMachine(desk)
 
 
-def test_whatever_happens_at_the_desk_the_books_are_right(template: Path, tmp_path: Path) -> None:
-    made = machines(template, tmp_path)
+def live_through(template: Path, folder: Path, lives: int) -> None:
+    made = machines(template, folder)
     try:
         run_state_machine_as_test(
-            lambda: next(made), settings=settings(max_examples=30, stateful_step_count=30)
+            lambda: next(made), settings=settings(max_examples=lives, stateful_step_count=30)
         )
     finally:
         made.close()
+
+
+def test_whatever_happens_at_the_desk_the_books_are_right(template: Path, tmp_path: Path) -> None:
+    live_through(template, tmp_path, 16)
+
+
+@pytest.mark.soak
+def test_whatever_happens_at_the_desk_for_long_the_books_are_right(
+    template: Path, tmp_path: Path
+) -> None:
+    live_through(template, tmp_path, 400)
