@@ -8,7 +8,7 @@ from broker_adapters.kit.bench import Bench, Trouble
 from broker_adapters.kit.case import Case, noted
 from broker_adapters.kit.desk import Desk
 
-_SHORT_SECONDS: Final = 1.0
+_SHORT_SECONDS: Final = 2.0
 AREAS: Final = (
     "capabilities",
     "orders",

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from broker_adapters.kit.bench import Call, Trouble
 
 _BODY_MAX: Final = 1_000_000
-LATE_SECONDS: Final = 5.0
+LATE_SECONDS: Final = 7.0
 """How long an answer takes that comes too late."""
 _PAGE: Final = "<html><body>Please wait</body></html>"
 _BEFORE: Final[Mapping[Trouble, tuple[int, str]]] = {
