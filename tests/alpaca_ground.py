@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from broker_adapters import alpaca_trading
+from broker_adapters.alpaca_server import events
 from broker_adapters.alpaca_server.server import AlpacaServer
 from robo.core.clock import FixedClock
 from robo.core.ids import SecurityId
@@ -114,7 +116,8 @@ class Ground:
 def ground_at(folder: Path, calendar: MarketCalendar, **settings: str) -> Iterator[Ground]:
     made = Ground(folder, calendar, settings)
     try:
-        yield made
+        with quick_heartbeat():
+            yield made
     finally:
         made.close()
 
@@ -133,6 +136,13 @@ def by_shares(
 
 def net_cents(executions: Sequence[Execution]) -> int:
     return sum(-e.cents if e.side is Side.BUY else e.cents - e.fee_cents for e in executions)
+
+
+@contextmanager
+def quick_heartbeat() -> Iterator[None]:
+    """Let a stream say soon that everything was told: who reads it need not wait for silence."""
+    with patch.object(events, "_HEARTBEAT_SECONDS", 0.1):
+        yield
 
 
 @contextmanager

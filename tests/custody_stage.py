@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from alpaca_ground import quick_heartbeat
 from alpaca_world import market, open_world
 from newcomer import Newcomer, cheap_app, investor_to_be, mails_to, token_in
 from world import FIRM, START, World, make_world
@@ -166,8 +167,11 @@ def staged(tmp_path: Path, calendar: MarketCalendar, **settings: str) -> Iterato
         pass
     context = market(folder, calendar, clock, **settings)
     server = AlpacaServer(replace(context, state_dir=tmp_path / "server"), per_minute=1_000_000)
-    with open_world(folder, calendar, server.url, clock, make=alpaca_broker.create) as world:
-        world.runtime.broker._events._silence = 0.3
+    with (
+        quick_heartbeat(),
+        open_world(folder, calendar, server.url, clock, make=alpaca_broker.create) as world,
+    ):
+        world.runtime.broker._events._silence = 10.0  # a busy machine is no silent stream
         yield Stage(world, server)
     server.close()
 

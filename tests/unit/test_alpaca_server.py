@@ -1,6 +1,7 @@
 """The Alpaca-shaped server over real sockets: the stock client's happy day, and the ugly ones."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -283,7 +284,9 @@ def test_an_order_whose_answer_was_lost_is_there_all_the_same(stage: Stage, faul
     stage.http.close()
     stage.http = patient
 
-    assert stage.find("c1").fine
+    until = time.monotonic() + 60
+    while not stage.find("c1").fine:  # a busy server acts after its caller has gone away
+        assert time.monotonic() < until
     again = stage.post("c1")
     assert classify(again.status, again.body).status is SubmitStatus.DUPLICATE
     assert len(stage.read("/account/activities")) == 1
@@ -439,7 +442,7 @@ def test_the_stream_of_trades_tells_orders_and_fills_and_ends_where_it_was_asked
         session.trust_env = False
         url = f"{stage.server.url}/v2/events/trades"
         query = {"since": "2026-03-01", "until": "2026-03-03"}
-        text = session.get(url, params=query, timeout=5).text
+        text = session.get(url, params=query, timeout=60).text
 
     told = [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]
     assert [one["event"] for one in sorted(told, key=lambda one: one["event"])] == ["fill", "new"]
