@@ -10,7 +10,7 @@ folding everything.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from threading import Lock
 from typing import Final
@@ -25,6 +25,7 @@ from robo.services.washing.folding import People, kin, people, spread
 from robo.store import lot_history, outside_trades
 from robo.store.database import kept
 from robo.store.lot_history import Bought, Closed
+from robo.store.lots import LotEvent
 from robo.tax.wash_events import AccountKind
 from robo.tax.wash_sales import WINDOW, Books
 
@@ -32,6 +33,7 @@ IntArray = NDArray[np.int64]
 _FEW: Final = 16
 """People whose rows are remembered together: one household's, not a night's."""
 _QUESTIONS_MAX: Final = 500
+_TRADES: Final = ("open", "close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class _Lots:
     """All that happened to lots of some people, whatever the day that is asked for.
 
     Attributes:
+        people: Their households and accounts.
+        seen: By account, the number of the last row that this has seen.
         losses: Of taxable accounts, days rising.
         bought: Sold ones too.
         moved: Lots that corporate actions opened.
@@ -106,6 +110,8 @@ class _Lots:
         near: (Person, name) of which somebody bought near one of the losses.
     """
 
+    people: object
+    seen: dict[str, int]
     losses: list[Closed]
     bought: list[Bought]
     moved: list[Bought]
@@ -115,14 +121,14 @@ class _Lots:
 
 @dataclass(slots=True)
 class _Memory:
-    """What a few people's lots said last, and how far the rows of their accounts reached then."""
+    """What a few people's lots said last."""
 
     lock: Lock = field(default_factory=Lock)
-    found: OrderedDict[tuple[str, ...], tuple[object, _Lots]] = field(default_factory=OrderedDict)
+    found: OrderedDict[tuple[str, ...], _Lots] = field(default_factory=OrderedDict)
 
-    def put(self, persons: tuple[str, ...], stamp: object, one: _Lots) -> None:
+    def put(self, persons: tuple[str, ...], one: _Lots) -> None:
         with self.lock:
-            self.found[persons] = stamp, one
+            self.found[persons] = one
             self.found.move_to_end(persons)
             while len(self.found) > _QUESTIONS_MAX:
                 self.found.popitem(last=False)
@@ -137,25 +143,105 @@ def _rows(session: Session, known: People, owner: dict[AccountId, str], on: date
     memory = kept(session, "wash_rows", _Memory) if len(persons) <= _FEW else None
     if memory is None:
         return _read(session, known, owner, on)
-    stamp = (known.memberships, known.accounts, lot_history.reached(session, known.ours))
+    people_now = (known.memberships, known.accounts)
+    seen = lot_history.reached(session, known.ours)
     with memory.lock:
         before = memory.found.get(persons)
-    if before is not None and before[0] == stamp:
-        return _up_to(known, owner, before[1], on)
-    one = _whole(session, known, owner)
-    memory.put(persons, stamp, one)
+    one = None
+    if before is not None and before.people == people_now:
+        if before.seen == seen:
+            return _up_to(known, owner, before, on)
+        one = _onward(session, known, owner, before, seen)
+    if one is None:
+        one = _whole(session, known, owner, seen)
+    memory.put(persons, one)
     return _up_to(known, owner, one, on)
 
 
-def _whole(session: Session, known: People, owner: dict[AccountId, str]) -> _Lots:
+def _whole(
+    session: Session, known: People, owner: dict[AccountId, str], seen: dict[str, int]
+) -> _Lots:
     losses = [one for one in _losses(session, known, owner) if one.nanos]
     bought = lot_history.bought(session, known.ours)
     return _Lots(
+        (known.memberships, known.accounts),
+        seen,
         losses,
         bought,
         lot_history.moved(session, known.ours, ""),
         _taken_back(session, known, owner),
         frozenset(_doubtful(known, owner, losses, bought)),
+    )
+
+
+def _onward(
+    session: Session,
+    known: People,
+    owner: dict[AccountId, str],
+    before: _Lots,
+    seen: dict[str, int],
+) -> _Lots | None:
+    """Return what lots say after the trades that came; None if anything else came.
+
+    For one account, as most people have: its lots stay in the order in which they were bought.
+    """
+    if len(known.ours) != 1 or seen.keys() != before.seen.keys():
+        return None
+    account = known.ours[0]
+    news = lot_history.events_after(session, account, before.seen[account])
+    if not all(row.cause.startswith("fil_") and row.kind in _TRADES for row in news):
+        return None
+    lots = {lot.lot_id: lot for lot in before.bought}
+    moved = {lot.lot_id: lot for lot in before.moved}
+    losses: list[Closed] = []
+    fresh: list[Bought] = []
+    for row in news:
+        if row.kind == "open":
+            if row.lot_id in lots:
+                return None
+            mine = Bought(account, row.security_id, row.lot_id, row.on_date, row.nanos_delta)
+            fresh.append(mine)
+            lots[row.lot_id] = mine
+            continue
+        place = lots if row.lot_id in lots else moved
+        if row.lot_id not in place:
+            return None
+        lot = place[row.lot_id]
+        place[row.lot_id] = replace(lot, nanos=lot.nanos + row.nanos_delta)
+        if row.nanos_delta and row.proceeds_cents < -row.basis_delta_cents:
+            losses.append(_closed(row, lot))
+    if known.accounts[owner[account]][account] is not AccountKind.TAXABLE:
+        losses = []
+    bought = list(lots.values())
+    sold = {one.security_id for one in losses}
+    came = {one.security_id for one in fresh}
+    beside = [one for one in bought if one.security_id in sold]
+    earlier = [one for one in before.losses if one.security_id in came]
+    near = _doubtful(known, owner, losses, beside) | _doubtful(known, owner, earlier, fresh)
+    losses = [*before.losses, *losses]
+    losses.sort(key=lambda one: (one.on_date, one.account_id, one.lot_id))
+    return _Lots(
+        before.people,
+        seen,
+        losses,
+        bought,
+        list(moved.values()),
+        before.taken_back,
+        before.near | near,
+    )
+
+
+def _closed(row: LotEvent, lot: Bought) -> Closed:
+    """Return a sale as `lot_history.closed` reads it."""
+    return Closed(
+        row.account_id,
+        row.security_id,
+        row.lot_id,
+        row.on_date,
+        lot.acquired_on,
+        -row.nanos_delta,
+        -row.basis_delta_cents,
+        row.proceeds_cents,
     )
 
 
