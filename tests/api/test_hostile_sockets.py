@@ -168,7 +168,7 @@ def test_half_requests_do_not_shut_others_out_for_long(live: Live) -> None:
 
     print(f"answered after {waited:.1f} s beside eight half requests on eight threads")
     assert status == 200
-    assert waited < 15
+    assert waited < 60
 
 
 def test_one_key_sent_to_two_processes_at_once_has_one_effect(
