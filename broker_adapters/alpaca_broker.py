@@ -171,7 +171,12 @@ class AlpacaBroker(AlpacaHearing):
             as_of=self._clock.now(),
             open_orders=[replace(one, broker_account=broker_account) for one in still],
             positions=self.positions(broker_account),
-            cash=self.cash(broker_account),
+            cash=self._cash_at(
+                _prefix(broker_account),
+                lambda: self._reading(broker_account),
+                base_cents=0,
+                heard=True,
+            ),
             moving=moving,
         )
 

@@ -146,10 +146,17 @@ class AlpacaHearing(ABC):
             if one.nanos
         ]
 
-    def _cash_at(self, prefix: str, read: Callable[[], Reading], base_cents: int) -> BrokerCash:
-        """Return the net cash of trading: the account's, less what was moved in from outside."""
+    def _cash_at(
+        self, prefix: str, read: Callable[[], Reading], base_cents: int, *, heard: bool = False
+    ) -> BrokerCash:
+        """Return the net cash of trading: the account's, less what was moved in from outside.
+
+        `heard` says that everything was read a moment ago; what has come since is told as an
+        activity that nobody has read.
+        """
         with self._lock:
-            self._puller.pull(whole=True)
+            if not heard:
+                self._puller.pull(whole=True)
             base_cents += read().outside_cents
         account = parse_account(answered(self._http.get(f"{prefix}/account", {}, Lane.READS)))
         return BrokerCash(

@@ -79,7 +79,9 @@ def _compare(runtime: Runtime) -> None:
     """Compare the books with the broker before anything is sent; what fails is tried at night."""
     r = runtime
     try:
-        found = reconciling.reconcile(r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy)
+        found = reconciling.reconcile(
+            r.db, r.keyring, r.broker, r.clock, r.calendar, r.policy, sparing=True
+        )
         logs.event(LOG, "runner.reconciled", count=len(found.found))
     except RoboError as error:
         logs.failure(LOG, "runner.reconcile_failed", error)

@@ -161,7 +161,9 @@ def _send(rt: Runtime, slot: Slot) -> int:
 
 
 def _reconcile(rt: Runtime, _slot: Slot) -> int:
-    found = reconciling.reconcile(rt.db, rt.keyring, rt.broker, rt.clock, rt.calendar, rt.policy)
+    found = reconciling.reconcile(
+        rt.db, rt.keyring, rt.broker, rt.clock, rt.calendar, rt.policy, sparing=True
+    )
     return len(found.found)
 
 

@@ -169,6 +169,10 @@ class Policy:
     """An order without an end so long after the close of its session, or an execution that never
     came for so long, is a person's."""
 
+    compare_days_max: int = 5
+    """At the latest so many days after the last one an account of its own at the broker is compared
+    whole again, though nothing was told of it: a week of sessions."""
+
     execution_minutes_max: int = 60
     """So long after an order was told, executions that the broker counts and has not told of are
     put before the operators; they come within seconds."""

@@ -211,7 +211,7 @@ def _executions(session: Session, place: Place, told: Told) -> Iterator[Break]:
 
 
 def _positions(session: Session, place: Place, told: Told, mine: _Ours) -> Iterator[Break]:
-    ours = _expected(session, place)
+    ours = expected(session, place)
     theirs: dict[int, int] = {}
     for one in told.status.positions:
         if one.security_id:
@@ -280,7 +280,7 @@ def _refused(session: Session, mine: _Ours) -> dict[int, int]:
     return found
 
 
-def _expected(session: Session, place: Place) -> dict[int, int]:
+def expected(session: Session, place: Place) -> dict[int, int]:
     """Return what the books say is there, counting executions that wait to be booked."""
     if place.account_id is None:
         ours = holdings.of_firm(session, place.firm_id)

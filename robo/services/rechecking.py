@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from robo.core.ids import SecurityId
+from robo.core.ids import AccountId, SecurityId
 from robo.core.reasons import Reason
 from robo.ports.prices import ActionKind
 from robo.services import dividing, ordering
@@ -77,14 +77,21 @@ def unbooked(
         on: Today.
         days: So long after its ex-date an action is waited for; then a person looks.
     """
-    if not waiting:
-        return {}
-    since = (on - timedelta(days=days)).isoformat()
-    acting = prices.acting(session, _CHANGING, since, on.isoformat())
-    names = lots.waiting_of_actions(session, acting)
+    names = _unbooked(session, on, days) if waiting else set()
     return {
         one.id: Reason.WAIT_ACTION for one in waiting if (one.account_id, one.security_id) in names
     }
+
+
+def unbooked_accounts(session: Session, on: date, days: int) -> set[str]:
+    """Return the accounts that are entitled to an action which the books have not."""
+    return {account for account, _ in _unbooked(session, on, days)}
+
+
+def _unbooked(session: Session, on: date, days: int) -> set[tuple[AccountId, int]]:
+    since = (on - timedelta(days=days)).isoformat()
+    acting = prices.acting(session, _CHANGING, since, on.isoformat())
+    return lots.waiting_of_actions(session, acting)
 
 
 def _sold_since(session: Session, waiting: Sequence[WaitingOrder], on: date) -> dict[str, Reason]:

@@ -18,15 +18,32 @@ from robo.core.ids import child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Activity, Broker, BrokerOrder, Execution
-from robo.services import booking, charging, comparing, hearing, journaling, telling, undoing
+from robo.services import (
+    booking,
+    charging,
+    comparing,
+    hearing,
+    journaling,
+    telling,
+    trusting,
+    undoing,
+)
 from robo.services.comparing import Place, Told
 from robo.services.turns import Turns
-from robo.store import activities, blocks, breaks, controls, cursors, firms, tellings
+from robo.store import (
+    activities,
+    blocks,
+    breaks,
+    comparisons,
+    controls,
+    cursors,
+    firms,
+    tellings,
+)
 from robo.store.breaks import Break, KnownBreak
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
-_ACTIVITIES: Final = "activities"
 _AUTOMATIC: Final = frozenset({"collect"})
 _NOTE_MAX: Final = 500
 
@@ -40,12 +57,14 @@ class Report:
         unheard: Accounts whose broker did not answer: nothing is known of them, nothing is closed.
         found: Breaks that are open now.
         repaired: How many were mended on the way.
+        spared: How many were left out because nothing had moved since they agreed.
     """
 
     places: int
     unheard: tuple[str, ...]
     found: tuple[KnownBreak, ...]
     repaired: int
+    spared: int = 0
 
 
 def reconcile(
@@ -56,11 +75,28 @@ def reconcile(
     calendar: MarketCalendar,
     policy: Policy,
     firm_id: str = "",
+    *,
+    sparing: bool = False,
 ) -> Report:
-    """Compare every account, or a firm's, with the broker; repair what can be, keep the rest."""
+    """Compare every account, or a firm's, with the broker; repair what can be, keep the rest.
+
+    Args:
+        db: Owns its transactions.
+        keyring: Signs the chains.
+        broker: What is compared with.
+        clock: The present instant.
+        calendar: Which orders should have ended.
+        policy: How long what explains a difference may take.
+        firm_id: Whose accounts; everybody's for ''.
+        sparing: Whether accounts in which nothing has moved since they agreed may be left out.
+    """
     unheard: list[str] = []
     repaired = 0
     every = [one for one in _places(db, broker) if firm_id in {"", one.firm_id}]
+    left_out = set[str]()
+    if sparing:
+        left_out = trusting.spared(db, broker, clock.now(), calendar, policy, every)
+    every = [one for one in every if one.broker_account not in left_out]
     for place in every:
         try:
             repaired += _one(db, keyring, broker, clock, calendar, policy, place)
@@ -74,7 +110,7 @@ def reconcile(
         journaling.keep(db, keyring, Place("", one), [], left, at_micros)
     with db.read() as session:
         found = breaks.listed(session, "open", firm_id)
-    return Report(len(every), tuple(unheard), tuple(found), repaired)
+    return Report(len(every), tuple(unheard), tuple(found), repaired, len(left_out))
 
 
 def _of_nobody(session: Session, firm_id: str) -> list[Break]:
@@ -110,7 +146,7 @@ def _one(
 ) -> int:
     """Compare one account; return how many breaks were repaired."""
     overdue = telling.overdue_since(calendar, clock.now(), policy)
-    first = _compare(db, broker, place, overdue, policy)
+    first, books = _compare(db, broker, place, overdue, policy)
     mended = [one for one in first if one.repair in _AUTOMATIC]
     left = first
     if mended:
@@ -120,20 +156,29 @@ def _one(
         with db.read() as session:
             waiting = blocks.unbooked(session)
         booking.book(db, keyring, clock, waiting, turns)
-        left = _compare(db, broker, place, overdue, policy)
+        left, books = _compare(db, broker, place, overdue, policy)
     at_micros = to_micros(clock.now())
     with db.read() as session:
         left = [journaling.aged(session, one, policy, at_micros) for one in left]
     there = {one.id for one in left}
     healed = [one for one in mended if one.id not in there]
     journaling.keep(db, keyring, place, healed, left, at_micros)
+    if place.account_id is not None:
+        with db.write() as session:
+            if left:
+                comparisons.differ(session, place.broker_account)
+            else:
+                comparisons.agree(session, place.broker_account, books, at_micros)
     return len(healed)
 
 
 def _compare(
     db: Database, broker: Broker, place: Place, overdue_since: int, policy: Policy
-) -> list[Break]:
-    """Ask the broker with no transaction open, then compare in one snapshot."""
+) -> tuple[list[Break], str]:
+    """Ask the broker with no transaction open, then compare in one snapshot.
+
+    Returns the differences, and a digest of what the books said, where it is worth keeping.
+    """
     with db.read() as session:
         mine = [
             block
@@ -141,7 +186,7 @@ def _compare(
             if block.broker_account == place.broker_account
         ]
         after = cursors.cursor(session, hearing.CURSOR)
-        read = cursors.cursor(session, _ACTIVITIES)
+        read = cursors.cursor(session, trusting.ACTIVITIES)
     status = broker.mass_status(place.broker_account)
     listed = {order.client_id for order in status.open_orders}
     orders: dict[str, BrokerOrder | None] = {
@@ -161,7 +206,8 @@ def _compare(
             if one.client_id in ours and ours[one.client_id].broker_account == place.broker_account
         ]
         told = Told(status, here, unread, orders, overdue_since, policy.action_days_max)
-        return comparing.compare(session, place, told)
+        books = "" if place.account_id is None else trusting.books(session, place)
+        return comparing.compare(session, place, told), books
 
 
 def clear(

@@ -21,6 +21,7 @@ _NOUNS: Final = (
     "arrivals",
     "blocks",
     "breaks",
+    "comparisons",
     "controls",
     "cursors",
     "fills",

@@ -107,6 +107,13 @@ def of_place(session: Session, broker_account: str) -> list[Stray]:
     return [Stray(*row) for row in session.connection().execute(statement)]
 
 
+def busy_places(session: Session) -> set[str]:
+    """Return the accounts at the broker that have open strays."""
+    statement = select(_BLOCK.c.broker_account).join(_STRAY, _BLOCK.c.id == _STRAY.c.client_id)
+    open_ones = statement.where(_STRAY.c.state == "open").distinct()
+    return set(session.connection().execute(open_ones).scalars())
+
+
 def difference(stray: Stray, block: Block, account_id: AccountId | None) -> Break:
     """Return a stray as the break that stops its name: what was ordered may be there already."""
     place, security_id = block.broker_account, block.security_id
