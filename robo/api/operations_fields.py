@@ -104,6 +104,10 @@ class StandstillReply(Schema):
         required=True, allow_none=True, metadata={"description": "Null for a firm's shared one."}
     )
     code = fields.String(required=True, metadata={"description": "Why, the last time."})
+    said = fields.String(
+        required=True,
+        metadata={"description": "The broker's own code for it; empty where it gave none."},
+    )
     since = Instant(required=True)
     last = Instant(required=True)
     orders = fields.Integer(required=True, metadata={"description": "Broker orders in vain."})

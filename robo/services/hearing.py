@@ -69,7 +69,7 @@ def take(
         at_micros: When it was heard.
         adopted: Whether a person has decided that it happened: it may go beyond its order.
     """
-    known = blocks.accepted(session, [one.id for one in told])
+    known = tellings.accepted(session, [one.id for one in told])
     known |= tellings.known_busts(session, [one.id for one in told])
     fresh: dict[str, Execution] = {}
     for one in told:  # a page may repeat itself: the first telling counts

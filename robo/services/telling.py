@@ -5,6 +5,7 @@ An outcome that we did not see is `unknown`, never failed. What a broker has sur
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -45,6 +46,7 @@ DENIED: Final = "account_denied"
 PAUSED: Final = frozenset({HELD, DENIED})
 """What stops one account for a while, and nobody else's."""
 _NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, *PAUSED})
+_CODE_MAX: Final = 100
 _WAITS: Final = "wait_"
 _REFUSES: Final = "refuse_"
 """How the codes of the guards begin (`robo.core.reasons`)."""
@@ -86,7 +88,8 @@ def tell(broker: Broker, block: Block) -> Outcome:
         return not_taken(block, OPPOSITE)
     if result.status is SubmitStatus.THROTTLED:
         # What stops one account says nothing of the others; anything else ends the run.
-        return not_taken(block, _paused(broker, result.refusal) or THROTTLED)
+        held = not_taken(block, _paused(broker, result.refusal) or THROTTLED)
+        return replace(held, said=result.code[:_CODE_MAX])
     if result.refusal is Refusal.CLIENT_ID_TAKEN:
         another = result.status is SubmitStatus.REJECTED
         return Outcome(block.id, "unknown", None, MISMATCH if another else DUPLICATE)

@@ -90,7 +90,7 @@ def _assign(
             for owner, security in set(keys)
         }
         # A block that the broker may know of takes no more orders; they wait for the next window.
-        written = blocks.known(session, sorted(block_of.values()))
+        written = tellings.known(session, sorted(block_of.values()))
     pairs = [
         (one.id, block_of[key])
         for one, key in zip(found, keys, strict=True)

@@ -68,6 +68,8 @@ class BlockRow(SQLModel, table=True):
     """How often, since then, it has said that it has no such order."""
     asked_at: int = integer(default=0)
     code: str = text(default="")
+    said: str = text(default="")
+    """The broker's own code when it took nothing the last time, whatever ours is."""
     created_at: int = integer(index=True)
     closed_at: int | None = integer(null=True)
 
@@ -158,12 +160,6 @@ def unwritten(session: Session) -> list[BlockSum]:
     ]
 
 
-def known(session: Session, block_ids: Sequence[str]) -> set[str]:
-    """Return which of the blocks are written."""
-    statement = select(_BLOCK.c.id).where(_BLOCK.c.id.in_(block_ids))
-    return set(session.connection().execute(statement).scalars())
-
-
 def write(session: Session, blocks: Sequence[Block], broker: str, at_micros: int) -> None:
     """Write blocks as intended, before the broker is told."""
     names = (
@@ -233,6 +229,8 @@ class Outcome:
     code: str
     told: bool = True
     """Whether it was told or asked for; false where it was held back."""
+    said: str = ""
+    """The broker's own code, where it has not taken it."""
 
 
 def record(session: Session, outcomes: Sequence[Outcome], at_micros: int = 0) -> None:
@@ -240,10 +238,16 @@ def record(session: Session, outcomes: Sequence[Outcome], at_micros: int = 0) ->
     bulk(
         session,
         "UPDATE block SET state = ?, broker_order_id = COALESCE(?, broker_order_id), code = ?, "
+        "said = COALESCE(?, said), "
         "attempts = attempts + ?, told_at = CASE WHEN ? = 1 THEN ? ELSE told_at END "
         "WHERE id = ? AND state IN ('intended', 'unknown', 'open')",
         [
-            (o.state, o.broker_order_id, o.code, int(o.told), int(o.told), at_micros, o.block_id)
+            (
+                # What ends it untold says nothing new; what has taken it, that all is well.
+                *(o.state, o.broker_order_id, o.code),
+                o.said or ("" if o.broker_order_id else None),
+                *(int(o.told), int(o.told), at_micros, o.block_id),
+            )
             for o in outcomes
         ],
     )
@@ -312,12 +316,6 @@ def accept(
         "WHERE id = ?",
         [(nanos, cents, block_id) for block_id, (nanos, cents) in net.items()],
     )
-
-
-def accepted(session: Session, execution_ids: Sequence[str]) -> set[str]:
-    """Return which executions were accepted before."""
-    statement = select(_BOOKING.c.execution_id).where(_BOOKING.c.execution_id.in_(execution_ids))
-    return set(session.connection().execute(statement).scalars())
 
 
 def unbooked(session: Session) -> list[BookedExecution]:

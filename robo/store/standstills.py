@@ -7,7 +7,7 @@ none: each kind keeps, when its day is over, what it waited for.
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, func, literal, or_, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
@@ -47,6 +47,8 @@ class Standstill:
     """Ours; None for a firm's shared one."""
     code: str
     """Why nothing was taken, the last time."""
+    said: str
+    """The broker's own code for it; empty where it was not told, or gave none."""
     since: int
     last: int
     orders: int
@@ -70,12 +72,12 @@ def listed(
         for row in session.connection().execute(statement)
     ]
     found: dict[str, Standstill] = {}
-    for where, firm, why, first, last, count in sorted(rows, key=lambda row: (row[4], row[2])):
+    for where, firm, why, said, first, last, count in sorted(rows, key=lambda row: row[5]):
         before = found.get(where)
         since = min(int(first), before.since if before else int(first))
         orders = int(count) + (before.orders if before else 0)
         told = why.removeprefix(EXPIRED).removeprefix(_HELD)
-        found[where] = Standstill(where, firm, None, told, since, int(last), orders)
+        found[where] = Standstill(where, firm, None, told, said, since, int(last), orders)
     still = [one for one in found.values() if one.last - one.since >= apart_micros]
     still = sorted(still, key=lambda one: (one.since, one.broker_account))[:limit]
     return [_owned(session, one) for one in still]
@@ -101,10 +103,13 @@ def _of_blocks(firm_id: str, since_micros: int) -> Any:
     waits = and_(_BLOCK.c.state == "intended", code.not_in(_STOPPED))
     in_vain = code.startswith(EXPIRED) & code.not_in([EXPIRED + why for why in _STOPPED])
     statement = (
-        select(place, _BLOCK.c.firm_id, code, func.min(made), func.max(made), func.count())
+        select(
+            *(place, _BLOCK.c.firm_id, code, _BLOCK.c.said),
+            *(func.min(made), func.max(made), func.count()),
+        )
         .outerjoin(taken, taken.c.place == place)
         .where(made >= since_micros, or_(waits, in_vain), made > func.coalesce(taken.c.at, 0))
-        .group_by(place, _BLOCK.c.firm_id, code)
+        .group_by(place, _BLOCK.c.firm_id, code, _BLOCK.c.said)
     )
     return statement.where(_BLOCK.c.firm_id == firm_id) if firm_id else statement
 
@@ -119,7 +124,10 @@ def _of_orders(firm_id: str, since_micros: int) -> Any:
     waits = and_(_ORDER.c.state == "planned", code.startswith("wait_"), code.not_in(_USUAL))
     in_vain = code.startswith(_HELD) & code.not_in([_HELD + why for why in _USUAL])
     statement = (
-        select(place.label("place"), firm, code, func.min(made), func.max(made), func.count())
+        select(
+            *(place.label("place"), firm, code, literal("")),
+            *(func.min(made), func.max(made), func.count()),
+        )
         .outerjoin(_KEPT, _KEPT.c.account_id == _ORDER.c.account_id)
         .outerjoin(taken, taken.c.place == shared)
         .where(_ORDER.c.block_id.is_(None), made >= since_micros, or_(waits, in_vain))

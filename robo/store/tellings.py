@@ -132,6 +132,18 @@ def positions(session: Session, execution_ids: Sequence[str]) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
+def known(session: Session, block_ids: Sequence[str]) -> set[str]:
+    """Return which of the blocks are written."""
+    statement = select(_BLOCK.c.id).where(_BLOCK.c.id.in_(block_ids))
+    return set(session.connection().execute(statement).scalars())
+
+
+def accepted(session: Session, execution_ids: Sequence[str]) -> set[str]:
+    """Return which executions were accepted before."""
+    statement = select(_BOOKING.c.execution_id).where(_BOOKING.c.execution_id.in_(execution_ids))
+    return set(session.connection().execute(statement).scalars())
+
+
 def is_unbooked(session: Session, execution_id: str) -> bool:
     """Return whether an accepted execution is not fully booked."""
     statement = select(_BOOKING.c.state).where(_BOOKING.c.execution_id == execution_id)

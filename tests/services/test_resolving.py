@@ -352,7 +352,7 @@ def test_an_account_that_the_broker_stops_for_days_is_in_the_queue_until_it_take
     desk: Desk,
 ) -> None:
     account, shown = funded(desk), []
-    held = SubmitResult(SubmitStatus.THROTTLED, None, "account_stopped", "", Refusal.ACCOUNT)
+    held = SubmitResult(SubmitStatus.THROTTLED, None, "owner_unknown", "", Refusal.ACCOUNT)
     for _ in range(2):
         desk.broker.answers = [held]
         desk.buy({account: 3_00})
@@ -368,6 +368,7 @@ def test_an_account_that_the_broker_stops_for_days_is_in_the_queue_until_it_take
     assert [len(one) for one in shown] == [0, 1, 1]
     (still,) = shown[-1]
     assert (still.broker_account, still.code, still.orders) == (PLACE, "account_stopped", 2)
+    assert still.said == "owner_unknown"
     assert desk.column("SELECT DISTINCT code FROM orders WHERE state = 'rejected'") == [
         "rejected:expired:account_stopped"
     ]

@@ -1,0 +1,21 @@
+"""what the broker said in its own words when it did not take a block
+
+Revision ID: 0012
+Revises: 0011
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = '0012'
+down_revision = '0011'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column('block', sa.Column('said', sa.Text(), nullable=False, server_default=''))
+
+
+def downgrade() -> None:
+    op.drop_column('block', 'said')
