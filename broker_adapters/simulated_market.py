@@ -41,7 +41,8 @@ _EVENTS_PPM: Final = 1_000_000
 _EVENTS_PPM_MAX: Final = 50_000_000
 _SNAPSHOTS_KEPT: Final = 16
 _DAYS_KEPT: Final = 8
-_YEARS_KEPT: Final = 4
+_YEARS_KEPT: Final = 6
+"""A risk model asks for a thousand sessions, which lie in five years."""
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
