@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from broker_adapters.market_model import (
+    NAMES_KEPT,
     FloatArray,
     IntArray,
     NameParameters,
@@ -93,6 +95,7 @@ def spin_off_id(parent: int) -> SecurityId:
     return SecurityId(SPIN_OFF_IDS + parent)
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def life(seed: int, security_id: int, scale: float) -> Life:
     """Return a name's rare events. `scale` multiplies their chances (1.0 = real life)."""
     dies = hashed_uniform(seed, "death", security_id)

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -46,6 +47,9 @@ _IDIOSYNCRATIC_SPREAD: Final = 0.24
 _SHOCK_LIMIT: Final = 9.0
 _MARKET_SHOCK_LIMIT: Final = 4.5
 _PAGE: Final = 1024
+NAMES_KEPT: Final = 8_192
+"""Names whose fate a process remembers: prices, broker and server each open a market of their own,
+and a universe of 1,500 names takes a tenth of a second to draw."""
 """Names a page of random words covers; a page is read whole, so ids may lie far apart."""
 _WORDS: Final = 4
 _NORMAL: Final = NormalDist()
@@ -124,6 +128,7 @@ def parameters(securities: Sequence[ListedSecurity]) -> NameParameters:
     )
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def _name_parameters(security: ListedSecurity) -> tuple[float, ...]:
     def normal(parameter: str) -> float:
         return _NORMAL.inv_cdf(hashed_uniform(parameter, security.id))

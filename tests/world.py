@@ -33,6 +33,10 @@ START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 """Monday 2 March 2026, 10:00 in New York."""
 
 
+plugin = functools.cache(load)
+"""Finds a plug-in once a process: all that is installed is looked through for each."""
+
+
 @dataclass
 class World:
     """A runtime with a clock that tests move, and short ways to do what jobs do."""
@@ -199,7 +203,7 @@ def make_world(
     with db.read() as session:
         listed = universe.listed(session)
     context = PluginContext(config.plugins, clock, folder, calendar, listed)
-    prices = load("robo.prices", "simulated")(context)
+    prices = plugin("robo.prices", "simulated")(context)
     context = PluginContext(config.plugins, clock, folder, calendar, listed, prices)
     runtime = Runtime(
         settings=config,
@@ -209,9 +213,9 @@ def make_world(
         clock=clock,
         calendar=calendar,
         prices=prices,
-        broker=load("robo.brokers", "paper")(context),
-        bank=load("robo.banks", "simulated")(context),
-        mailer=load("robo.mailers", "file")(context),
+        broker=plugin("robo.brokers", "paper")(context),
+        bank=plugin("robo.banks", "simulated")(context),
+        mailer=plugin("robo.mailers", "file")(context),
     )
     try:
         yield World(runtime, clock)
