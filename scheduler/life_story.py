@@ -94,7 +94,9 @@ class Life:
 def lived(seed: int, until_age: int) -> Iterator[tuple[Life, Runtime]]:
     """Yield a life that has been lived, while its database is still open."""
     place = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="robo-life-", dir=place) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="robo-life-", dir=place, ignore_cleanup_errors=True
+    ) as folder:
         settings = _settings(Path(folder), seed)
         with timelapse.opened(settings, _POLICY) as lapse:
             life = Life(seed)
