@@ -119,7 +119,7 @@ def test_each_import_contract_bites_when_it_is_broken(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
     )
 
     assert ended.returncode == 1, ended.stdout + ended.stderr

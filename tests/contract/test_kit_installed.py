@@ -63,7 +63,7 @@ def kit(site: Path, folder: Path, broker: str, *more: str) -> subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=280,
     )
 
 

@@ -158,7 +158,7 @@ def test_a_process_killed_between_telling_and_writing_goes_on_where_it_was(
         env={**os.environ, "PYTHONPATH": str(program.parent)},  # noqa: TID251 - a child's own
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=280,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
 
