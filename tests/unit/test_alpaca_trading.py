@@ -205,7 +205,7 @@ def test_an_order_never_waits_for_a_new_minute_nor_for_a_long_reading(broker: Al
     slept: list[float] = []
     broker._http._pace = Pace(200, sleep=slept.append)
     with ThreadPoolExecutor(1) as sender, broker._lock:  # as held over the pages of a reading
-        first = sender.submit(broker.submit, by_value("c1", APPLE, 1_000)).result(timeout=5)
+        first = sender.submit(broker.submit, by_value("c1", APPLE, 1_000)).result(timeout=60)
     broker._http._pace.hear(429, {})  # nothing is left of this minute
 
     second = broker.submit(by_value("c2", APPLE, 1_000))
