@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from applicants import ANN
 from nyse import nyse
 from world import START, World
 
@@ -24,7 +25,7 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.plugins import load
 from robo.ports.broker import Broker, OrderTicket, SubmitResult
-from robo.ports.brokerage import Application, BankDetails, CashRequest
+from robo.ports.brokerage import BankDetails, CashRequest
 from robo.ports.funding import TransferDirection
 from robo.ports.plugins import PluginContext
 from robo.runtime import Runtime, load_keyring
@@ -109,27 +110,12 @@ def open_world(
 def funded(world: World, name: str, cents: int) -> tuple[str, str]:
     """Open an account at Alpaca, link a bank and pay in; return its id there and the link's."""
     broker: Any = world.runtime.broker
-    application = Application(
+    application = replace(
+        ANN,
         reference=name,
         email=f"{name}@example.com",
-        phone="555",
-        street=["1 Main"],
-        city="San Mateo",
-        state="CA",
-        postal_code="94401",
-        country="USA",
         given_name=name,
-        family_name="Doe",
-        born_on=date(1990, 1, 1),
-        tax_id="666-55-4321",
-        tax_country="USA",
-        funding_sources=["employment_income"],
-        control_person=False,
-        finra_affiliated=False,
-        politically_exposed=False,
-        family_exposed=False,
         agreed_at=world.clock.now(),
-        agreed_from="127.0.0.1",
     )
     place: str = broker.open_account(application).account.broker_account
     world.clock.advance(timedelta(seconds=3))

@@ -3,11 +3,12 @@
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from applicants import ANN
 from custody_stage import staged
 from desk import TRADED, Desk, desk_from, write_template
 
@@ -15,33 +16,10 @@ from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.ports.broker import AccountModel, Activity, CashKind
-from robo.ports.brokerage import Application
 from robo.services import reconciling
 from robo.store.database import Database, bulk, insert_many
 
 SHARE = 10**9
-ANN = Application(
-    reference="cus_1",
-    email="ann@example.com",
-    phone="555-666-7788",
-    street=["20 N San Mateo Dr"],
-    city="San Mateo",
-    state="CA",
-    postal_code="94401",
-    country="USA",
-    given_name="Ann",
-    family_name="Doe",
-    born_on=date(1990, 1, 1),
-    tax_id="666-55-4321",
-    tax_country="USA",
-    funding_sources=["employment_income"],
-    control_person=False,
-    finra_affiliated=False,
-    politically_exposed=False,
-    family_exposed=False,
-    agreed_at=datetime(2026, 3, 2, tzinfo=UTC),
-    agreed_from="127.0.0.1",
-)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 from alpaca_ground import APPLE, BANK, SHARE, Ground, by_shares, by_value, ground_at
+from applicants import ANN
 
 from broker_adapters import alpaca_broker, alpaca_transfers
 from broker_adapters.alpaca_broker import AlpacaBroker
@@ -23,7 +23,6 @@ from robo.core.errors import BrokerUnavailableError, InvalidInputError
 from robo.core.market_calendar import MarketCalendar
 from robo.ports.broker import AccountModel, BrokerOrderState, CashKind, Side, SubmitStatus
 from robo.ports.brokerage import (
-    Application,
     BankDetails,
     CashRequest,
     CashState,
@@ -34,28 +33,6 @@ from robo.ports.brokerage import (
 from robo.ports.funding import TransferDirection
 from robo.ports.terms import Group
 
-ANN = Application(
-    reference="cus_1",
-    email="ann@example.com",
-    phone="555-666-7788",
-    street=["20 N San Mateo Dr"],
-    city="San Mateo",
-    state="CA",
-    postal_code="94401",
-    country="USA",
-    given_name="Ann",
-    family_name="Doe",
-    born_on=date(1990, 1, 1),
-    tax_id="666-55-4321",
-    tax_country="USA",
-    funding_sources=["employment_income"],
-    control_person=False,
-    finra_affiliated=False,
-    politically_exposed=False,
-    family_exposed=False,
-    agreed_at=datetime(2026, 3, 2, tzinfo=UTC),
-    agreed_from="127.0.0.1",
-)
 DETAILS = BankDetails("lnk_1", "Ann Doe", "021000021", "123456789")
 TRANSFERS = r"/v1/accounts/[^/]+/transfers"
 
