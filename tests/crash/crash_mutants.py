@@ -100,7 +100,7 @@ def _told_before_written(stage: Stage) -> None:
 def _ids_of_our_own(stage: Stage) -> None:
     """Take an execution that comes again for a new one, and move the cursor on its own."""
     _cut(hearing.cursors, "move_cursor")(stage)
-    accepted, booked = hearing.blocks.accepted, hearing.booked
+    accepted, booked = hearing.tellings.accepted, hearing.booked
     known: set[str] = set()
 
     def nothing_known(session: Any, ids: Any) -> set[str]:
@@ -111,7 +111,7 @@ def _ids_of_our_own(stage: Stage) -> None:
         made = booked(execution)
         return replace(made, id=new_id("pex")) if made.id in known else made
 
-    hearing.blocks.accepted, hearing.booked = nothing_known, booked_again
+    hearing.tellings.accepted, hearing.booked = nothing_known, booked_again
 
 
 MUTANTS: Final = (
