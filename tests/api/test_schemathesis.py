@@ -51,7 +51,9 @@ Test = Callable[..., None]
 def document(*, boundaries: bool) -> Any:
     """Return the committed document, ready to make cases of."""
     phases = {"coverage": {"enabled": boundaries}, "examples": {"enabled": boundaries}}
-    config = schemathesis.Config.from_dict({"seed": SEED, "phases": phases})
+    # Slow is not wrong: on a busy machine a server's first answer takes longer than the usual 10 s.
+    given = {"seed": SEED, "phases": phases, "request-timeout": 240}
+    config = schemathesis.Config.from_dict(given)
     return schemathesis.openapi.from_path(DOCUMENT, config=config)
 
 
