@@ -151,6 +151,9 @@ def _rows(session: Session, known: People, owner: dict[AccountId, str], on: date
     if before is not None and before.people == people_now:
         if before.seen == seen:
             return _up_to(known, owner, before, on)
+        if any(number > seen.get(account, 0) for account, number in before.seen.items()):
+            # An older snapshot than the one that is remembered: it cannot take trades back.
+            return _up_to(known, owner, _whole(session, known, owner, seen), on)
         one = _onward(session, known, owner, before, seen)
     if one is None:
         one = _whole(session, known, owner, seen)
