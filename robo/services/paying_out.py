@@ -161,9 +161,17 @@ def closes(session: Session, account_id: AccountId) -> list[Withdrawal]:
     return [w for w in mine if w.closing and w.state in OPEN]
 
 
-def is_little(one: Withdrawal, policy: Policy) -> bool:
-    """Return whether a closing ends without this money, if the bank does not take it."""
-    return bool(one.closing) and one.promised_cents < policy.close_part_cents_min
+def is_little(session: Session, one: Withdrawal, account_state: str, policy: Policy) -> bool:
+    """Return whether a closing ends without this money, which the bank has just given back.
+
+    Only if it is all there is: an account that waits, blocked, with what came back before, or that
+    still holds anything, must not be closed for the last cents that follow.
+    """
+    if not one.closing or account_state not in {"closing", "closed"}:
+        return False
+    has = ledger.account_balances(session, one.account_id)
+    cents = has.cash_cents + has.unsettled_cents + has.reserved_cents
+    return cents < policy.close_part_cents_min and not has.holdings_nanos
 
 
 def may_follow(before: Sequence[Withdrawal], cents: int, policy: Policy) -> bool:

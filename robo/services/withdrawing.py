@@ -369,7 +369,7 @@ def _fail(
     withdrawals.save(session, failed)
     if paying_out.is_part(session, one):
         _emit(session, sleeve, one, "part_refused", at_micros)
-    elif paying_out.is_little(one, policy):
+    elif paying_out.is_little(session, one, sleeve.state, policy):
         paying_out.keep_little(session, keyring, sleeve.customer_id, one, at_micros)
         _emit(session, sleeve, one, "cents_kept", at_micros)
     elif one.closing:

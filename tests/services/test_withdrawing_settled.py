@@ -236,6 +236,47 @@ def test_last_cents_that_no_bank_takes_stay_the_customers_and_block_nothing(
     assert world.findings() == []
 
 
+@pytest.mark.parametrize("late_is", ["returned", "refused"])
+def test_last_cents_that_come_back_after_the_rest_do_not_close_the_account_that_waits(
+    world: World, late_is: str
+) -> None:
+    account, bank = funds.investor(world), funds.ScriptedBank()
+    r, link = world.runtime, funds.link_of(world, account)
+
+    def pay() -> None:
+        for _ in range(2):
+            withdrawing.pay(world.db, r.keyring, bank, world.clock, r.policy)
+            funds.collect(world, bank)
+            world.clock.advance(timedelta(hours=1))
+
+    world.pay_in(account, 10_000_00)
+    withdrawing.request(world.db, r.keyring, r.prices, world.clock, account, "wdr_1", link, None)
+    pay()
+    bank.say(world, bank.asked[-1].id, BankEventKind.SETTLED)
+    pay()
+    world.pay_in(account, 50, "late dividend")
+    bank.away = (
+        late_is == "refused"
+    )  # then the late cents are not even told before the rest is back
+    pay()
+    bank.say(world, bank.asked[0].id, BankEventKind.RETURNED, code="R02")
+    pay()
+    bank.away, bank.refuses = False, late_is == "refused"
+    for late in {one.id for one in bank.asked} - {bank.asked[0].id}:
+        bank.say(world, late, BankEventKind.RETURNED, code="R02")
+    world.clock.advance(timedelta(days=1))
+    pay()
+    bank.refuses = False
+    pay()
+
+    assert texts(world, "SELECT state FROM account") == ["blocked"]
+    assert texts(world, "SELECT state FROM withdrawal") == ["failed", "failed"]
+    assert world.balances(account).cash_cents == 10_000_50
+    assert {one.cents for one in bank.asked} <= {10_000_00, 50}
+    assert texts(world, "SELECT payload FROM event WHERE kind = 'withdrawal.cents_kept'") == []
+    assert world.findings() == []
+
+
 def refused(world: World) -> list[str]:
     """Return the amounts of the parts of which a person was told."""
     told = texts(world, "SELECT payload FROM event WHERE kind = 'withdrawal.part_refused'")

@@ -95,7 +95,8 @@ def _came_back(
         )
     ledger.post(session, keyring.chain, made, payer.firm_id, at_micros)
     withdrawals.save(session, replace(one, state="failed", paid_at=None))
-    if paying_out.is_little(one, policy) and not paying_out.closes(session, payer.account_id):
+    little = paying_out.is_little(session, one, payer.account_state, policy)
+    if little and not paying_out.closes(session, payer.account_id):
         paying_out.keep_little(session, keyring, payer.customer_id, one, at_micros)
         _note(session, payer, one, "cents_kept", at_micros, code=event.code)
     elif one.closing:
