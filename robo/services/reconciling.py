@@ -232,9 +232,23 @@ def clear(
             message = "There is no such break."
             raise NotFoundError(message)
         if found.subject == "activity":
-            charging.take(session, keyring, found.firm_id, found.reference, found.theirs, at_micros)
-            activities.settle(session, found.reference, "booked")
+            _take(session, keyring, found, at_micros)
         journaling.close(session, keyring, found, "cleared", actor, told, at_micros)
         cleared = breaks.get(session, break_id)
     assert cleared is not None
     return cleared
+
+
+def _take(session: Session, keyring: Keyring, found: KnownBreak, at_micros: int) -> None:
+    """Book what nobody could explain on the firm whose operator has looked, and on no other.
+
+    What was told of no account is a break of every firm: it is over for the others, and theirs is
+    neither who has looked nor what was said of it.
+    """
+    if not activities.settle(session, found.reference, "booked"):
+        return  # another firm has it
+    charging.take(session, keyring, found.firm_id, found.reference, found.theirs, at_micros)
+    for one in breaks.of_activity(session, found.reference):
+        if one.id != found.id:
+            by, note = journaling.RECONCILER, one.repair
+            journaling.close(session, keyring, one, "gone", by, note, at_micros)

@@ -55,9 +55,10 @@ def noted(session: Session, ids: Collection[str]) -> set[str]:
     return set(session.connection().execute(statement).scalars())
 
 
-def settle(session: Session, activity_id: str, state: str) -> None:
-    """Say what became of an activity that was unknown."""
-    bulk(session, "UPDATE broker_activity SET state = ? WHERE id = ?", [(state, activity_id)])
+def settle(session: Session, activity_id: str, state: str) -> bool:
+    """Say what became of an activity; return False where it is not unknown any more."""
+    settled = "UPDATE broker_activity SET state = ? WHERE id = ? AND state = 'unknown'"
+    return bulk(session, settled, [(state, activity_id)]) == 1
 
 
 def unknown(session: Session) -> list[tuple[str, str, int, int]]:

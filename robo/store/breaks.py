@@ -110,6 +110,15 @@ def listed(session: Session, state: str, firm_id: str = "", limit: int = 1_000) 
     return [KnownBreak(*row) for row in session.connection().execute(ordered)]
 
 
+def of_activity(session: Session, activity_id: str) -> list[KnownBreak]:
+    """Return the open breaks of what the broker told: one, or each firm's of what is nobody's."""
+    statement = select(*_COLUMNS).where(
+        _BREAK.c.state == "open", _BREAK.c.subject == "activity", _BREAK.c.reference == activity_id
+    )
+    rows = session.connection().execute(statement.order_by(_BREAK.c.id))
+    return [KnownBreak(*row) for row in rows]
+
+
 def put(session: Session, found: Sequence[Break], at_micros: int) -> list[Break]:
     """Write what was found; return what was not open before: new, or back again.
 

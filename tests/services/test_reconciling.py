@@ -9,8 +9,9 @@ import pytest
 from desk import SETTLES, TRADED, Desk, desk_from, write_template
 
 from robo.core.errors import InvalidInputError, NotFoundError
-from robo.core.ids import AccountId, SecurityId
+from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.core.reasons import Reason
+from robo.ledger import chart
 from robo.ports.broker import (
     Activity,
     BrokerCash,
@@ -393,6 +394,28 @@ def test_what_the_broker_tells_of_no_account_is_a_break_of_every_firm_until_a_pe
     }
     assert len(desk.broker.told) == orders + 1
     assert cleared.state == "cleared"
+    assert look(desk).found == ()
+    assert desk.findings() == []
+
+
+def test_cents_of_no_account_are_booked_on_the_one_firm_that_clears_them_first(desk: Desk) -> None:
+    told = replace(activity(desk, CashKind.OTHER, -5_00), broker_account="")
+    desk.broker.brought[-1] = told
+    desk.adjust()
+    args = desk.db, desk.keyring, desk.clock
+
+    seen = [one for one in look(desk).found if one.subject == "activity"]
+    ended = [reconciling.clear(*args, one.id, "seen", actor=one.firm_id) for one in seen]
+
+    assert {one.firm_id for one in seen} == {"firm_a", "firm_b"}
+    assert [(one.state, one.closed_by) for one in ended] == [
+        ("cleared", seen[0].firm_id),
+        ("gone", "reconciler"),
+    ]
+    assert desk.rows("SELECT book, amount FROM balance WHERE amount <> 0 ORDER BY amount") == [
+        (chart.rounding(FirmId(seen[0].firm_id)), -5_00),
+        (chart.STREET_MARKET, 5_00),
+    ]
     assert look(desk).found == ()
     assert desk.findings() == []
 
