@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from sqlmodel import Session
 
@@ -21,7 +21,8 @@ from robo.core.reasons import Reason
 from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
-from robo.services import charging, dividing, ordering, targeting
+from robo.services import charging, dividing, ordering, parking, targeting
+from robo.services.comparing import Place
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import (
@@ -136,9 +137,10 @@ def bring(
 ) -> int:
     """Apply the broker's activities up to a day in its order, each once; return how many.
 
-    What it tells only after the day has begun is booked when it is told; until then nobody who is
-    entitled trades the name (`judging`). Who makes up for missed sessions reads of later days too.
-    Nobody is entitled to those yet: they wait for their day, and the cursor with them.
+    What it tells only after the day has begun is booked when it is told; until then nobody trades
+    the name in that account of the broker's (`judging`). Who makes up for missed sessions reads of
+    later days too. Nobody is entitled to those yet: they wait for their day, and the cursor with
+    them.
     """
     count = 0
     while True:
@@ -151,7 +153,7 @@ def bring(
         for activity in due:
             if activity.id in done:
                 continue
-            _apply(db, keyring, clock, policy, activity)
+            _apply(db, keyring, broker, clock, policy, activity)
             count += 1
         whole = len(due) == len(page.activities)
         if due:
@@ -178,7 +180,12 @@ def _whose(session: Session, broker_account: str) -> tuple[FirmId, AccountId | N
 
 
 def _apply(
-    db: Database, keyring: Keyring, clock: Clock, policy: Policy, activity: Activity
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    clock: Clock,
+    policy: Policy,
+    activity: Activity,
 ) -> None:
     at_micros = to_micros(clock.now())
     with db.read() as session:
@@ -197,16 +204,36 @@ def _apply(
         return
     held = sum(nanos for _, nanos, _ in mine)
     waiting = {account for account, _, state in mine if state == "waiting"}
-    if (held != activity.nanos_before or not detail) and (waiting or not mine):
+    action = json.loads(detail) if detail else {}
+    fits = held == activity.nanos_before
+    if not fits and waiting and activity.kind in _SHARES_DIVIDED:
+        fits = parking.traded_since(db, keyring, broker, clock, activity, action, held)
+    parked = not fits and activity.kind in _SHARES_DIVIDED
+    if (not fits or not detail) and (waiting or not mine):
+        place = Place(activity.broker_account, firm_id, only)
         with db.write() as session:
-            _report(session, firm_id, activity, held, at_micros)
-    parked = held != activity.nanos_before and activity.kind in _SHARES_DIVIDED
+            parking.report(session, place, activity, held, at_micros, stop=parked and bool(waiting))
     if not waiting or not detail or parked:
         # Shares divided by a wrong list would move one customer's to another: a person must look.
         return
-    action = json.loads(detail)
     parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
     todo = [part for part in parts if part.account_id in waiting]
+    _give(db, keyring, clock, policy, firm_id, activity, action, todo)
+
+
+def _give(
+    db: Database,
+    keyring: Keyring,
+    clock: Clock,
+    policy: Policy,
+    firm_id: FirmId,
+    activity: Activity,
+    action: Mapping[str, Any],
+    todo: Sequence[dividing.Part],
+) -> None:
+    """Book the parts of an activity that wait; whom it does not fit is reported."""
+    at_micros = to_micros(clock.now())
+    waiting = {part.account_id for part in todo}
     if activity.kind in _REPRICING:
         with db.write() as session:  # planned since the day began, on the shares of before
             ordering.cancel_planned_of_security(
@@ -262,16 +289,6 @@ def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.N
     return events.NewEvent(
         firm_id, "action.applied", activity.action_id, payload, account_id=part.account_id
     )
-
-
-def _report(
-    session: Session, firm_id: FirmId, activity: Activity, held: int, at_micros: int
-) -> None:
-    payload = json.dumps(
-        {"broker": format_nanos(activity.nanos_before), "books": format_nanos(held)}
-    )
-    event = events.NewEvent(firm_id, "break.action", activity.id, payload)
-    events.emit(session, [event], at_micros)
 
 
 def _report_left(

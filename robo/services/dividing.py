@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
+from itertools import accumulate
 from typing import Any, Final
 
 from robo.core.errors import RefusedError
@@ -49,6 +51,31 @@ class Booked:
         self.acquired_on |= other.acquired_on
         self.hold_until |= other.hold_until
         self.proceeds += other.proceeds
+
+
+def is_of(activity: Activity, action: Mapping[str, Any], held: int, traded: Sequence[int]) -> bool:
+    """Return whether shares that the broker divided are those of everybody who was entitled.
+
+    It may say what it had when it divided them, with all that traded since the action went ex; if
+    so, what it brought must be, to a nanoshare, what was held before by the action's ratio: what
+    traded since traded in the new terms.
+
+    Args:
+        activity: What the broker brought.
+        action: The action as it was published.
+        held: Nanoshares of everybody who was entitled.
+        traded: What came since, or went (negative), in that account of the broker's, in order.
+    """
+    if activity.nanos_before == held:
+        return True
+    if activity.kind not in {ActionKind.SPLIT, ActionKind.SPIN_OFF}:
+        return False
+    split = activity.kind is ActionKind.SPLIT
+    came = held + activity.nanos_delta if split else activity.new_nanos
+    if activity.nanos_before - held not in accumulate(traded):
+        return False
+    exact = Fraction(held * int(action["ratio_num"]), int(action["ratio_den"]))
+    return abs(came - exact) <= 1
 
 
 def divide(activity: Activity, held: Sequence[tuple[AccountId, int]]) -> list[Part]:

@@ -42,7 +42,10 @@ def keep(
     left: Sequence[Break],
     at_micros: int,
 ) -> None:
-    """Write what was found of a place, and end what is not there any more."""
+    """Write what was found of a place, and end what is not there any more.
+
+    An action that could not be divided (`adjusting`) is told once: only a person ends that.
+    """
     there = {one.id for one in left}
     with db.write() as session:
         fresh = breaks.put(session, [*healed, *left], at_micros)
@@ -50,7 +53,8 @@ def keep(
         for one in healed:
             close(session, keyring, one, "repaired", RECONCILER, one.repair, at_micros)
         for old in breaks.listed(session, "open", place.firm_id, limit=100_000):
-            if old.broker_account == place.broker_account and old.id not in there:
+            parked = (old.subject, old.category) == ("activity", "real")
+            if old.broker_account == place.broker_account and not parked and old.id not in there:
                 state = "gone" if old.category in {"real", "unknown_activity"} else "repaired"
                 close(session, keyring, old, state, RECONCILER, old.repair, at_micros)
 

@@ -225,8 +225,8 @@ def _marks(session: Session, bench: Bench) -> dict[int, int]:
 def _by_action(
     session: Session, bench: Bench, _price: Mapping[int, int], waiting: Sequence[WaitingOrder]
 ) -> dict[str, Reason]:
-    days = bench.policy.action_days_max
-    return rechecking.unbooked(session, waiting, business_date(bench.now), days)
+    shared = bench.broker.capabilities.account_model is AccountModel.OMNIBUS
+    return rechecking.unbooked(session, waiting, bench.now, bench.policy, shared=shared)
 
 
 def _by_customer(

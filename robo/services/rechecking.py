@@ -5,12 +5,14 @@ has taken yet is looked at again; what the broker may know of cannot be untold.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlmodel import Session
 
+from robo.core.clock import business_date
 from robo.core.ids import AccountId, SecurityId
+from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.prices import ActionKind
 from robo.services import dividing, ordering
@@ -64,22 +66,33 @@ def overtaken(
 
 
 def unbooked(
-    session: Session, waiting: Sequence[WaitingOrder], on: date, days: int
+    session: Session,
+    waiting: Sequence[WaitingOrder],
+    now: datetime,
+    policy: Policy,
+    *,
+    shared: bool,
 ) -> dict[str, Reason]:
     """Return planned orders in names whose shares an action has changed and the books have not.
 
-    Of those who are entitled only. Until it is booked their shares are yesterday's, and the price
-    is today's.
+    Until it is booked the shares of who is entitled are yesterday's, and the price is today's.
+    Where accounts share one at the broker, nobody else of theirs trades the name either: what it
+    says that it divides would not be what was held any more.
 
     Args:
         session: The caller's transaction.
         waiting: The orders.
-        on: Today.
-        days: So long after its ex-date an action is waited for; then a person looks.
+        now: The present instant.
+        policy: How long after its ex-date an action is waited for; then a person looks.
+        shared: Whether all accounts of a firm are one at the broker.
     """
+    on, days = business_date(now), policy.action_days_max
     names = _unbooked(session, on, days) if waiting else set()
+    firms = lots.unbooked_of_firms(session, _acting(session, on, days)) if names and shared else ()
     return {
-        one.id: Reason.WAIT_ACTION for one in waiting if (one.account_id, one.security_id) in names
+        one.id: Reason.WAIT_ACTION
+        for one in waiting
+        if (one.account_id, one.security_id) in names or (one.firm_id, one.security_id) in firms
     }
 
 
@@ -89,9 +102,12 @@ def unbooked_accounts(session: Session, on: date, days: int) -> set[str]:
 
 
 def _unbooked(session: Session, on: date, days: int) -> set[tuple[AccountId, int]]:
+    return lots.waiting_of_actions(session, _acting(session, on, days))
+
+
+def _acting(session: Session, on: date, days: int) -> list[str]:
     since = (on - timedelta(days=days)).isoformat()
-    acting = prices.acting(session, _CHANGING, since, on.isoformat())
-    return lots.waiting_of_actions(session, acting)
+    return prices.acting(session, _CHANGING, since, on.isoformat())
 
 
 def _sold_since(session: Session, waiting: Sequence[WaitingOrder], on: date) -> dict[str, Reason]:

@@ -9,6 +9,7 @@ from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
+from robo.store.accounts import AccountRow
 from robo.store.chains import ChainTable, Link, chained
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
 from robo.store.database import bulk, insert_many, select_in
@@ -119,6 +120,7 @@ class EntitlementRow(SQLModel, table=True):
 
 _LOT: Any = LotRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ENTITLEMENT: Any = EntitlementRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -280,6 +282,20 @@ def waiting_of_actions(session: Session, action_ids: Sequence[str]) -> set[tuple
     statement = select(*columns).where(_ENTITLEMENT.c.state == "waiting")
     rows = select_in(session, statement, _ENTITLEMENT.c.action_id, list(action_ids))
     return {(AccountId(row[0]), int(row[1])) for row in rows}
+
+
+def unbooked_of_firms(session: Session, action_ids: Sequence[str]) -> set[tuple[str, int]]:
+    """Return (firm, security) of actions that none of a firm's entitled accounts has got."""
+    keys = (_ENTITLEMENT.c.action_id, _ACCOUNT.c.firm_id, _ENTITLEMENT.c.security_id)
+    statement = (
+        select(*keys)
+        .select_from(_ENTITLEMENT)
+        .join(_ACCOUNT, _ACCOUNT.c.id == _ENTITLEMENT.c.account_id)
+        .group_by(*keys)
+        .having(func.min(_ENTITLEMENT.c.state) == "waiting")  # by the alphabet, done is first
+    )
+    rows = select_in(session, statement, _ENTITLEMENT.c.action_id, list(action_ids))
+    return {(str(row[1]), int(row[2])) for row in rows}
 
 
 def fulfil(session: Session, action_id: str, account_ids: Sequence[AccountId]) -> None:

@@ -205,6 +205,28 @@ def unbooked_shares(session: Session, broker_account: str) -> dict[int, int]:
     return {int(row[0]): int(row[1]) for row in session.connection().execute(statement)}
 
 
+def traded_since(
+    session: Session, broker_account: str, security_id: int, since_micros: int
+) -> list[int]:
+    """Return the nanoshares that executions brought (or took, negative) since an instant, in order.
+
+    Without those that were taken back.
+    """
+    nanos = case((_EXECUTION.c.side == "buy", _EXECUTION.c.nanos), else_=-_EXECUTION.c.nanos)
+    statement = (
+        select(nanos)
+        .join(_BLOCK, _BLOCK.c.id == _EXECUTION.c.block_id)
+        .where(
+            _BLOCK.c.broker_account == broker_account,
+            _EXECUTION.c.security_id == security_id,
+            _EXECUTION.c.executed_at >= since_micros,
+            _EXECUTION.c.id.not_in(select(_BUST.c.execution_id)),
+        )
+        .order_by(_EXECUTION.c.executed_at, _EXECUTION.c.id)
+    )
+    return [int(one) for one in session.connection().execute(statement).scalars()]
+
+
 def places(session: Session) -> list[tuple[str, str]]:
     """Return (the broker's account, firm) of every account that something was ever sent to."""
     columns = (_BLOCK.c.broker_account, _BLOCK.c.firm_id)

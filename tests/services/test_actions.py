@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import TRADED, Desk, breaking, desk_from, write_template
+from desk import TRADED, Desk, breaking, broker_equals_books, desk_from, write_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,13 +19,14 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind, CorporateAction
-from robo.services import adjusting, dividing, guarding, trading
+from robo.services import adjusting, dividing, guarding, operating, reconciling, trading
 from robo.services.ordering import Trade
 from robo.services.turns import Turns
 from robo.store import ledger
 from robo.store.database import Database
 
 NEW = SecurityId(77)
+SHARE = 10**9
 Lots = dict[str, tuple[int, int]]
 
 
@@ -301,34 +303,141 @@ def test_a_split_that_comes_late_is_applied_to_what_was_held_before_it(desk: Des
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
-def test_a_split_that_is_told_after_midnight_holds_its_holders_orders_and_is_booked_on_its_day(
+def guarded(desk: Desk, window: str) -> list[tuple[str, int]]:
+    """Send what the guards let through; return its sides and names."""
+    told = len(desk.broker.told)
+    tools = guarding.Desk(desk.keyring, desk.prices, desk.calendar)
+    trading.send(desk.db, desk.broker, desk.clock, desk.policy, window, tools)
+    return [(one.side.value, one.security_id) for one in desk.broker.told[told:]]
+
+
+def bring(desk: Desk) -> int:
+    day = desk.today()
+    return adjusting.bring(desk.db, desk.keyring, desk.broker, desk.clock, desk.policy, day)
+
+
+def test_a_split_that_is_told_after_midnight_holds_its_name_for_all_and_is_booked_on_its_day(
     desk: Desk,
 ) -> None:
-    holder, other = *holders(desk, "firm_a", [10_000_000_000]), *desk.open("firm_a", 1, "other")
-    desk.fund({holder: 50_00, other: 50_00}, "more")
+    (holder,), (elsewhere,) = holders(desk, "firm_a", [10 * SHARE]), desk.open("firm_b", 1)
+    (other,) = desk.open("firm_a", 1, "other")
+    desk.fund({holder: 50_00, other: 50_00, elsewhere: 50_00}, "more")
     publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
     desk.broker.brought, later = [], desk.broker.brought
     desk.adjust()
-    trades = [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=4_000_000_000)]
+    trades = [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=4 * SHARE)]
     buys = [Trade(n, Reason.BUY_UNDERWEIGHT, buy_cents=10_00) for n in (1, 2)]
-    desk.plan({holder: trades, other: [buys[0]]}, "morning")
+    desk.plan({holder: trades, other: [buys[0]], elsewhere: [buys[0]]}, "morning")
     desk.plan({holder: [buys[1]]}, "beside")
-    told = len(desk.broker.told)
-    tools = guarding.Desk(desk.keyring, desk.prices, desk.calendar)
-    trading.send(desk.db, desk.broker, desk.clock, desk.policy, "w", tools)
-    sent = [(one.side.value, one.security_id) for one in desk.broker.told[told:]]
-    waits = desk.rows("SELECT side, code FROM orders WHERE state = 'planned'")
+    sent = guarded(desk, "w")
+    waits = desk.rows("SELECT side, code FROM orders WHERE state = 'planned' ORDER BY side")
 
     desk.broker.brought = later
-    brought = adjusting.bring(
-        desk.db, desk.keyring, desk.broker, desk.clock, desk.policy, desk.today()
-    )
+    brought = bring(desk)
 
-    assert sent == [("buy", 1), ("buy", 2)]
-    assert waits == [("sell", "wait_action")]
-    assert (brought, desk.held(holder).holdings_nanos) == (1, {1: 20_000_000_000})
+    places = {one.security_id: one.broker_account for one in desk.broker.told}
+    assert sorted(sent) == [("buy", 1), ("buy", 2)]
+    assert places == {1: "omnibus/firm_b", 2: "omnibus/firm_a"}
+    assert waits == [("buy", "wait_action"), ("sell", "wait_action")]
+    assert (brought, desk.held(holder).holdings_nanos) == (1, {1: 20 * SHARE})
     assert desk.column("SELECT state FROM orders WHERE side = 'sell'") == ["canceled"]
+    # What the other one wants to spend means the same in the new terms.
+    assert guarded(desk, "after") == [("buy", 1)]
     assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+KEEPS: dict[str, Any] = {
+    "ratio_num": 1,
+    "ratio_den": 4,
+    "new_security_id": NEW,
+    "basis_ppm": 200_000,
+}
+
+
+@pytest.mark.parametrize(("days", "sent"), [(10, []), (11, [("sell", 1)])])
+def test_a_spin_off_that_does_not_come_holds_its_name_for_its_days(
+    desk: Desk, days: int, sent: list[tuple[str, int]]
+) -> None:
+    (holder,) = holders(desk, "firm_a", [10 * SHARE])
+    publish(desk, ActionKind.SPIN_OFF, **KEEPS)
+    desk.broker.brought = []
+    desk.adjust()
+    for _ in range(days):
+        desk.next_day()
+
+    desk.plan({holder: [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=SHARE)]}, "late")
+
+    assert guarded(desk, "w") == sent
+
+
+def traded_beside(desk: Desk, before: int, kind: ActionKind, **more: Any) -> AccountId:
+    """Have a holder of ten shares, of whose split the broker says that it divided so many.
+
+    Another one's order of the evening before has bought a share that morning; we have not heard.
+    """
+    (holder,), (other,) = holders(desk, "firm_a", [10 * SHARE]), desk.open("firm_a", 1, "other")
+    desk.fund({other: 10_00}, "more")
+    block = desk.buy({other: 10_00})
+    publish(desk, kind, **more)
+    desk.broker.brought, told = [], desk.broker.brought
+    desk.adjust()
+    desk.broker.fill_at(block, 10_000_000)
+    desk.broker.brought = [replace(one, nanos_before=before) for one in told]
+    assert bring(desk) == 1
+    desk.collect()
+    assert desk.held(other).holdings_nanos == {1: SHARE}
+    return holder
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "after"),
+    [
+        (ActionKind.SPLIT, {"ratio_num": 2, "ratio_den": 1}, {1: 20 * SHARE}),
+        (ActionKind.SPIN_OFF, KEEPS, {1: 10 * SHARE, NEW: 10 * SHARE // 4}),
+    ],
+)
+def test_what_others_traded_since_in_a_shared_account_does_not_keep_an_action_back(
+    desk: Desk, kind: ActionKind, more: dict[str, Any], after: dict[int, int]
+) -> None:
+    holder = traded_beside(desk, 11 * SHARE, kind, **more)
+
+    assert desk.held(holder).holdings_nanos == after
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+    assert (desk.findings(), breaks(desk)) == ([], [])
+    broker_equals_books(desk, "firm_a")
+
+
+@pytest.mark.parametrize(
+    ("before", "delta"), [(12 * SHARE, 10 * SHARE), (11 * SHARE, 11 * SHARE)], ids=["more", "all"]
+)
+def test_a_split_of_something_else_stops_its_name_until_a_person_has_looked(
+    desk: Desk, before: int, delta: int
+) -> None:
+    holder = traded_beside(
+        desk, before, ActionKind.SPLIT, ratio_num=2, ratio_den=1, nanos_delta=delta
+    )
+    queues = [open_questions(desk)]
+    reconciling.reconcile(
+        desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
+    )
+    for _ in range(desk.policy.action_days_max + 1):
+        desk.next_day()
+    desk.plan({holder: [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=4 * SHARE)]}, "late")
+
+    sent = guarded(desk, "w")
+    queues.append(open_questions(desk))
+
+    assert desk.held(holder).holdings_nanos == {1: 10 * SHARE}
+    assert sent == []
+    assert desk.column("SELECT code FROM orders WHERE side = 'sell'") == ["wait_break"]
+    assert queues == [[("activity", 1, 10 * SHARE, before)]] * 2
+
+
+def open_questions(desk: Desk) -> list[tuple[str, int | None, int, int]]:
+    now = desk.clock.now()
+    with desk.db.read() as session:
+        queue = operating.queue(session, desk.calendar, desk.policy, "firm_a", now)
+    return [(one.subject, one.security_id, one.ours, one.theirs) for one in queue.breaks]
 
 
 def test_who_makes_up_for_missed_sessions_loses_no_action_of_the_later_ones(desk: Desk) -> None:

@@ -1,0 +1,80 @@
+"""Shares that the broker divided and that were not what was held: told apart, or a person looks."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import date, datetime, time
+from typing import Any
+
+from sqlmodel import Session
+
+from robo.core.clock import NEW_YORK, Clock, to_micros
+from robo.core.errors import BrokerUnavailableError
+from robo.core.ids import child_id
+from robo.core.shares import format_nanos
+from robo.ports.broker import Activity, Broker
+from robo.services import dividing, hearing, journaling
+from robo.services.comparing import Place
+from robo.store import breaks, events, tellings
+from robo.store.breaks import Break
+from robo.store.database import Database
+from robo.store.keyring import Keyring
+
+
+def traded_since(
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    clock: Clock,
+    activity: Activity,
+    action: Mapping[str, Any],
+    held: int,
+) -> bool:
+    """Return whether trades since the ex-date explain what the broker had when it divided."""
+    with suppress(BrokerUnavailableError):  # what traded before it was divided may not be read yet
+        hearing.accept(db, keyring, broker, clock)
+    ex_on = date.fromisoformat(str(action["ex_on"]))
+    since = to_micros(datetime.combine(ex_on, time(), tzinfo=NEW_YORK))
+    with db.read() as session:
+        traded = tellings.traded_since(
+            session, activity.broker_account, activity.security_id, since
+        )
+    return dividing.is_of(activity, action, held, traded)
+
+
+def report(
+    session: Session, place: Place, activity: Activity, held: int, at_micros: int, *, stop: bool
+) -> None:
+    """Tell the operators that an activity is not of what was held.
+
+    Args:
+        session: The caller's transaction.
+        place: The account at the broker.
+        activity: What the broker brought.
+        held: Nanoshares of everybody who was entitled.
+        at_micros: Now.
+        stop: Whether it is booked for nobody: the name stops there at once, until a person has
+            looked, however long that takes. Their shares are others at the broker.
+    """
+    payload = json.dumps(
+        {"broker": format_nanos(activity.nanos_before), "books": format_nanos(held)}
+    )
+    event = events.NewEvent(place.firm_id, "break.action", activity.id, payload)
+    events.emit(session, [event], at_micros)
+    if not stop:
+        return
+    found = Break(
+        id=child_id("brk", place.broker_account, "activity", activity.security_id, activity.id),
+        firm_id=place.firm_id,
+        broker_account=place.broker_account,
+        account_id=place.account_id,
+        security_id=activity.security_id,
+        subject="activity",
+        reference=activity.id,
+        category="real",
+        ours=held,
+        theirs=activity.nanos_before,
+        repair="ask_operator",
+        blocks=1,
+    )
+    journaling.tell(session, "break.found", breaks.put(session, [found], at_micros), at_micros)
