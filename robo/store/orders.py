@@ -14,7 +14,7 @@ from robo.store.database import bulk, insert_many, select_in
 OPEN_STATES: Final = ("planned", "sending")
 ORDER_STATES: Final = ("planned", "sending", "filled", "partial", "rejected", "canceled")
 
-
+_UNSENT: Final = "block_id IS NULL AND state = 'canceled'"
 _OPEN: Final = "state = 'planned' OR state = 'sending'"
 """SQLite uses a partial index only where a query spells one of its words out; see `in_state`."""
 
@@ -39,6 +39,8 @@ class OrderRow(SQLModel, table=True):
         partial("ix_orders_window", _OPEN, "state", "firm_id", "side", "security_id"),
         # An account of decades has thousands that ended, and every plan asks for the open ones.
         partial("ix_orders_open", _OPEN, "account_id"),
+        # The operators ask for those of two weeks.
+        partial("ix_orders_unsent", _UNSENT, "state", "planned_at", "code"),
         one_of("orders_side", "side", "buy", "sell"),
         one_of("orders_state", "state", *ORDER_STATES),
         check(

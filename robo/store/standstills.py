@@ -4,10 +4,11 @@ Broker orders that were told in vain or held back, and planned orders that the g
 none: each kind keeps, when its day is over, what it waited for.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import and_, case, func, literal, or_, select
+from sqlalchemy import and_, case, func, literal, literal_column, or_, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
@@ -15,7 +16,7 @@ from robo.core.reasons import Reason
 from robo.store import controls
 from robo.store.blocks import BlockRow
 from robo.store.controls import BrokerAccountRow
-from robo.store.orders import OrderRow
+from robo.store.orders import OrderRow, in_state
 
 EXPIRED: Final = "rejected:expired:"
 """How the code of a block begins that was told in vain, or held back, until its day was over."""
@@ -33,6 +34,14 @@ _USUAL: Final = (
 _TAKEN: Final = ("filled", "partial", "canceled")
 _BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_UNSENT: Any = _ORDER.c.block_id.is_(None) & (
+    literal_column("orders.state") == literal_column("'canceled'")
+)
+"""Orders that ended before any window took them, spelt out for the partial index like `in_state`.
+
+Its fields are (state, instant, code): SQLite prefers them to the index of blocks only if both the
+state and the instant are asked for.
+"""
 _KEPT: Any = BrokerAccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -68,7 +77,7 @@ def listed(
     """
     rows = [
         tuple(row)
-        for statement in (_of_blocks(firm_id, since_micros), _of_orders(firm_id, since_micros))
+        for statement in (_of_blocks(firm_id, since_micros), *_of_orders(firm_id, since_micros))
         for row in session.connection().execute(statement)
     ]
     found: dict[str, Standstill] = {}
@@ -114,27 +123,32 @@ def _of_blocks(firm_id: str, since_micros: int) -> Any:
     return statement.where(_BLOCK.c.firm_id == firm_id) if firm_id else statement
 
 
-def _of_orders(firm_id: str, since_micros: int) -> Any:
-    """Return the query of planned orders that never became part of a broker order."""
+def _of_orders(firm_id: str, since_micros: int) -> Iterator[Any]:
+    """Yield the queries of planned orders that never became part of a broker order.
+
+    One of those that wait and one of those that ended, because each has a partial index of its
+    own: an account of decades has thousands that were never sent.
+    """
     firm, made, code = _ORDER.c.firm_id, _ORDER.c.planned_at, _ORDER.c.code
     opening = code.endswith(Reason.WAIT_NO_ACCOUNT)
     shared = func.coalesce(_KEPT.c.reference, "omnibus/" + firm)
     place = case((opening, _ORDER.c.account_id), else_=shared)
     taken = _taken(since_micros)
-    waits = and_(_ORDER.c.state == "planned", code.startswith("wait_"), code.not_in(_USUAL))
-    in_vain = code.startswith(_HELD) & code.not_in([_HELD + why for why in _USUAL])
-    statement = (
-        select(
-            *(place.label("place"), firm, code, literal("")),
-            *(func.min(made), func.max(made), func.count()),
+    waits = and_(in_state("planned"), code.startswith("wait_"), code.not_in(_USUAL))
+    usual = [_HELD + why for why in _USUAL]
+    in_vain = and_(_UNSENT, code.startswith(_HELD), code.not_in(usual))
+    for those in (waits, in_vain):
+        statement = (
+            select(
+                *(place.label("place"), firm, code, literal("")),
+                *(func.min(made), func.max(made), func.count()),
+            )
+            .outerjoin(_KEPT, _KEPT.c.account_id == _ORDER.c.account_id)
+            .outerjoin(taken, taken.c.place == shared)
+            .where(those, made >= since_micros, made > func.coalesce(taken.c.at, 0))
+            .group_by(place, firm, code)
         )
-        .outerjoin(_KEPT, _KEPT.c.account_id == _ORDER.c.account_id)
-        .outerjoin(taken, taken.c.place == shared)
-        .where(_ORDER.c.block_id.is_(None), made >= since_micros, or_(waits, in_vain))
-        .where(made > func.coalesce(taken.c.at, 0))
-        .group_by(place, firm, code)
-    )
-    return statement.where(firm == firm_id) if firm_id else statement
+        yield statement.where(firm == firm_id) if firm_id else statement
 
 
 def _owned(session: Session, one: Standstill) -> Standstill:

@@ -1,14 +1,15 @@
 """What a reading session is told: of one snapshot, asked once, and of those asked about alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from desk import Desk, desk_from, write_template
 from sqlalchemy import event
+from sqlmodel import Session
 
-from robo.store import effects, orders, scores, tax_profiles, universe
+from robo.store import effects, orders, scores, standstills, tax_profiles, universe
 from robo.store.database import insert_many
 from robo.store.tax_profiles import Choice
 
@@ -104,7 +105,8 @@ def test_the_newest_choice_of_each_customer_counts(desk: Desk) -> None:
     assert {who: made.mode for who, made in both.items()} == {one: "realise", other: "harvest"}
 
 
-def test_open_orders_are_found_without_a_look_at_those_that_ended(desk: Desk) -> None:
+def plans(desk: Desk, read: Callable[[Session], object]) -> list[str]:
+    """Return the lines of SQLite's plans for what is read."""
     asked: list[str] = []
 
     def explain(connection: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
@@ -112,9 +114,28 @@ def test_open_orders_are_found_without_a_look_at_those_that_ended(desk: Desk) ->
         rows = raw.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
         asked.extend(row[-1] for row in rows)
 
-    accounts = desk.open("firm_a", 1)
     with desk.db.read() as session:
         event.listen(session.connection(), "before_cursor_execute", explain)
-        orders.open_orders(session, list(accounts))
+        read(session)
+    return asked
+
+
+def test_open_orders_are_found_without_a_look_at_those_that_ended(desk: Desk) -> None:
+    accounts = desk.open("firm_a", 1)
+
+    asked = plans(desk, lambda session: orders.open_orders(session, list(accounts)))
 
     assert asked == ["SEARCH orders USING INDEX ix_orders_open (account_id=?)"]
+
+
+@pytest.mark.parametrize("firm", ["", "firm_a"])
+def test_what_stands_still_is_found_without_a_look_at_orders_of_other_years(
+    desk: Desk, firm: str
+) -> None:
+    asked = plans(desk, lambda session: standstills.listed(session, firm, 10**15, 10**9, 100))
+
+    looked_at = {one for one in asked if " orders " in one}
+    assert {one.split("INDEX ")[1].split(" AND code")[0] for one in looked_at} == {
+        "ix_orders_unsent (state=? AND planned_at>?)",
+        "ix_orders_window (state=?" + (" AND firm_id=?)" if firm else ")"),
+    }, asked
