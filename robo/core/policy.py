@@ -171,7 +171,8 @@ class Policy:
 
     compare_days_max: int = 5
     """At the latest so many days after the last one an account of its own at the broker is compared
-    whole again, though nothing was told of it: a week of sessions."""
+    whole again, though nothing was told of it: a week of sessions. 0: every night, none is ever
+    left out."""
 
     execution_minutes_max: int = 60
     """So long after an order was told, executions that the broker counts and has not told of are

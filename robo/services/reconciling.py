@@ -93,13 +93,15 @@ def reconcile(
     unheard: list[str] = []
     repaired = 0
     every = [one for one in _places(db, broker) if firm_id in {"", one.firm_id}]
+    with db.read() as session:
+        nobodys = trusting.of_nobody(session)
     left_out = set[str]()
     if sparing:
         left_out = trusting.spared(db, broker, clock.now(), calendar, policy, every)
     every = [one for one in every if one.broker_account not in left_out]
     for place in every:
         try:
-            repaired += _one(db, keyring, broker, clock, calendar, policy, place)
+            repaired += _one(db, keyring, broker, clock, calendar, policy, place, nobodys)
         except BrokerUnavailableError:
             unheard.append(place.broker_account)
     with db.read() as session:
@@ -143,10 +145,11 @@ def _one(
     calendar: MarketCalendar,
     policy: Policy,
     place: Place,
+    nobodys: str,
 ) -> int:
     """Compare one account; return how many breaks were repaired."""
     overdue = telling.overdue_since(calendar, clock.now(), policy)
-    first, books = _compare(db, broker, place, overdue, policy)
+    first, books = _compare(db, broker, place, overdue, policy, nobodys)
     mended = [one for one in first if one.repair in _AUTOMATIC]
     left = first
     if mended:
@@ -156,7 +159,7 @@ def _one(
         with db.read() as session:
             waiting = blocks.unbooked(session)
         booking.book(db, keyring, clock, waiting, turns)
-        left, books = _compare(db, broker, place, overdue, policy)
+        left, books = _compare(db, broker, place, overdue, policy, nobodys)
     at_micros = to_micros(clock.now())
     with db.read() as session:
         left = [journaling.aged(session, one, policy, at_micros) for one in left]
@@ -173,7 +176,12 @@ def _one(
 
 
 def _compare(
-    db: Database, broker: Broker, place: Place, overdue_since: int, policy: Policy
+    db: Database,
+    broker: Broker,
+    place: Place,
+    overdue_since: int,
+    policy: Policy,
+    nobodys: str,
 ) -> tuple[list[Break], str]:
     """Ask the broker with no transaction open, then compare in one snapshot.
 
@@ -187,6 +195,8 @@ def _compare(
         ]
         after = cursors.cursor(session, hearing.CURSOR)
         read = cursors.cursor(session, trusting.ACTIVITIES)
+        # As they are before it is asked: what it tells meanwhile, it may not have answered by.
+        books = "" if place.account_id is None else trusting.books(session, place, nobodys)
     status = broker.mass_status(place.broker_account)
     listed = {order.client_id for order in status.open_orders}
     orders: dict[str, BrokerOrder | None] = {
@@ -206,7 +216,6 @@ def _compare(
             if one.client_id in ours and ours[one.client_id].broker_account == place.broker_account
         ]
         told = Told(status, here, unread, orders, overdue_since, policy.action_days_max)
-        books = "" if place.account_id is None else trusting.books(session, place)
         return comparing.compare(session, place, told), books
 
 

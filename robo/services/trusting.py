@@ -3,16 +3,17 @@
 A broker tells of every execution and activity in one list for all accounts. Where it has told of
 nothing in an account since both sides agreed, and the books say to the last digit what they said
 then, a comparison costs ten requests and finds what the last one found. It is left out for a few
-nights at most; what is not known, or in doubt, is never left out.
+nights at most; what is not known, or in doubt, is never left out. What was told and read counts as
+told, whether or not it moved anything in the books: that it did not may be the difference.
 """
 
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlmodel import Session
 
@@ -20,17 +21,31 @@ from robo.core.clock import business_date, from_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
-from robo.ports.broker import Broker
+from robo.ports.broker import Activity, Broker, Execution
 from robo.services import comparing, hearing, rechecking
 from robo.services.comparing import Place
-from robo.store import activities, blocks, breaks, comparisons, cursors, holdings, remittances
+from robo.store import (
+    activities,
+    blocks,
+    breaks,
+    comparisons,
+    controls,
+    cursors,
+    custody,
+    holdings,
+    remittances,
+    strays,
+)
 from robo.store.database import Database
-from robo.store.strays import busy_places
+
+T = TypeVar("T")
 
 ACTIVITIES: Final = "activities"
 """The cursor of what the broker tells beside executions."""
 _UNREAD_MAX: Final = 1_000
 """More that was told and not read is no calm night: everything is compared."""
+_PAGES_MAX: Final = 20
+"""Nor is a list that does not end: adapters give pages as small as they like."""
 
 
 def spared(
@@ -52,7 +67,7 @@ def spared(
         places: All that would be compared.
     """
     apart = [one for one in places if one.account_id is not None]
-    if not apart:
+    if not apart or policy.compare_days_max == 0:
         return set()
     try:
         told = _told(db, broker)
@@ -62,9 +77,10 @@ def spared(
         return set()
     with db.read() as session:
         busy = told | _busy(session)
-        if "" in busy:  # something of no account: nobody can say that nothing moved in another
+        # Something of no account: nobody can say that nothing moved in another.
+        if "" in busy or told - controls.references(session):
             return set()
-        known = comparisons.known(session)
+        nobodys, known = of_nobody(session), comparisons.known(session)
         due = _Due(calendar, business_date(now), policy.compare_days_max)
         acting = rechecking.unbooked_accounts(session, business_date(now), policy.action_days_max)
         return {
@@ -73,19 +89,36 @@ def spared(
             if one.broker_account not in busy
             and one.account_id not in acting
             and not due.now(one.broker_account, known.get(one.broker_account))
-            and known[one.broker_account][1] == books(session, one)
+            and known[one.broker_account][1] == books(session, one, nobodys)
         }
 
 
-def books(session: Session, place: Place) -> str:
-    """Return a digest of everything that a comparison holds against what the broker says."""
+def of_nobody(session: Session) -> str:
+    """Return what was ever read that is of no account of ours; whoever agreed before it is asked.
+
+    Nobody can say whose it is. It is a look at all activities: once a night, not for each account.
+    """
+    return json.dumps([activities.heard_of_nobody(session), strays.heard(session, None)])
+
+
+def books(session: Session, place: Place, nobodys: str) -> str:
+    """Return a digest of what a comparison holds against the broker, and of all it has told.
+
+    Args:
+        session: Where it is to be kept as agreed on, a snapshot from before the broker is asked:
+            what comes in between is then new in the next night.
+        place: An account apart.
+        nobodys: `of_nobody`, from the same snapshot or an earlier one.
+    """
     assert place.account_id is not None
     said = [
         sorted(comparing.expected(session, place).items()),
         sorted(holdings.lots_of_accounts(session, [place.account_id]).items()),
-        activities.cash_told(session, place.broker_account),
-        activities.outside(session, place.broker_account),
-        remittances.sums(session, place.broker_account),
+        activities.heard(session, place.broker_account),
+        strays.heard(session, place.broker_account),
+        remittances.heard(session, place.broker_account),
+        custody.get(session, place.account_id) is not None,
+        nobodys,
     ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
@@ -112,7 +145,7 @@ class _Due:
 def _busy(session: Session) -> set[str]:
     """Return the accounts in which the books wait for something, or in which something differs."""
     working = blocks.in_states(session, "intended", "open", "unknown")
-    places = {one.broker_account for one in working} | busy_places(session)
+    places = {one.broker_account for one in working} | strays.busy_places(session)
     places |= {one.broker_account for one in breaks.listed(session, "open", limit=100_000)}
     return places | {where for _, where, _, _ in activities.unknown(session)}
 
@@ -128,9 +161,17 @@ def _told(db: Database, broker: Broker) -> set[str] | None:
     with db.read() as session:
         after = cursors.cursor(session, hearing.CURSOR)
         read = cursors.cursor(session, ACTIVITIES)
-    executions = broker.executions(after, _UNREAD_MAX).executions
-    unread = broker.activities(read, _UNREAD_MAX).activities
-    if max(len(executions), len(unread)) >= _UNREAD_MAX:
+
+    def executed(cursor: str) -> tuple[Sequence[Execution], str]:
+        page = broker.executions(cursor, _UNREAD_MAX)
+        return page.executions, page.cursor
+
+    def brought(cursor: str) -> tuple[Sequence[Activity], str]:
+        page = broker.activities(cursor, _UNREAD_MAX)
+        return page.activities, page.cursor
+
+    executions, unread = _every(executed, after), _every(brought, read)
+    if executions is None or unread is None:
         return None
     with db.read() as session:
         ours = blocks.many(session, sorted({one.client_id for one in executions}))
@@ -138,3 +179,17 @@ def _told(db: Database, broker: Broker) -> set[str] | None:
     return found | {
         ours[one.client_id].broker_account if one.client_id in ours else "" for one in executions
     }
+
+
+def _every(page: Callable[[str], tuple[Sequence[T], str]], after: str) -> list[T] | None:
+    """Return all that a list has after a cursor; None if that is too much, or it does not end."""
+    found: list[T] = []
+    for _ in range(_PAGES_MAX):
+        told, following = page(after)
+        found += told
+        if not told and following == after:
+            return found
+        if len(found) >= _UNREAD_MAX or following == after:
+            return None
+        after = following
+    return None

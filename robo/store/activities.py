@@ -3,23 +3,30 @@
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, exists, func, literal_column, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.blocks import BlockRow
-from robo.store.columns import STRICT, integer, one_of, text
+from robo.store.columns import STRICT, integer, one_of, partial, text
+from robo.store.controls import BrokerAccountRow
 from robo.store.database import bulk
 from robo.store.fills import ExecutionRow
 from robo.store.inventory import BustRow
 
 STATES: Final = ("booked", "outside", "unknown")
+_UNKNOWN: Final = "state = 'unknown'"
 
 
 class BrokerActivityRow(SQLModel, table=True):
     """An activity as it was read: booked, cash from outside that is no trading, or unknown."""
 
     __tablename__ = "broker_activity"
-    __table_args__ = (one_of("broker_activity_state", "state", *STATES), STRICT)
+    __table_args__ = (
+        one_of("broker_activity_state", "state", *STATES),
+        # Years are told and few are not explained, and every account of a night asks for those.
+        partial("ix_broker_activity_unknown", _UNKNOWN, "id"),
+        STRICT,
+    )
     id: str = text(key=True)
     broker_account: str = text(index=True)
     kind: str = text()
@@ -34,6 +41,11 @@ _ACTIVITY: Any = BrokerActivityRow.__table__  # type: ignore[attr-defined] # SQL
 _BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _EXECUTION: Any = ExecutionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _BUST: Any = BustRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_PLACE: Any = BrokerAccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_GROSS: Final = case(
+    (_EXECUTION.c.side == "buy", -_EXECUTION.c.cents),
+    else_=_EXECUTION.c.cents - _EXECUTION.c.fee_cents,
+)
 
 
 def note(
@@ -64,7 +76,7 @@ def settle(session: Session, activity_id: str, state: str) -> bool:
 def unknown(session: Session) -> list[tuple[str, str, int, int]]:
     """Return (id, the broker's account, security, cents) of activities that nobody explained."""
     columns = [_ACTIVITY.c[name] for name in ("id", "broker_account", "security_id", "cents")]
-    statement = select(*columns).where(_ACTIVITY.c.state == "unknown").order_by(_ACTIVITY.c.id)
+    statement = select(*columns).where(literal_column(_UNKNOWN)).order_by(_ACTIVITY.c.id)
     return [(row[0], row[1], row[2], row[3]) for row in session.connection().execute(statement)]
 
 
@@ -81,20 +93,42 @@ def outside(session: Session, broker_account: str) -> int:
 
 def cash_told(session: Session, broker_account: str) -> int:
     """Return the net cash of trading in an account by everything that was told and accepted."""
-    gross = case(
-        (_EXECUTION.c.side == "buy", -_EXECUTION.c.cents),
-        else_=_EXECUTION.c.cents - _EXECUTION.c.fee_cents,
-    )
-    mine = _BLOCK.c.broker_account == broker_account
-    traded = (
-        select(func.coalesce(func.sum(gross), 0))
-        .select_from(_EXECUTION)
-        .join(_BLOCK, _BLOCK.c.id == _EXECUTION.c.block_id)
-        .where(mine)
-    )
-    busted = traded.join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
+    (traded, _), (busted, _) = _traded(session, broker_account)
     acted = select(func.coalesce(func.sum(_ACTIVITY.c.cents), 0)).where(
         _ACTIVITY.c.broker_account == broker_account, _ACTIVITY.c.state == "booked"
     )
-    run = session.connection().execute
-    return int(run(traded).scalar_one() - run(busted).scalar_one() + run(acted).scalar_one())
+    return traded - busted + int(session.connection().execute(acted).scalar_one())
+
+
+def heard(session: Session, broker_account: str) -> list[tuple[str, int, int]]:
+    """Return (what, cents, how many) of everything that was ever told of an account and accepted.
+
+    Executions, busts, and activities by their state. Rows are only ever added and settled: whatever
+    is read changes this, even where it moves neither cash nor shares in the books.
+    """
+    traded, busted = _traded(session, broker_account)
+    columns = (_ACTIVITY.c.state, func.sum(_ACTIVITY.c.cents), func.count())
+    statement = select(*columns).where(_ACTIVITY.c.broker_account == broker_account)
+    rows = session.connection().execute(statement.group_by(_ACTIVITY.c.state))
+    told = sorted((row[0], int(row[1]), int(row[2])) for row in rows)
+    return [("traded", *traded), ("busted", *busted), *told]
+
+
+def heard_of_nobody(session: Session) -> int:
+    """Return how many activities were ever told of what is no account of ours at the broker."""
+    ours = exists().where(_PLACE.c.reference == _ACTIVITY.c.broker_account)
+    statement = select(func.count()).select_from(_ACTIVITY).where(~ours)
+    return int(session.connection().execute(statement).scalar_one())
+
+
+def _traded(session: Session, broker_account: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return (net cents, how many) of an account's executions, and of those taken back."""
+    every = (
+        select(func.coalesce(func.sum(_GROSS), 0), func.count())
+        .select_from(_BLOCK)
+        .join(_EXECUTION, _EXECUTION.c.block_id == _BLOCK.c.id)
+        .where(_BLOCK.c.broker_account == broker_account)
+    )
+    busted = every.join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
+    first, second = (session.connection().execute(one).one() for one in (every, busted))
+    return (int(first[0]), int(first[1])), (int(second[0]), int(second[1]))

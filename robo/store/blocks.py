@@ -51,7 +51,7 @@ class BlockRow(SQLModel, table=True):
     firm_id: str = text(to="firm.id")
     window: str = text(index=True)
     broker: str = text()
-    broker_account: str = text()
+    broker_account: str = text(index=True)
     security_id: int = integer()
     symbol: str = text()
     side: str = text()

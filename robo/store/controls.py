@@ -121,6 +121,11 @@ def broker_accounts(session: Session, account_ids: Sequence[str]) -> dict[Accoun
     return {AccountId(row[0]): row[1] for row in rows}
 
 
+def references(session: Session) -> set[str]:
+    """Return what the broker calls the accounts that it keeps, or has kept, for our customers."""
+    return set(session.connection().execute(select(_BROKER_ACCOUNT.c.reference)).scalars())
+
+
 def owners_of_broker_accounts(session: Session) -> list[tuple[str, str, AccountId]]:
     """Return (the broker's account, firm, ours) of accounts kept apart and not closed there."""
     statement = (

@@ -71,7 +71,7 @@ class RemittanceRow(SQLModel, table=True):
     direction: str = text()
     cents: int = integer()
     state: str = text(index=True)
-    broker_account: str = text(default="")
+    broker_account: str = text(default="", index=True)
     relationship_id: str = text(default="")
     broker_id: str | None = text(null=True, unique=True)
     before: str = text(default="[]")
@@ -343,3 +343,12 @@ def sums(session: Session, broker_account: str) -> tuple[int, int]:
         else:
             under_way += 1
     return arrived, under_way
+
+
+def heard(session: Session, broker_account: str) -> list[tuple[str, str, int, int]]:
+    """Return (state, direction, cents, how many) of all transfers of an account of the broker's."""
+    by = (_ROW.c.state, _ROW.c.direction)
+    statement = select(*by, func.sum(_ROW.c.cents), func.count())
+    mine = statement.where(_ROW.c.broker_account == broker_account).group_by(*by)
+    rows = session.connection().execute(mine)
+    return sorted((row[0], row[1], int(row[2]), int(row[3])) for row in rows)

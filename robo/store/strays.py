@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId, child_id
@@ -108,10 +108,22 @@ def of_place(session: Session, broker_account: str) -> list[Stray]:
 
 
 def busy_places(session: Session) -> set[str]:
-    """Return the accounts at the broker that have open strays."""
-    statement = select(_BLOCK.c.broker_account).join(_STRAY, _BLOCK.c.id == _STRAY.c.client_id)
+    """Return the accounts at the broker that have open strays; '' for those of no block of ours."""
+    joined = _STRAY.outerjoin(_BLOCK, _BLOCK.c.id == _STRAY.c.client_id)
+    statement = select(func.coalesce(_BLOCK.c.broker_account, "")).select_from(joined)
     open_ones = statement.where(_STRAY.c.state == "open").distinct()
     return set(session.connection().execute(open_ones).scalars())
+
+
+def heard(session: Session, broker_account: str | None) -> list[tuple[str, int]]:
+    """Return (state, how many) of the strays of an account at the broker; None: of no block."""
+    by = _BLOCK.c.id == _STRAY.c.client_id
+    mine, joined = _BLOCK.c.id.is_(None), _STRAY.outerjoin(_BLOCK, by)
+    if broker_account is not None:
+        mine, joined = _BLOCK.c.broker_account == broker_account, _BLOCK.join(_STRAY, by)
+    statement = select(_STRAY.c.state, func.count()).select_from(joined).where(mine)
+    rows = session.connection().execute(statement.group_by(_STRAY.c.state))
+    return sorted((row[0], int(row[1])) for row in rows)
 
 
 def difference(stray: Stray, block: Block, account_id: AccountId | None) -> Break:

@@ -190,8 +190,10 @@ def unbooked_shares(session: Session, broker_account: str) -> dict[int, int]:
     Of an execution that is booked in part only the rest counts.
     """
     sign = case((_EXECUTION.c.side == "buy", 1), else_=-1)
-    done = (
+    done = (  # by way of the block's orders: fills are not kept by what they are of
         select(func.coalesce(func.sum(_FILL.c.nanos), 0))
+        .join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
+        .where(_ORDER.c.block_id == _EXECUTION.c.block_id)
         .where(_FILL.c.execution_id == _EXECUTION.c.id)
         .scalar_subquery()
     )

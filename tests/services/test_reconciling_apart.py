@@ -11,12 +11,16 @@ import pytest
 from applicants import ANN
 from custody_stage import staged
 from desk import TRADED, Desk, desk_from, write_template
+from sqlalchemy import event
 
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
-from robo.ports.broker import AccountModel, Activity, CashKind
-from robo.services import reconciling
+from robo.ports.broker import AccountModel, Activity, CashKind, OrderTicket, Side
+from robo.ports.prices import ActionKind, CorporateAction
+from robo.services import reconciling, trusting
+from robo.services.comparing import Place
+from robo.store import activities, breaks
 from robo.store.database import Database, bulk, insert_many
 
 SHARE = 10**9
@@ -67,6 +71,11 @@ def compared(desk: Desk, *, sparing: bool = True) -> set[str]:
     desk.broker.mass_status = real  # type: ignore[method-assign]
     assert report.spared == (2 - len(asked) if sparing else 0)
     return asked
+
+
+def still_open(desk: Desk) -> set[str]:
+    with desk.db.read() as session:
+        return {one.broker_account for one in breaks.listed(session, "open")}
 
 
 def calm_night(desk: Desk) -> None:
@@ -132,14 +141,7 @@ def fee_booked(desk: Desk, _: AccountId) -> None:
     desk.adjust()
 
 
-def lots_changed(desk: Desk, account: AccountId) -> None:
-    with desk.db.write() as session:
-        bulk(session, "UPDATE lot SET nanos = nanos + 1 WHERE account_id = ?", [(account,)])
-
-
-@pytest.mark.parametrize(
-    "move", [fill_unheard, fill_booked, order_open, fee_unread, fee_booked, lots_changed]
-)
+@pytest.mark.parametrize("move", [fill_unheard, fill_booked, order_open, fee_unread, fee_booked])
 def test_an_account_in_which_anything_has_moved_is_compared_and_only_that_one(
     desk: Desk, move: Callable[[Desk, AccountId], None]
 ) -> None:
@@ -149,6 +151,225 @@ def test_an_account_in_which_anything_has_moved_is_compared_and_only_that_one(
     move(desk, first)
 
     assert (before, compared(desk)) == (set(), {"acc-0"})
+
+
+def tell_read(desk: Desk, made: Activity) -> None:
+    desk.broker.brought.append(replace(made, broker_account="acc-0"))
+    desk.adjust()
+
+
+def shares_journaled(desk: Desk, _: AccountId) -> None:
+    tell_read(desk, Activity("act-9", "", CashKind.JOURNAL, SecurityId(1), TRADED, 0, 0, 5 * SHARE))
+
+
+def split_of_no_source(desk: Desk, _: AccountId) -> None:
+    ten = 10 * SHARE
+    tell_read(desk, Activity("act-9", "", ActionKind.SPLIT, SecurityId(1), TRADED, 0, ten, ten))
+
+
+def sold_by_hand(desk: Desk, _: AccountId) -> None:
+    told = {"side": Side.SELL, "security_id": SecurityId(1)}
+    desk.broker.done.append(desk.broker.execution("by-hand", 5 * SHARE, 50_00, **told))
+    ticket = OrderTicket("by-hand", "acc-0", SecurityId(1), "S1", Side.SELL, None, 5 * SHARE)
+    desk.broker.told.append(ticket)
+    desk.collect()
+
+
+@pytest.mark.parametrize("move", [shares_journaled, split_of_no_source, sold_by_hand])
+def test_what_was_told_and_read_and_moved_nothing_in_the_books_is_looked_at(
+    desk: Desk, move: Callable[[Desk, AccountId], None]
+) -> None:
+    first, _ = agreed(desk)
+    before = compared(desk)
+
+    move(desk, first)
+    asked = compared(desk)
+
+    assert before == set()
+    assert asked >= {"acc-0"}
+    assert still_open(desk) == {"acc-0"}
+
+
+def put(sql: str) -> Callable[[Desk, AccountId], None]:
+    """Return a change of the books that nothing told of explains."""
+
+    def change(desk: Desk, account: AccountId) -> None:
+        with desk.db.write() as session:
+            bulk(session, sql, [(account,)])
+
+    return change
+
+
+REMITTED = (
+    "INSERT INTO remittance (id, account_id, token, direction, cents, state, broker_account, "
+    "relationship_id, before, candidates, word, code, requested_at, look_at, changed_at) "
+    "VALUES ('dep_1', ?, 't', 'pull', 5, 'done', 'acc-0', '', '[]', '[]', '', '', 1, 1, 1)"
+)
+NOTED = (
+    "INSERT INTO broker_activity (id, broker_account, kind, security_id, on_date, cents, state, "
+    "seen_at) VALUES ('act-7', 'acc-0', ?, 0, '2026-03-02', 0, 'outside', 1)"
+)
+
+
+def break_found(desk: Desk, account: AccountId) -> None:
+    facts = ("acc-0", account, 1, "position", "", "real", 0, 1, "ask_operator", 1)
+    with desk.db.write() as session:
+        breaks.put(session, [breaks.Break("brk_1", "firm_a", *facts)], 1)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        put("UPDATE lot SET nanos = nanos + 1 WHERE account_id = ?"),
+        put(REMITTED),
+        put(NOTED),
+        break_found,
+    ],
+    ids=["lots", "remittance", "activity", "break"],
+)
+def test_an_account_that_only_our_own_books_speak_of_is_compared(
+    desk: Desk, move: Callable[[Desk, AccountId], None]
+) -> None:
+    first, _ = agreed(desk)
+
+    move(desk, first)
+
+    assert compared(desk) == {"acc-0"}
+
+
+def test_who_waits_for_a_split_is_compared_every_night(desk: Desk) -> None:
+    agreed(desk)
+    today = desk.today()
+    split = CorporateAction("act_1", ActionKind.SPLIT, SecurityId(1), today, today, ratio_num=2)
+    desk.prices.published.append(split)
+    desk.adjust()
+
+    assert [compared(desk), compared(desk)] == [{"acc-0", "acc-1"}] * 2
+    assert still_open(desk) == set()
+
+
+def test_while_nobody_knows_whose_an_execution_is_all_are_compared(desk: Desk) -> None:
+    agreed(desk)
+    desk.broker.done.append(desk.broker.execution("by-hand", SHARE, 10_00))
+    desk.collect()
+
+    assert [compared(desk), compared(desk)] == [{"acc-0", "acc-1"}] * 2
+    put("UPDATE stray SET state = 'dismissed' WHERE '' <> ?")(desk, AccountId("acc"))
+
+    assert [compared(desk), compared(desk)] == [{"acc-0", "acc-1"}, set()]
+    assert still_open(desk) == set()
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_what_is_told_of_an_account_that_is_none_of_ours_may_be_of_any(
+    desk: Desk, *, read: bool
+) -> None:
+    agreed(desk)
+
+    tell(desk, "acc-9", 0)
+    if read:
+        desk.adjust()
+
+    assert compared(desk) == {"acc-0", "acc-1"}
+
+
+def test_what_stands_on_the_next_page_is_told_too(desk: Desk) -> None:
+    agreed(desk)
+    desk.broker.limit = 1
+
+    for place in ("acc-1", "acc-0"):
+        tell(desk, place)
+
+    assert compared(desk) == {"acc-0", "acc-1"}
+
+
+@pytest.mark.parametrize(("count", "asked"), [(999, {"acc-0"}), (1_000, {"acc-0", "acc-1"})])
+def test_a_thousand_things_unread_are_no_calm_night(
+    desk: Desk, count: int, asked: set[str]
+) -> None:
+    agreed(desk)
+
+    for _ in range(count):
+        tell(desk, "acc-0", 0)
+
+    assert compared(desk) == asked
+
+
+@pytest.mark.parametrize("limit", [1, 1_000])
+def test_a_list_that_does_not_end_is_no_calm_night(desk: Desk, limit: int) -> None:
+    agreed(desk)
+    desk.broker.limit = limit
+    real = desk.broker.executions
+    desk.broker.executions = (  # type: ignore[method-assign] # the list goes on and on
+        lambda after, limit=1_000: replace(real(after, limit), cursor=str(int(after or 0) + 1))
+    )
+
+    assert compared(desk) == {"acc-0", "acc-1"}
+
+
+def test_with_no_days_nobody_is_ever_left_out(desk: Desk) -> None:
+    agreed(desk)
+    desk.policy = replace(desk.policy, compare_days_max=0)
+
+    assert compared(desk) == {"acc-0", "acc-1"}
+
+
+def test_what_came_between_the_answer_and_the_books_is_new_in_the_next_night(desk: Desk) -> None:
+    agreed(desk)
+    real = desk.broker.mass_status
+
+    def status(place: str) -> Any:
+        answer = real(place)
+        if place == "acc-0":
+            put(NOTED)(desk, AccountId("JNLC"))
+        return answer
+
+    desk.broker.mass_status = status  # type: ignore[method-assign] # another process reads on
+    reconciling.reconcile(
+        desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
+    )
+    desk.broker.mass_status = real  # type: ignore[method-assign]
+
+    assert still_open(desk) == set()
+    assert compared(desk) == {"acc-0"}
+
+
+def test_a_difference_that_a_person_has_cleared_is_still_no_agreement(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreed(desk)
+    real = desk.broker.cash
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.broker, "cash", lambda place: replace(real(place), total_cents=-1))
+        compared(desk, sparing=False)
+    with desk.db.read() as session:
+        found = breaks.listed(session, "open")
+
+    for one in found:
+        reconciling.clear(desk.db, desk.keyring, desk.clock, one.id, "looked", actor="op")
+
+    assert len(found) == 2
+    assert compared(desk) == {"acc-0", "acc-1"}
+
+
+def test_one_account_is_asked_for_without_a_look_at_what_is_anothers(desk: Desk) -> None:
+    first, _ = holders(desk)
+    asked: list[str] = []
+
+    def explain(connection: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
+        raw = connection.connection.driver_connection
+        rows = raw.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
+        asked.extend(row[-1] for row in rows)
+
+    place = Place("acc-0", "firm_a", first)
+    with desk.db.read() as session:
+        event.listen(session.connection(), "before_cursor_execute", explain)
+        trusting.books(session, place, "")
+        assert activities.unknown(session) == []
+
+    assert {one for one in asked if one.startswith("SEARCH block")}
+    scans = [one for one in asked if one.startswith("SCAN")]
+    assert scans in ([], ["SCAN broker_activity USING INDEX ix_broker_activity_unknown"])
 
 
 def test_what_differs_is_compared_every_night(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
