@@ -533,6 +533,7 @@ def _rewrite(world: World, change: str, security_id: int = LEADER.security_id) -
         session.connection().exec_driver_sql(
             f"UPDATE lot SET {change} WHERE security_id = {security_id}"
         )
+    world.db._kept.clear()  # what is remembered of lots believes that nothing rewrites them
 
 
 def target_of(db: Database, account: AccountId) -> dict[int, int]:
