@@ -48,6 +48,7 @@ FRIDAY: Final = "2026-03-06"
 MONDAY: Final = "2026-03-09"
 TUESDAY: Final = "2026-03-10"
 _PAID_IN_CENTS: Final = 500_000_00
+_PATIENT_SECONDS: Final = 30.0
 _HEALING_MAX: Final = 24
 _PATIENCE: Final = timedelta(minutes=10)
 _HEALING_FROM: Final = 10_000
@@ -162,7 +163,8 @@ class Soak:
 
     @contextmanager
     def _open(self, server: AlpacaServer) -> Iterator[World]:
-        create = soak_life.make(self.adapter, self.patience_seconds)
+        """Open the world where nothing is late on purpose; a busy machine may take its time."""
+        create = soak_life.make(self.adapter, _PATIENT_SECONDS)
         with open_world(self.state, self.calendar, server.url, self.clock, make=create) as world:
             yield world
 
