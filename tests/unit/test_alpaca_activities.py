@@ -181,6 +181,18 @@ def test_halves_that_need_not_belong_together_wait_for_a_person(rows: list[dict[
     assert APPLE in moving
 
 
+@pytest.mark.parametrize(("other", "count"), [("acc-1", 1), ("acc-2", 0)])
+def test_halves_of_two_customers_are_never_put_together(other: str, count: int):
+    reader = ActivityReader(lambda symbol: {"APL": APPLE, "BNK": BANK}[symbol], lambda _: ())
+    listed = {**half("MA", "APL", "-4", "list"), "account_id": "acc-1"}
+    streamed = {**half("MA", "BNK", "2", "g1"), "account_id": other}
+
+    told = reader.read([(1, "row-1", listed), (2, "row-2", streamed)], "")
+
+    assert len(told.activities) == count
+    assert told.moving == (set() if count else {APPLE, BANK})
+
+
 def test_pages_of_activities_continue_and_repeat_like_those_of_executions(ground: Ground):
     broker = ground.trading()
     broker.submit(by_value("b1", APPLE, 1_000))
