@@ -178,6 +178,10 @@ class Policy:
     """So long after an order was told, executions that the broker counts and has not told of are
     put before the operators; they come within seconds."""
 
+    chase_asks_max: int = 50
+    """Orders asked for in one run of `chase-executions`: a quarter of a minute's requests at Alpaca
+    (200), every 15 minutes, in the process that sends; the nightly comparison looks at all."""
+
     action_days_max: int = 10
     """So many days after its ex-date a corporate action may still explain a difference, and holds
     orders of its name until it is booked; brokers book splits within days, spin-offs in a week."""

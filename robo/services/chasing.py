@@ -15,12 +15,11 @@ from robo.ports.broker import Broker, BrokerOrder
 from robo.services import comparing, hearing, journaling, telling
 from robo.services.comparing import Place
 from robo.services.journaling import RECONCILER
-from robo.store import blocks, breaks, controls
+from robo.store import blocks, breaks, controls, cursors
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
-_ONE_BY_ONE_MAX: Final = 20
-"""Orders of one account that are asked for one by one; more are looked up in the broker's list."""
+_CURSOR: Final = "chase"
 _ALIVE: Final = frozenset({"intended", "open", "unknown"})
 
 
@@ -36,30 +35,35 @@ def chase(
 
     Those told longer ago than `execution_minutes_max`, whether the broker calls them final or not;
     an order that needs a person is a break of its own already. Between the comparisons of two
-    sessions nobody else would see them. Returns how many there are.
+    sessions nobody else would see them. At most `chase_asks_max` are asked for in a run, oldest
+    first, and the next goes on behind them. Returns how many of those asked for there are.
     """
     now = clock.now()
     at_micros, overdue = to_micros(now), telling.overdue_since(calendar, now, policy)
     late = to_micros(now - timedelta(minutes=policy.execution_minutes_max))
-    mine = _working(db, late, overdue)
-    shown = _shown(broker, mine)
-    if any(shown[one.id].filled_nanos != one.executed_nanos for one in mine if one.id in shown):
+    with db.read() as session:
+        after = cursors.cursor(session, _CURSOR)
+    turn = _turn(_working(db, late, overdue), after, policy.chase_asks_max)
+    shown, last = _shown(broker, turn)
+    before = mine = {one.id: one for one in turn}
+    if any(one.filled_nanos != before[i].executed_nanos for i, one in shown.items()):
         # They may have come since the last page was read.
         with suppress(BrokerUnavailableError):
             hearing.accept(db, keyring, broker, clock)
-        mine = _working(db, late, overdue)
-        shown = _shown(broker, mine)
+        # Ours is read after what the broker shows: what we have of then cannot be missing in it.
+        mine = {one.id: one for one in _working(db, late, overdue)}
+    asked = {
+        i: one for i, one in shown.items() if i in mine and _is_certain(before[i], mine[i], one)
+    }
     with db.write() as session:
-        seen = [
-            comparing.untold(_place(session, one), one, shown[one.id])
-            for one in mine
-            if one.id in shown
-        ]
+        seen = [comparing.untold(_place(session, mine[i]), mine[i], o) for i, o in asked.items()]
         found = [
             journaling.aged(session, one, policy, at_micros) for one in seen if one is not None
         ]
         journaling.tell(session, "break.found", breaks.put(session, found, at_micros), at_micros)
-        _close_told(session, keyring, {one.id for one in found}, set(shown), at_micros)
+        _close_told(session, keyring, {one.id for one in found}, set(asked), at_micros)
+        if last:
+            cursors.move_cursor(session, _CURSOR, last)
     return len(found)
 
 
@@ -75,25 +79,42 @@ def _working(db: Database, late: int, overdue: int) -> list[blocks.Block]:
         ]
 
 
-def _shown(broker: Broker, mine: Sequence[blocks.Block]) -> dict[str, BrokerOrder]:
-    """Return what the broker says of blocks; of what it did not answer nothing is concluded.
+def _turn(working: Sequence[blocks.Block], after: str, most: int) -> list[blocks.Block]:
+    """Return the blocks that are asked for now: those after the last one asked, oldest first."""
+    by_age = sorted(working, key=_key)
+    start = sum(_key(one) <= after for one in by_age)
+    return [*by_age[start:], *by_age[:start]][:most]
 
-    Many of one account cost one listing, not a question each.
+
+def _key(block: blocks.Block) -> str:
+    """Return what puts blocks in the order of their telling."""
+    return f"{block.told_at:020d}/{block.id}"
+
+
+def _shown(broker: Broker, turn: Sequence[blocks.Block]) -> tuple[dict[str, BrokerOrder], str]:
+    """Return what the broker says of blocks, and which was asked for last.
+
+    Of what it did not answer nothing is concluded, and then it is not asked on: the runner would
+    wait for it each time. The next run goes on behind that one.
     """
-    by_account: dict[str, list[blocks.Block]] = {}
-    for block in mine:
-        by_account.setdefault(block.broker_account, []).append(block)
     shown: dict[str, BrokerOrder] = {}
-    for account, part in by_account.items():
-        with suppress(BrokerUnavailableError):
-            many = len(part) > _ONE_BY_ONE_MAX
-            listed = broker.mass_status(account).open_orders if many else ()
-            known = {order.client_id: order for order in listed}
-            for block in part:
-                order = known.get(block.id) or broker.find(block.id)
-                if order is not None:
-                    shown[block.id] = order
-    return shown
+    last = ""
+    with suppress(BrokerUnavailableError):
+        for block in turn:
+            last = _key(block)
+            order = broker.find(block.id)
+            if order is not None:
+                shown[block.id] = order
+    return shown, last
+
+
+def _is_certain(before: blocks.Block, now: blocks.Block, found: BrokerOrder) -> bool:
+    """Return whether what the broker said can be held against what is ours by now.
+
+    An order of which executions came while we looked trades, and is told of: where it is not equal
+    by then, the broker may have counted too early.
+    """
+    return now.executed_nanos in {before.executed_nanos, found.filled_nanos}
 
 
 def _place(session: Session, block: blocks.Block) -> Place:

@@ -15,6 +15,7 @@ from robo.ledger import chart
 from robo.ports.broker import (
     Activity,
     BrokerCash,
+    BrokerOrder,
     BrokerOrderState,
     CashKind,
     ExecutionPage,
@@ -170,6 +171,90 @@ def test_a_broker_that_does_not_answer_for_an_order_ends_no_break_of_it(
 
     with desk.db.read() as session:
         assert len(seen) == len(breaks.listed(session, "open")) == 1
+
+
+def untold_orders(desk: Desk, count: int) -> list[str]:
+    """Return orders of an hour ago that are filled, of which nobody has told us."""
+    accounts = desk.open("firm_a", count)
+    desk.fund(dict.fromkeys(accounts, 10_00))
+    made = [desk.buy({account: 10_00}) for account in accounts]
+    for block in made:
+        desk.broker.fill_at(block, 10_000_000)
+    desk.clock.advance(timedelta(minutes=61))
+    return made
+
+
+def chased(desk: Desk) -> int:
+    return chasing.chase(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy)
+
+
+def asking(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that every order is put in that the broker is asked for."""
+    asked: list[str] = []
+    find = desk.broker.find
+    monkeypatch.setattr(desk.broker, "find", lambda i: asked.append(i) or find(i))
+    return asked
+
+
+def test_a_silent_feed_costs_one_question_an_order_and_a_run_has_a_limit(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = untold_orders(desk, 5)
+    monkeypatch.setattr(desk.broker, "executions", lambda after: ExecutionPage([], after))
+    desk.policy = replace(desk.policy, chase_asks_max=2)
+    asked, runs = asking(desk, monkeypatch), []
+
+    for _ in range(3):
+        runs.append((chased(desk), sorted(asked)))
+        asked.clear()
+
+    assert [(found, len(some)) for found, some in runs] == [(2, 2)] * 3
+    # All have had their turn, and the first one its second.
+    assert len({one for _, some in runs for one in some}) == 5
+    with desk.db.read() as session:
+        assert {one.reference for one in breaks.listed(session, "open")} == set(made)
+
+
+def test_an_order_that_the_broker_cannot_be_asked_for_keeps_no_other_from_its_turn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untold_orders(desk, 3)
+    monkeypatch.setattr(desk.broker, "executions", lambda after: ExecutionPage([], after))
+    asked = asking(desk, monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.broker, "away", True)
+        assert (chased(desk), len(asked)) == (0, 1)
+
+    assert chased(desk) == 3
+    assert asked[0] == asked[3]
+
+
+def test_executions_that_lie_unread_are_read_and_no_break(desk: Desk) -> None:
+    untold_orders(desk, 1)
+
+    assert chased(desk) == 0
+    assert desk.scalar("SELECT count(*) FROM recon_break") == 0
+
+
+def test_an_order_that_trades_while_we_look_is_no_break(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = desk.open("firm_a", 1)
+    desk.fund({account: 100_00})
+    block = desk.buy({account: 100_00})
+    desk.broker.fill(block, 4 * SHARE, 40_00)
+    desk.clock.advance(timedelta(minutes=61))
+    find = desk.broker.find
+
+    def trade_on(client_id: str) -> BrokerOrder | None:
+        said = find(client_id)
+        desk.broker.fill(block, SHARE, 10_00)
+        return said
+
+    monkeypatch.setattr(desk.broker, "find", trade_on)
+
+    assert [chased(desk) for _ in range(2)] == [0, 0]
+    assert desk.scalar("SELECT count(*) FROM recon_break") == 0
 
 
 @pytest.mark.parametrize("nanos", [1, -SHARE])
