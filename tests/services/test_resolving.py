@@ -447,3 +447,17 @@ def test_an_order_of_a_friday_evening_waits_for_monday_without_anybody(desk: Des
     assert (before_the_open, the_day_after) == (([], ()), [])
     assert look(desk) == [("real", "order", "ask_operator", 1)]
     assert len(queue(desk).orders) == 1
+
+
+def test_an_order_that_was_filled_while_nobody_listened_for_days_is_booked_and_no_break(
+    desk: Desk,
+) -> None:
+    block = desk.buy({funded(desk): 3_00})
+    desk.broker.fill_at(block, 10_000_000)
+    desk.clock.advance(timedelta(days=5))
+
+    found = look(desk)
+
+    assert found == []
+    assert desk.rows("SELECT state FROM block") == [("filled",)]
+    assert desk.rows("SELECT count(*) FROM recon_break") == [(0,)]
