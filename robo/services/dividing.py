@@ -58,7 +58,7 @@ def is_of(activity: Activity, action: Mapping[str, Any], held: int, traded: Sequ
 
     It may say what it had when it divided them, with all that traded since the action went ex; if
     so, what it brought must be, to a nanoshare, what was held before by the action's ratio: what
-    traded since traded in the new terms.
+    traded since traded in the new terms. Of a spin-off it may not say what it had: then only that.
 
     Args:
         activity: What the broker brought.
@@ -72,7 +72,8 @@ def is_of(activity: Activity, action: Mapping[str, Any], held: int, traded: Sequ
         return False
     split = activity.kind is ActionKind.SPLIT
     came = held + activity.nanos_delta if split else activity.new_nanos
-    if activity.nanos_before - held not in accumulate(traded):
+    unsaid = not split and activity.nanos_before == 0
+    if not unsaid and activity.nanos_before - held not in accumulate(traded):
         return False
     exact = Fraction(held * int(action["ratio_num"]), int(action["ratio_den"]))
     return abs(came - exact) <= 1

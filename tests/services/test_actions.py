@@ -390,16 +390,17 @@ def traded_beside(desk: Desk, before: int, kind: ActionKind, **more: Any) -> Acc
 
 
 @pytest.mark.parametrize(
-    ("kind", "more", "after"),
+    ("kind", "before", "more", "after"),
     [
-        (ActionKind.SPLIT, {"ratio_num": 2, "ratio_den": 1}, {1: 20 * SHARE}),
-        (ActionKind.SPIN_OFF, KEEPS, {1: 10 * SHARE, NEW: 10 * SHARE // 4}),
+        (ActionKind.SPLIT, 11, {"ratio_num": 2, "ratio_den": 1}, {1: 20 * SHARE}),
+        (ActionKind.SPIN_OFF, 11, KEEPS, {1: 10 * SHARE, NEW: 10 * SHARE // 4}),
+        (ActionKind.SPIN_OFF, 0, KEEPS, {1: 10 * SHARE, NEW: 10 * SHARE // 4}),
     ],
 )
 def test_what_others_traded_since_in_a_shared_account_does_not_keep_an_action_back(
-    desk: Desk, kind: ActionKind, more: dict[str, Any], after: dict[int, int]
+    desk: Desk, kind: ActionKind, before: int, more: dict[str, Any], after: dict[int, int]
 ) -> None:
-    holder = traded_beside(desk, 11 * SHARE, kind, **more)
+    holder = traded_beside(desk, before * SHARE, kind, **more)
 
     assert desk.held(holder).holdings_nanos == after
     assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
