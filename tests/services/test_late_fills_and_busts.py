@@ -143,6 +143,31 @@ def test_a_late_sale_at_a_loss_beside_fresh_shares_is_the_firms_unless_it_was_as
     right(desk)
 
 
+def test_a_late_sale_at_a_loss_told_beside_a_late_purchase_of_the_name_is_the_firms(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.fill_at(desk.buy({account: 50_00}), 10_000_000)
+    desk.collect()
+    desk.clock.advance(timedelta(days=60))
+    desk.broker.at = desk.clock.now()
+    blocks = [
+        desk.sell({account: 5 * SHARE}, cause="late sale"),
+        desk.buy({account: 8_00}, cause="late purchase"),
+    ]
+    for block in blocks:
+        desk.broker.end(block, BrokerOrderState.CANCELED)
+    desk.collect()
+
+    for block in blocks:
+        desk.broker.fill_at(block, 8_000_000)
+    desk.collect()
+
+    assert desk.held(account).holdings_nanos == {1: 6 * SHARE}
+    assert own(desk) == ({1: -5 * SHARE}, 40_00)
+    right(desk)
+
+
 def test_a_late_fill_in_parts_is_split_the_same_whether_or_not_the_firm_took_a_part(
     desk: Desk,
 ) -> None:

@@ -1,7 +1,7 @@
 """What members of a household may do, what they learn of each other, and what counts as meant."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -264,6 +264,22 @@ def test_trading_limits_tell_of_nobodys_open_orders(made: Homes) -> None:
     # Plans go by all of it.
     mask = made.masks(mine, TODAY)
     assert (set(mask.no_purchase), len(mask.no_loss)) == ({NAME}, 1)
+
+
+def test_a_name_that_was_sold_at_a_loss_and_is_being_sold_waits_for_the_later_day(
+    made: Homes,
+) -> None:
+    one = made.person()
+    mine = made.account(one)
+    lot = made.buy(mine, NAME, OLD)
+    made.buy(mine, NAME, OLD)
+    made.sell(mine, lot, BEFORE, 5_000, "sell_withdrawal")
+    sold = dict(made.masks(mine, TODAY).no_purchase)
+
+    made.order(mine, "sell", NAME, TODAY)
+
+    assert sold == {NAME: BEFORE + timedelta(days=31)}
+    assert made.masks(mine, TODAY).no_purchase == {NAME: TODAY + timedelta(days=31)}
 
 
 def limits_of(made: Homes, customer: str) -> dict[int, date]:

@@ -86,8 +86,11 @@ class _Unit:
         self.bans[security_id] = max(until, self.bans.get(security_id, until))
 
     def all_bans(self) -> dict[int, date]:
-        """Return every ban there is, open sales taken for losses."""
-        return self.open_sales | self.bans
+        """Return every ban there is, open sales taken for losses; the later day of two."""
+        later = {
+            name: max(until, self.bans.get(name, until)) for name, until in self.open_sales.items()
+        }
+        return self.bans | later
 
     def freshen(self, security_id: int, one: Fresh) -> None:
         self.fresh.setdefault(security_id, []).append(one)
