@@ -160,7 +160,8 @@ def _review(
     turns, changed = Turns(db, policy), 0
     blame = Blame[AccountId](db, clock, _JOB, str)
     grown: list[Grown] = []
-    closes = _least_closes(db, prices, clock, policy, calendar)
+    # They only correct what holdings are worth; a source may have to read all names for a day anew.
+    closes = {} if empty_only else _least_closes(db, prices, clock, policy, calendar)
 
     def look(part: Sequence[AccountId]) -> None:
         page = _read(db, prices, clock, policy, part, closes, empty_only=empty_only)
