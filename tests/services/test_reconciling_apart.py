@@ -205,6 +205,13 @@ REMITTED = (
     "relationship_id, before, candidates, word, code, requested_at, look_at, changed_at) "
     "VALUES ('dep_1', ?, 't', 'pull', 5, 'done', 'acc-0', '', '[]', '[]', '', '', 1, 1, 1)"
 )
+REFUSED = (
+    "INSERT INTO stray (id, client_id, busts, security_id, side, nanos, price_micros, cents, "
+    "fee_cents, executed_at, settles_on, why, heard_at, state, closed_by) SELECT 'exe-9', id, '', "
+    "1, 'buy', 1, 1, 1, 0, 1, '2026-03-03', ?, 1, 'dismissed', '' FROM block "
+    "WHERE broker_account = 'acc-0'"
+)
+HELD = "UPDATE balance SET amount = amount + 1 WHERE book = 'customer/' || ? || '/holdings'"
 NOTED = (
     "INSERT INTO broker_activity (id, broker_account, kind, security_id, on_date, cents, state, "
     "seen_at) VALUES ('act-7', 'acc-0', ?, 0, '2026-03-02', 0, 'outside', 1)"
@@ -221,11 +228,13 @@ def break_found(desk: Desk, account: AccountId) -> None:
     "move",
     [
         put("UPDATE lot SET nanos = nanos + 1 WHERE account_id = ?"),
+        put(HELD),
+        put(REFUSED),
         put(REMITTED),
         put(NOTED),
         break_found,
     ],
-    ids=["lots", "remittance", "activity", "break"],
+    ids=["lots", "holdings", "stray", "remittance", "activity", "break"],
 )
 def test_an_account_that_only_our_own_books_speak_of_is_compared(
     desk: Desk, move: Callable[[Desk, AccountId], None]
