@@ -19,17 +19,15 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Activity, Broker, BrokerOrder, Execution
 from robo.services import (
-    booking,
     charging,
     comparing,
+    finishing,
     hearing,
     journaling,
     telling,
     trusting,
-    undoing,
 )
 from robo.services.comparing import Place, Told
-from robo.services.turns import Turns
 from robo.store import (
     activities,
     blocks,
@@ -154,12 +152,7 @@ def _one(
     left = first
     # What ended while nothing of ours ran looks overdue, and its end may only have to be read.
     if mended or any(one.subject == "order" and one.repair == "ask_operator" for one in first):
-        hearing.accept(db, keyring, broker, clock)
-        turns = Turns(db, policy)
-        undoing.undo(db, keyring, clock, turns)
-        with db.read() as session:
-            waiting = blocks.unbooked(session)
-        booking.book(db, keyring, clock, waiting, turns)
+        finishing.collect(db, keyring, broker, clock, policy)
         left, books = _compare(db, broker, place, overdue, policy, nobodys)
     at_micros = to_micros(clock.now())
     with db.read() as session:

@@ -10,34 +10,29 @@ from typing import Final
 from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
-from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId, child_id
 from robo.core.policy import Policy
-from robo.ports.broker import AccountModel, Broker, BrokerOrder, BrokerOrderState
+from robo.ports.broker import AccountModel, Broker
 from robo.services import (
-    booking,
+    finishing,
     guarding,
     healing,
-    hearing,
     permitting,
     sizing,
     telling,
-    undoing,
 )
 from robo.services.turns import Turns
-from robo.store import blocks, controls, events, orders, strays, tellings, universe, windows
+from robo.store import blocks, controls, events, orders, tellings, universe, windows
 from robo.store.database import Database
-from robo.store.keyring import Keyring
 
 _OUTCOMES: Final = 25
 """Outcomes written together; after a crash, those of a batch are asked for again."""
-_ONE_BY_ONE_MAX: Final = 20
-"""Open orders that are asked for one by one; more are compared with the broker's list."""
 _DENIED_MAX: Final = 3
 """Accounts in a row in which our keys may not trade: then it is the keys, and the run ends."""
 _GRAVE: Final = frozenset({telling.MISMATCH, telling.DENIED})
 """What a person must see: a foreign order under our id; an account where we may not trade."""
 _tell = telling.tell
+collect = finishing.collect
 
 
 def send(
@@ -274,108 +269,3 @@ def heal(
             tellings.record_unheard(session, unheard, at_micros)
     _tell_all(db, broker, again, permitting.Gate(db, broker, clock, policy, desk))
     return len(outcomes) + len(again)
-
-
-def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
-    """Read what the broker executed, book it, and end what is final; return executions booked.
-
-    Raises:
-        BrokerUnavailableError: If the broker did not tell everything; what it told before, now or
-            in an earlier run, is booked all the same.
-    """
-    unheard: BrokerUnavailableError | None = None
-    try:
-        hearing.accept(db, keyring, broker, clock)
-    except BrokerUnavailableError as error:
-        unheard = error
-    turns = Turns(db, policy)
-    undoing.undo(db, keyring, clock, turns)
-    with db.read() as session:
-        waiting = blocks.unbooked(session)
-    booking.book(db, keyring, clock, waiting, turns)
-    _finish(db, keyring, broker, clock, turns)
-    if unheard is not None:
-        raise unheard
-    return len(waiting)
-
-
-def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns: Turns) -> None:
-    """End the blocks that are final at the broker and fully booked."""
-    with db.read() as session:
-        busy = tellings.with_unbooked(session)
-        ready = [one for one in blocks.in_states(session, "open") if one.id not in busy]
-    refused = [one for one in ready if one.code.startswith("rejected:")]
-    for block in _over(db, broker, clock, refused):
-        booking.close_block(db, keyring, clock, block, turns, rejected=True, code=block.code)
-    told = [one for one in ready if not one.code.startswith("rejected:")]
-    with db.read() as session:
-        refused_of = strays.sums(session, [one.id for one in told])
-    final: dict[str, BrokerOrder] = {}
-    mine: list[blocks.Block] = []
-    for block in _perhaps_final(broker, told):
-        found = _found(broker, block.id)
-        more = refused_of.get(block.id, (0, 0))
-        # Where the broker counts more, the next page brings the executions; what could not be
-        # accepted waits for a person, and its order for nobody.
-        if found and found.state.final and telling.is_told(block, found, more):
-            final[block.id] = found
-            mine.append(block)
-    ended = [
-        (one, final[one.id].code, final[one.id].state is BrokerOrderState.REJECTED) for one in mine
-    ]
-    open_still = {one.id for one in booking.close_complete(db, clock, ended)}
-    for block, code, rejected in ended:
-        if block.id in open_still:
-            booking.close_block(db, keyring, clock, block, turns, rejected=rejected, code=code)
-
-
-def _over(
-    db: Database, broker: Broker, clock: Clock, refused: Sequence[blocks.Block]
-) -> list[blocks.Block]:
-    """Return those of refused blocks that may end: of what a person ended, the broker has no more.
-
-    What has turned up there since is an order of ours again: its cash must not be freed.
-    """
-    over = [one for one in refused if one.code != telling.ENDED]
-    ended = [one for one in refused if one.code == telling.ENDED]
-    with db.read() as session:
-        beside = strays.sums(session, [one.id for one in ended])
-    back: list[blocks.Outcome] = []
-    for block in ended:
-        try:
-            found = broker.find(block.id)
-        except BrokerUnavailableError:
-            continue
-        ours = found is not None and telling.in_place(block, found)
-        told = found is None or telling.is_told(block, found, beside.get(block.id, (0, 0)))
-        if found is None or not ours or (found.state.final and told):
-            over.append(block)
-        else:
-            back.append(telling.adopt(block, found))
-    _record(db, back, to_micros(clock.now()))
-    return over
-
-
-def _perhaps_final(broker: Broker, open_blocks: Sequence[blocks.Block]) -> list[blocks.Block]:
-    """Leave out what the broker lists as open: one request an account instead of one an order."""
-    by_account: dict[str, list[blocks.Block]] = {}
-    for block in open_blocks:
-        by_account.setdefault(block.broker_account, []).append(block)
-    found: list[blocks.Block] = []
-    for account, mine in by_account.items():
-        if len(mine) <= _ONE_BY_ONE_MAX:
-            found += mine
-            continue
-        try:
-            still = {one.client_id for one in broker.mass_status(account).open_orders}
-        except BrokerUnavailableError:
-            continue
-        found += [block for block in mine if block.id not in still]
-    return found
-
-
-def _found(broker: Broker, block_id: str) -> BrokerOrder | None:
-    try:
-        return broker.find(block_id)
-    except BrokerUnavailableError:
-        return None
