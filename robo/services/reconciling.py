@@ -97,11 +97,32 @@ def reconcile(
     if sparing:
         left_out = trusting.spared(db, broker, clock.now(), calendar, policy, every)
     every = [one for one in every if one.broker_account not in left_out]
+    again: dict[Place, list[Break]] = {}
+    overdue = telling.overdue_since(calendar, clock.now(), policy)
     for place in every:
         try:
-            repaired += _one(db, keyring, broker, clock, calendar, policy, place, nobodys)
+            left, books = _compare(db, broker, place, overdue, policy, nobodys)
         except BrokerUnavailableError:
             unheard.append(place.broker_account)
+            continue
+        if any(one.repair in _AUTOMATIC or _may_have_ended(one) for one in left):
+            again[place] = [one for one in left if one.repair in _AUTOMATIC]
+        else:
+            _keep(db, keyring, clock, policy, place, [], left, books)
+    try:
+        # Once for all: it asks for every order that is open.
+        if again:
+            finishing.collect(db, keyring, broker, clock, policy)
+    except BrokerUnavailableError:
+        unheard += [one.broker_account for one in again]
+        again = {}
+    for place, mended in again.items():
+        try:
+            left, books = _compare(db, broker, place, overdue, policy, nobodys)
+        except BrokerUnavailableError:
+            unheard.append(place.broker_account)
+            continue
+        repaired += _keep(db, keyring, clock, policy, place, mended, left, books)
     with db.read() as session:
         concerned = [one for one in firms.ids(session) if firm_id in {"", one}]
         told = {one: _of_nobody(session, one) for one in concerned}
@@ -135,25 +156,22 @@ def _places(db: Database, broker: Broker) -> list[Place]:
         return [Place(account, firm_id) for account, firm_id in sorted(known.items())]
 
 
-def _one(
+def _may_have_ended(one: Break) -> bool:
+    """Return whether an order looks overdue: its end may only have to be read, after a downtime."""
+    return one.subject == "order" and one.repair == "ask_operator"
+
+
+def _keep(
     db: Database,
     keyring: Keyring,
-    broker: Broker,
     clock: Clock,
-    calendar: MarketCalendar,
     policy: Policy,
     place: Place,
-    nobodys: str,
+    mended: Sequence[Break],
+    left: Sequence[Break],
+    books: str,
 ) -> int:
-    """Compare one account; return how many breaks were repaired."""
-    overdue = telling.overdue_since(calendar, clock.now(), policy)
-    first, books = _compare(db, broker, place, overdue, policy, nobodys)
-    mended = [one for one in first if one.repair in _AUTOMATIC]
-    left = first
-    # What ended while nothing of ours ran looks overdue, and its end may only have to be read.
-    if mended or any(one.subject == "order" and one.repair == "ask_operator" for one in first):
-        finishing.collect(db, keyring, broker, clock, policy)
-        left, books = _compare(db, broker, place, overdue, policy, nobodys)
+    """Write what differs in one account, and what no longer does; return how much was repaired."""
     at_micros = to_micros(clock.now())
     with db.read() as session:
         left = [journaling.aged(session, one, policy, at_micros) for one in left]

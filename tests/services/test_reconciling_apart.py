@@ -453,3 +453,28 @@ def test_a_night_costs_a_fraction_of_the_requests_of_a_whole_comparison(
     assert whole[2] <= 10 * count
     assert calm[2] <= 10 * calm[0] + 6
     assert calm[0] <= count // 2
+
+
+def test_what_ended_meanwhile_is_read_once_for_all_accounts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = desk.open("firm_a", 3)
+    keep_apart(desk.db, {one: f"acc-{number}" for number, one in enumerate(accounts)})
+    desk.fund(dict.fromkeys(accounts, 200_00))
+    for account in accounts:
+        desk.buy({account: 50_00})
+    desk.clock.advance(timedelta(days=5))
+    asked: list[str] = []
+    find = desk.broker.find
+
+    def counted(client_id: str) -> object:
+        asked.append(client_id)
+        return find(client_id)
+
+    monkeypatch.setattr(desk.broker, "find", counted)
+    args = desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
+    found = reconciling.reconcile(*args).found
+
+    real = [one for one in found if (one.subject, one.category) == ("order", "real")]
+    assert len(real) == len(accounts)
+    assert len(asked) <= len(accounts), "each order once, however many accounts there are"
