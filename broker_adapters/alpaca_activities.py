@@ -128,7 +128,7 @@ class ActivityReader:
             kind = ActionKind.SPLIT  # a dividend in shares leaves everybody the same part
         elif dividend:
             kind = ActionKind.CASH_DIVIDEND
-        paying = dividend or kind is CashKind.WITHHOLDING
+        paying = (dividend and not in_shares) or kind is CashKind.WITHHOLDING
         back = row.key.partition("#")[2] == "canceled"
         sign = -1 if back else 1
         return Activity(
@@ -220,14 +220,18 @@ class ActivityReader:
         if not isinstance(kind, ActionKind) or not (row.symbol or security_id):
             return ""
         named = self._security(row.symbol) if security_id is None else security_id
-        paying = kind is ActionKind.CASH_DIVIDEND
+        # A dividend in shares is announced as a split, and comes on the day that it is paid.
+        in_shares = kind is ActionKind.SPLIT and row.sub_type == "SDIV"
+        paying = kind is ActionKind.CASH_DIVIDEND or in_shares
         fits: list[tuple[int, str]] = []
         for back in range(_PAYING_DAYS if paying else _ACTING_DAYS):
             for action in self._on(row.on - timedelta(days=back)):
                 alike = action.kind is kind or {action.kind, kind} <= _ALIKE
                 if action.security_id == named and alike:
-                    meant = action.pay_on if paying else action.ex_on
-                    fits.append((abs((meant - row.on).days), action.id))
+                    meant = {action.pay_on if paying else action.ex_on}
+                    if in_shares:  # a source may know no other day than the one it went ex
+                        meant.add(action.ex_on)
+                    fits.append((min(abs((day - row.on).days) for day in meant), action.id))
         best = min(fits, default=(_ACTING_DAYS, ""))
         return best[1] if best[0] < _ACTING_DAYS else ""
 

@@ -358,3 +358,22 @@ def test_published_samples_are_read_to_the_cent_and_the_nanoshare():
     renamed = by_name[ActionKind.SYMBOL_CHANGE, names["YTEN"]]
     assert (renamed.nanos_delta, renamed.nanos_before) == (0, 1_250_000_000)
     assert sum(one.cents for one in told) == sum(int(row["net_amount"] * 100) for _, _, row in rows)
+
+
+def test_a_dividend_in_shares_is_the_split_that_was_announced_weeks_before_it_is_paid():
+    ex_on, pay_on = date(2026, 3, 4), date(2026, 3, 26)
+    told = CorporateAction(
+        "d-1", ActionKind.SPLIT, APPLE, ex_on, pay_on, ratio_num=21, ratio_den=20
+    )
+    cash = replace(told, id="d-2", kind=ActionKind.CASH_DIVIDEND)
+    reader = ActivityReader(lambda _: APPLE, lambda day: (cash, told) if day == ex_on else ())
+    row = {"activity_type": "DIV", "date": "2026-03-26", "symbol": "AAPL", "net_amount": "0"}
+    shares = row | {"activity_sub_type": "SDIV", "qty": "0.5", "description": "Pos QTY: 10"}
+    money = row | {"activity_sub_type": "CDIV", "net_amount": "2.5"}
+
+    made = reader.read([(1, "x", shares), (2, "y", money)], OMNIBUS).activities
+
+    assert [(one.action_id, one.kind) for _, _, one in made] == [
+        ("d-1", ActionKind.SPLIT),
+        ("d-2", ActionKind.CASH_DIVIDEND),
+    ]
