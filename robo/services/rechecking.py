@@ -11,14 +11,14 @@ from typing import Final
 from sqlmodel import Session
 
 from robo.core.clock import business_date
-from robo.core.ids import AccountId, SecurityId
+from robo.core.ids import SecurityId
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.prices import ActionKind
 from robo.services import dividing, ordering
 from robo.services.washing.folding import people
 from robo.services.washing.windows import window
-from robo.store import households, lots, orders, outside_trades, prices, windows
+from robo.store import breaks, households, lots, orders, outside_trades, prices, windows
 from robo.store.keyring import Keyring
 from robo.store.windows import WaitingOrder
 from robo.tax.wash_events import AccountKind
@@ -77,7 +77,8 @@ def unbooked(
 
     Until it is booked the shares of who is entitled are yesterday's, and the price is today's.
     Where accounts share one at the broker, nobody else of theirs trades the name either: what it
-    says that it divides would not be what was held any more.
+    says that it divides would not be what was held any more. An action that the broker brought as
+    something else and a person has cleared (`robo.services.parking`) holds nobody there any more.
 
     Args:
         session: The caller's transaction.
@@ -86,11 +87,31 @@ def unbooked(
         policy: How long after its ex-date an action is waited for; then a person looks.
         shared: Whether all accounts of a firm are one at the broker.
     """
-    on, days = business_date(now), policy.action_days_max
-    names = _unbooked(session, on, days) if waiting else set()
-    firms = lots.unbooked_of_firms(session, _acting(session, on, days)) if names and shared else ()
+    acting = _acting(session, business_date(now), policy.action_days_max) if waiting else []
+    if not lots.waiting_of_actions(session, acting):
+        return {}
+    cleared = breaks.decided(session, acting)
+    some = {action for action, _, _ in cleared}
+    held = _held(session, [one for one in acting if one not in some], waiting, shared=shared)
+    for action in some:
+        free = {(firm, account) for of, firm, account in cleared if of == action}
+        rest = [
+            one
+            for one in waiting
+            if free.isdisjoint({(one.firm_id, None), (one.firm_id, one.account_id)})
+        ]
+        held |= _held(session, [action], rest, shared=shared)
+    return dict.fromkeys(sorted(held), Reason.WAIT_ACTION)
+
+
+def _held(
+    session: Session, actions: Sequence[str], waiting: Sequence[WaitingOrder], *, shared: bool
+) -> set[str]:
+    """Return orders in names that some actions keep from being traded in."""
+    names = lots.waiting_of_actions(session, actions)
+    firms = lots.unbooked_of_firms(session, actions) if names and shared else ()
     return {
-        one.id: Reason.WAIT_ACTION
+        one.id
         for one in waiting
         if (one.account_id, one.security_id) in names or (one.firm_id, one.security_id) in firms
     }
@@ -98,11 +119,7 @@ def unbooked(
 
 def unbooked_accounts(session: Session, on: date, days: int) -> set[str]:
     """Return the accounts that are entitled to an action which the books have not."""
-    return {account for account, _ in _unbooked(session, on, days)}
-
-
-def _unbooked(session: Session, on: date, days: int) -> set[tuple[AccountId, int]]:
-    return lots.waiting_of_actions(session, _acting(session, on, days))
+    return {account for account, _ in lots.waiting_of_actions(session, _acting(session, on, days))}
 
 
 def _acting(session: Session, on: date, days: int) -> list[str]:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, column, func, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, bounded, check, integer, one_of, text
-from robo.store.database import bulk
+from robo.store.database import bulk, select_in
 
 SUBJECTS: Final = ("position", "cash", "order", "execution", "activity", "lot")
 CATEGORIES: Final = (
@@ -59,6 +59,9 @@ class BreakRow(SQLModel, table=True):
 
 
 _BREAK: Any = BreakRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+# Of what was told and of what was published only what says that they are of each other is needed.
+_TOLD: Any = table("broker_activity", *map(column, ("id", "kind", "security_id", "on_date")))
+_ACTION: Any = table("action", *map(column, ("id", "kind", "security_id", "ex_on")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,34 @@ def of_activity(session: Session, activity_id: str) -> list[KnownBreak]:
     )
     rows = session.connection().execute(statement.order_by(_BREAK.c.id))
     return [KnownBreak(*row) for row in rows]
+
+
+def decided(session: Session, action_ids: Sequence[str]) -> list[tuple[str, str, str | None]]:
+    """Return (action, firm, account, or None for all of the firm's) that persons have cleared.
+
+    Those of some corporate actions whose shares were divided otherwise than the books say. What
+    the broker told says its kind and day, not the action that it is of.
+    """
+    told, action = _TOLD, _ACTION
+    same = and_(
+        action.c.security_id == told.c.security_id,
+        action.c.kind == told.c.kind,
+        action.c.ex_on <= told.c.on_date,
+    )
+    statement = (
+        select(action.c.id, _BREAK.c.firm_id, _BREAK.c.account_id)
+        .select_from(_BREAK)
+        .join(told, told.c.id == _BREAK.c.reference)
+        .join(action, same)
+        .where(
+            _BREAK.c.subject == "activity",
+            _BREAK.c.category == "real",
+            _BREAK.c.state == "cleared",
+        )
+    )
+    return [
+        (row[0], row[1], row[2]) for row in select_in(session, statement, action.c.id, action_ids)
+    ]
 
 
 def put(session: Session, found: Sequence[Break], at_micros: int) -> list[Break]:

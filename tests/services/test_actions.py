@@ -434,6 +434,56 @@ def test_a_split_of_something_else_stops_its_name_until_a_person_has_looked(
     assert queues == [[("activity", 1, 10 * SHARE, before)]] * 2
 
 
+def test_a_parked_split_that_a_person_clears_holds_nobody_any_more(desk: Desk) -> None:
+    holder = traded_beside(desk, 12 * SHARE, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
+    (other,) = desk.open("firm_a", 1, "third")
+    desk.fund({other: 50_00}, "third")
+    desk.next_day()
+    buy = Trade(1, Reason.BUY_UNDERWEIGHT, buy_cents=10_00)
+    desk.plan({holder: [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=SHARE)], other: [buy]}, "x")
+    (asked,) = desk.column("SELECT id FROM recon_break WHERE subject = 'activity'")
+    before = guarded(desk, "before")
+
+    reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
+
+    assert before == []
+    assert sorted(guarded(desk, "after")) == [("buy", 1), ("sell", 1)]
+    assert desk.held(holder).holdings_nanos == {1: 10 * SHARE}
+    assert "waiting" in desk.column("SELECT state FROM entitlement")
+
+
+def test_what_a_person_cleared_of_one_action_does_not_release_the_next_of_its_name(
+    desk: Desk,
+) -> None:
+    holder = traded_beside(desk, 12 * SHARE, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
+    (asked,) = desk.column("SELECT id FROM recon_break WHERE subject = 'activity'")
+    reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
+    publish(desk, ActionKind.SPLIT, ratio_num=3, ratio_den=1)
+    desk.broker.brought = []
+    desk.adjust()
+
+    desk.plan({holder: [Trade(1, Reason.SELL_WITHDRAWAL, sell_nanos=SHARE)]}, "late")
+
+    assert guarded(desk, "w") == []
+    assert desk.column("SELECT code FROM orders WHERE side = 'sell'") == ["wait_action"]
+
+
+def test_a_split_that_is_told_again_as_it_was_held_is_booked_though_the_first_was_cleared(
+    desk: Desk,
+) -> None:
+    holder = traded_beside(desk, 12 * SHARE, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
+    (asked,) = desk.column("SELECT id FROM recon_break WHERE subject = 'activity'")
+    reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
+    desk.broker.brought += [
+        replace(one, id="again", nanos_before=11 * SHARE) for one in desk.broker.brought
+    ]
+
+    assert bring(desk) == 1
+
+    assert desk.held(holder).holdings_nanos == {1: 20 * SHARE}
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+
+
 def open_questions(desk: Desk) -> list[tuple[str, int | None, int, int]]:
     now = desk.clock.now()
     with desk.db.read() as session:
