@@ -21,7 +21,7 @@ from robo.core.reasons import Reason
 from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
-from robo.services import charging, dividing, ordering, parking, targeting
+from robo.services import charging, dividing, ordering, parking, partaking, targeting
 from robo.services.comparing import Place
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
@@ -202,19 +202,26 @@ def _apply(
         had = [(account, nanos) for account, nanos, _ in mine]
         charging.charge(db, keyring, clock, policy, firm_id, activity, had)
         return
-    held = sum(nanos for _, nanos, _ in mine)
+    customers = sum(nanos for _, nanos, _ in mine)
     waiting = {account for account, _, state in mine if state == "waiting"}
     action = json.loads(detail) if detail else {}
+    # What the firm holds for itself lies among its customers' shares and is divided with them.
+    own = partaking.held(db, firm_id, activity, action) if only is None else 0
+    held = customers + own
     fits = held == activity.nanos_before
-    if not fits and waiting and activity.kind in _SHARES_DIVIDED:
+    if not fits and (waiting or own) and activity.kind in _SHARES_DIVIDED:
         fits = parking.traded_since(db, keyring, broker, clock, activity, action, held)
     parked = not fits and activity.kind in _SHARES_DIVIDED
     if (not fits or not detail) and (waiting or not mine):
         place = Place(activity.broker_account, firm_id, only)
         with db.write() as session:
             parking.report(session, place, activity, held, at_micros, stop=parked and bool(waiting))
-    if not waiting or not detail or parked:
+    if not (waiting or own) or not detail or parked:
         # Shares divided by a wrong list would move one customer's to another: a person must look.
+        return
+    activity, firms_part = partaking.apart(activity, own, customers)
+    partaking.take(db, keyring, firm_id, activity, firms_part, at_micros)
+    if not waiting:
         return
     parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
     todo = [part for part in parts if part.account_id in waiting]

@@ -1,14 +1,15 @@
 """What a firm holds for itself, and executions that were taken back: rows that are never changed.
 
 A firm's own book takes the part of an execution that no customer can: the fraction of a share that
-a broker of whole shares makes necessary, or what came after the customer's money was given back.
+a broker of whole shares makes necessary, or what came after the customer's money was given back;
+and what a corporate action brings for these.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.chains import ChainTable, Link, chained
@@ -54,7 +55,7 @@ class InventoryRow(SQLModel, table=True):
     id: str = text(key=True)
     firm_id: str = text(to="firm.id")
     execution_id: str = text(index=True)
-    """The execution, or the bust, that it is a part of."""
+    """The execution or the bust that it is a part of, or the firm's part of an action (`act_`)."""
     order_id: str = text()
     """The customer's order that it was meant for; empty for the fraction of a block."""
     security_id: int = integer()
@@ -194,6 +195,30 @@ def held(session: Session, firm_id: str) -> dict[int, int]:
             int(nanos) if side == "buy" else -int(nanos)
         )
     return {security_id: nanos for security_id, nanos in sorted(found.items()) if nanos}
+
+
+def held_before(
+    session: Session, firm_id: str, security_id: int, before_micros: int, but: str
+) -> int:
+    """Return nanoshares of a security that a firm held for itself before a time.
+
+    Args:
+        session: A read.
+        firm_id: The firm.
+        security_id: The security.
+        before_micros: What traded, or was taken back, at this time or later does not count.
+        but: Nor do the parts of this execution, bust or action.
+    """
+    signed = case((_INVENTORY.c.side == "buy", _INVENTORY.c.nanos), else_=-_INVENTORY.c.nanos)
+    at = func.coalesce(_EXECUTION.c.executed_at, _BUST.c.busted_at, 0)
+    statement = (
+        select(func.sum(signed))
+        .outerjoin(_EXECUTION, _EXECUTION.c.id == _INVENTORY.c.execution_id)
+        .outerjoin(_BUST, _BUST.c.id == _INVENTORY.c.execution_id)
+        .where(_INVENTORY.c.firm_id == firm_id, _INVENTORY.c.security_id == security_id)
+        .where(_INVENTORY.c.execution_id != but, at < before_micros)
+    )
+    return int(session.connection().execute(statement).scalar() or 0)
 
 
 @dataclass(frozen=True, slots=True)

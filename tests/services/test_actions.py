@@ -17,7 +17,7 @@ from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.money import PPM, notional_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.ports.broker import Activity
+from robo.ports.broker import Activity, BrokerOrderState, Side
 from robo.ports.prices import ActionKind, CorporateAction
 from robo.services import adjusting, dividing, guarding, operating, reconciling, trading
 from robo.services.ordering import Trade
@@ -72,7 +72,7 @@ def publish(
             "SELECT balance.amount FROM balance JOIN account ON balance.book = 'customer/' || "
             f"account.id || '/holdings' WHERE account.firm_id = '{firm}' AND asset = 'S1/9'"
         )
-        held = sum(int(str(row[0])) for row in rows)
+        held = sum(int(str(row[0])) for row in rows) + firms_own(desk, firm).get("S1/9", 0)
         num, den = action.ratio_num, action.ratio_den
         leaving = kind in dividing.LEAVING
         delta = -held if leaving else held * num // den - held if kind is ActionKind.SPLIT else 0
@@ -94,6 +94,31 @@ def publish(
         made.append(activity)
     desk.broker.brought += made
     return made
+
+
+def firms_own(desk: Desk, firm: str) -> dict[str, int]:
+    """Return what stands in a firm's own book, by asset."""
+    book = f"SELECT asset, amount FROM balance WHERE book = 'firm/{firm}/inventory' AND amount <> 0"
+    return {str(asset): int(str(amount)) for asset, amount in desk.rows(book)}
+
+
+def late_fill(desk: Desk, side: Side) -> None:
+    """Have a firm take a share that came, or went, after its customer's order had ended."""
+    (other,) = desk.open("firm_a", 1, "late")
+    desk.fund({other: 10_00}, "late")
+    if side is Side.SELL:
+        desk.broker.fill_at(desk.buy({other: 10_00}), 10_000_000)
+        desk.collect()
+    blocks = []
+    for again in ("once", "again"):
+        given = {other: 10_00 if side is Side.BUY else SHARE}
+        blocks.append((desk.buy if side is Side.BUY else desk.sell)(given, cause=again))
+        if again == "once":
+            desk.broker.end(blocks[0], BrokerOrderState.CANCELED)
+            desk.collect()
+    for block in reversed(blocks):
+        desk.broker.fill_at(block, 10_000_000)
+        desk.collect()
 
 
 def lots_of(desk: Desk, account: AccountId, security: int = 1) -> list[tuple[int, int, str]]:
@@ -248,6 +273,72 @@ def test_a_spin_off_moves_its_part_of_the_basis_lot_by_lot(desk: Desk) -> None:
         assert abs(moved - Fraction(cents * 123_457, PPM)) <= Fraction(1, 2)
     assert sum(desk.held(a).holdings_nanos.get(NEW, 0) for a in accounts) == told.new_nanos
     assert [desk.held(a).holdings_nanos[1] for a in accounts] == [1_000_000_000, 333_333_333, 3]
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+@pytest.mark.parametrize(
+    ("kind", "more", "each"),
+    [
+        (ActionKind.SPLIT, {"ratio_num": 2, "ratio_den": 1}, (2, 0, 0)),
+        (
+            ActionKind.SPIN_OFF,
+            {"ratio_num": 1, "ratio_den": 2, "new_security_id": NEW, "basis_ppm": 200_000},
+            (1, Fraction(1, 2), 0),
+        ),
+        (
+            ActionKind.STOCK_MERGER,
+            {"ratio_num": 3, "ratio_den": 1, "new_security_id": NEW},
+            (0, 3, 0),
+        ),
+        (ActionKind.CASH_MERGER, {"cash_micros": 12_000_000}, (0, 0, 12_00)),
+        (ActionKind.CASH_DIVIDEND, {"cash_micros": 250_000}, (1, 0, 25)),
+    ],
+)
+def test_what_the_firm_holds_for_itself_gets_its_own_part_of_an_action_and_no_customers(
+    desk: Desk,
+    side: Side,
+    kind: ActionKind,
+    more: dict[str, Any],
+    each: tuple[int, Fraction | int, int],
+) -> None:
+    (account,) = holders(desk, "firm_a", [10 * SHARE])
+    late_fill(desk, side)
+    before = firms_own(desk, "firm_a")
+    own = 1 if side is Side.BUY else -1
+    assert before == {"S1/9": own * SHARE, "USD/2": -own * 10_00}
+    others = 1 if side is Side.BUY else 0
+    (told,) = publish(desk, kind, **more)
+    assert told.nanos_before == (10 + others + own) * SHARE
+
+    desk.adjust()
+    desk.adjust()
+
+    old, new, cents = each
+    held = desk.held(account)
+    assert held.holdings_nanos == {k: n * 10 * SHARE for k, n in ((1, old), (NEW, new)) if n}
+    assert held.cash_cents + held.unsettled_cents == 10 * cents
+    expected = {
+        "S1/9": own * old * SHARE,
+        f"S{NEW}/9": own * new * SHARE,
+        "USD/2": own * (cents - 10_00),
+    }
+    assert firms_own(desk, "firm_a") == {k: v for k, v in expected.items() if v}
+    assert (desk.findings(), breaks(desk)) == ([], [])
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+
+
+def test_a_split_of_what_only_the_firm_holds_is_the_firms(desk: Desk) -> None:
+    late_fill(desk, Side.BUY)
+    desk.sell({AccountId(str(desk.column("SELECT id FROM account")[0])): SHARE}, cause="out")
+    desk.broker.fill_at(str(desk.column("SELECT id FROM block WHERE side = 'sell'")[0]), 10_000_000)
+    desk.collect()
+    publish(desk, ActionKind.SPLIT, ratio_num=3, ratio_den=1)
+
+    desk.adjust()
+    desk.adjust()
+
+    assert firms_own(desk, "firm_a") == {"S1/9": 3 * SHARE, "USD/2": -10_00}
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
