@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from robo.core.errors import RefusedError
 from robo.core.ids import AccountId, LotId, SecurityId, child_id
-from robo.core.money import PPM, round_ratio, split_cents
+from robo.core.money import NANOS_PER_SHARE, PPM, round_ratio, split_cents
 from robo.ledger import chart, recipes
 from robo.ledger.entries import Transfer
 from robo.ports.broker import Activity
@@ -20,6 +20,8 @@ from robo.tax import lots as tax_lots
 
 LEAVING: Final = frozenset({ActionKind.CASH_MERGER, ActionKind.STOCK_MERGER, ActionKind.DELISTING})
 """Actions after which nobody holds the security any more."""
+_DUST_NANOS: Final = 1_000
+"""A broker may count shares to six decimals; everybody is given exactly what it brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ def is_of(activity: Activity, action: Mapping[str, Any], held: int, traded: Sequ
 
     It may say what it had when it divided them, with all that traded since the action went ex; if
     so, what it brought must be, to a nanoshare, what was held before by the action's ratio: what
-    traded since traded in the new terms. Of a spin-off it may not say what it had: then only that.
+    traded since traded in the new terms. Of a spin-off it may not say what it had: then only that,
+    and it may have rounded more coarsely, or brought whole shares and cash in lieu of the rest.
 
     Args:
         activity: What the broker brought.
@@ -76,7 +79,10 @@ def is_of(activity: Activity, action: Mapping[str, Any], held: int, traded: Sequ
     if not unsaid and activity.nanos_before - held not in accumulate(traded):
         return False
     exact = Fraction(held * int(action["ratio_num"]), int(action["ratio_den"]))
-    return abs(came - exact) <= 1
+    whole = int(exact) // NANOS_PER_SHARE * NANOS_PER_SHARE
+    if unsaid and activity.cents > 0 and came == whole > 0:
+        return True
+    return abs(came - exact) <= (_DUST_NANOS if unsaid else 1)
 
 
 def divide(activity: Activity, held: Sequence[tuple[AccountId, int]]) -> list[Part]:

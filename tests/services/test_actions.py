@@ -461,6 +461,35 @@ def test_a_spin_off_that_does_not_come_holds_its_name_for_its_days(
     assert guarded(desk, "w") == sent
 
 
+@pytest.mark.parametrize(
+    ("new_nanos", "cents", "booked"),
+    [
+        (2 * SHARE, 5_00, True),
+        (2_500_000_900, 0, True),
+        (2_499_999_001, 0, True),
+        (2_500_001_001, 0, False),
+        (2 * SHARE, 0, False),
+        (SHARE, 15_00, False),
+        (3 * SHARE, 5_00, False),
+        (2_400_000_000, 1_00, False),
+    ],
+)
+def test_a_spin_off_of_which_nobody_says_what_was_held_is_whole_shares_and_cash_or_the_ratio(
+    desk: Desk, new_nanos: int, cents: int, *, booked: bool
+) -> None:
+    first, second = holders(desk, "firm_a", [3_333_333_333, 6_666_666_667])
+    (told,) = publish(desk, ActionKind.SPIN_OFF, **KEEPS, new_nanos=new_nanos, cents=cents)
+    desk.broker.brought = [replace(told, nanos_before=0)]
+
+    desk.adjust()
+
+    came = sum(desk.held(one).holdings_nanos.get(NEW, 0) for one in (first, second))
+    paid = sum(desk.held(one).cash_cents for one in (first, second))
+    assert (came, paid) == ((new_nanos, cents) if booked else (0, 0))
+    assert breaks(desk) == ([] if booked else ["break.action", "break.found"])
+    assert desk.findings() == []
+
+
 def traded_beside(desk: Desk, before: int, kind: ActionKind, **more: Any) -> AccountId:
     """Have a holder of ten shares, of whose split the broker says that it divided so many.
 
