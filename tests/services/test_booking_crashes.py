@@ -11,7 +11,7 @@ from robo.core.errors import BrokenInvariantError, InsufficientFundsError
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.ports.broker import BrokerOrderState
-from robo.services import trading
+from robo.services import finishing
 from robo.services.turns import Turns
 from robo.store import blocks, cursors, events, ledger, lots, orders
 from robo.store.database import Database
@@ -32,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def desk(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setattr("robo.services.turns._MOST", SMALL)
-    monkeypatch.setattr(trading, "Turns", in_threes)
+    monkeypatch.setattr(finishing, "Turns", in_threes)
     with desk_from(template, tmp_path) as made:
         yield made
 
