@@ -29,7 +29,7 @@ from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Capabilities, OrderTicket, SubmitResult
 from robo.ports.plugins import PluginContext
 from robo.runtime import Runtime
-from robo.services import guarding, investing, trading
+from robo.services import finishing, guarding, investing, trading
 from robo.store import controls, universe
 
 _AT: Final = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -217,7 +217,7 @@ def _collect(runtime: Runtime, broker: Any) -> None:
     clock = runtime.clock
     assert isinstance(clock, FixedClock)
     for _ in range(_MINUTES_MAX):
-        trading.collect(runtime.db, runtime.keyring, broker, clock, _POLICY)
+        finishing.collect(runtime.db, runtime.keyring, broker, clock, _POLICY)
         if not seeding.scalar(runtime.db, "SELECT count(*) FROM block WHERE closed_at IS NULL"):
             return
         clock.advance(timedelta(minutes=1))

@@ -27,7 +27,7 @@ from robo.core.policy import Policy
 from robo.ledger import recipes
 from robo.portfolio.jit import load_all
 from robo.runtime import Runtime, SystemClock, boot, open_database
-from robo.services import investing, securing, targeting, trading
+from robo.services import finishing, investing, securing, targeting, trading
 from robo.services.listing import sync_universe
 from robo.services.turns import Turns
 from robo.store import chains, ledger, people, tokens, transfers
@@ -203,7 +203,7 @@ def invest(runtime: Runtime, slot: str, policy: Policy) -> dict[str, float]:
     took["trade-window: send"] = perf_counter() - began
     began = perf_counter()
     while scalar(r.db, "SELECT count(*) FROM block WHERE closed_at IS NULL"):
-        trading.collect(r.db, r.keyring, r.broker, clock, policy)
+        finishing.collect(r.db, r.keyring, r.broker, clock, policy)
         clock.advance(timedelta(minutes=1))  # orders the market fills in parts need time
     took["trade-window: book"] = perf_counter() - began
     return took

@@ -7,7 +7,7 @@ hangs on the seed, the orders and the prices alone, never on how often the broke
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from broker_adapters import settings
@@ -15,7 +15,7 @@ from broker_adapters.fees import FeeSchedule, schedule
 from broker_adapters.paper_actions import apply_actions
 from broker_adapters.paper_store import PaperOrder, PaperTables
 from broker_adapters.slippage import draw, fill_price_micros, slice_count, slice_size
-from robo.core.clock import NEW_YORK, business_date, from_micros, to_micros
+from robo.core.clock import business_date, day_begins, from_micros, to_micros
 from robo.core.errors import ConfigError
 from robo.core.ids import SecurityId, child_id
 from robo.core.money import AMOUNT_CENTS_MAX, NANOS_PER_SHARE, PPM, nanos_for_cents, notional_cents
@@ -133,7 +133,7 @@ class PaperEngine:
         while True:
             order = tables.next_due()
             due = now_micros + 1 if order is None or order.due_at is None else order.due_at
-            if order is not None and due <= min(now_micros, _midnight_micros(day + _DAY) - 1):
+            if order is not None and due <= min(now_micros, day_begins(day + _DAY) - 1):
                 self._work(tables, order)
             elif day < today:
                 day = day + _DAY if order is not None or tables.anything_held() else today
@@ -324,10 +324,6 @@ class PaperEngine:
 
 
 _DAY: Final = timedelta(days=1)
-
-
-def _midnight_micros(day: date) -> int:
-    return to_micros(datetime.combine(day, time(), tzinfo=NEW_YORK))
 
 
 def _left(order: PaperOrder) -> int:

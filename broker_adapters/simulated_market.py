@@ -26,7 +26,7 @@ from broker_adapters.market_cache import YearCache, universe_digest
 from broker_adapters.market_model import SIM_VERSION, FloatArray, parameters
 from broker_adapters.market_quotes import Snapshot, TradingDay, year_returns
 from broker_adapters.market_years import MarketState, MarketYear, first_state, simulate_year
-from robo.core.clock import NEW_YORK, business_date
+from robo.core.clock import NEW_YORK, business_date, day_begins, from_micros
 from robo.core.errors import ConfigError, NotFoundError
 from robo.core.ids import SecurityId
 from robo.ports.plugins import PluginContext
@@ -238,11 +238,7 @@ class SimulatedMarket:
         if minute < 0:
             price = paths.reference
             before = self._sessions[index - 1] if index else None
-            as_of = (
-                self._calendar.closes_at(before)
-                if before
-                else datetime.combine(day, datetime.min.time(), tzinfo=NEW_YORK).astimezone(UTC)
-            )
+            as_of = self._calendar.closes_at(before) if before else from_micros(day_begins(day))
         else:
             price, halted = paths.prices(minute, minutes)
         return Snapshot(self._ids, price, self._names.spread_ppm, as_of, halted)

@@ -17,6 +17,7 @@ from robo.services import (
     adjusting,
     anchoring,
     chasing,
+    finishing,
     funding,
     graduating,
     guarding,
@@ -97,7 +98,7 @@ def _collect_bank(rt: Runtime, _slot: Slot) -> int:
 
 
 def _collect_fills(rt: Runtime, _slot: Slot) -> int:
-    return trading.collect(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
+    return finishing.collect(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
 
 
 def _receive_positions(rt: Runtime, _slot: Slot) -> int:

@@ -23,6 +23,7 @@ from robo.ports.funding import Bank
 from robo.runtime import Runtime
 from robo.services import (
     adjusting,
+    finishing,
     funding,
     investing,
     keeping,
@@ -96,7 +97,7 @@ class Stage:
         self.send()
         r = self.world.runtime
         while True:
-            trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
+            finishing.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
             if not self.world.scalar("SELECT count(*) FROM block WHERE closed_at IS NULL"):
                 return
             self.wait(minutes=9)

@@ -44,7 +44,7 @@ from robo.ports.broker import (
     SubmitStatus,
 )
 from robo.ports.prices import CorporateAction, Quote
-from robo.services import adjusting, ordering, trading
+from robo.services import adjusting, finishing, ordering, trading
 from robo.services.verifying import check
 from robo.store import accounts, inventory, ledger, universe
 from robo.store.database import Database, connect, insert_many
@@ -446,7 +446,7 @@ class Desk:
         )
 
     def collect(self) -> int:
-        return trading.collect(self.db, self.keyring, self.broker, self.clock, self.policy)
+        return finishing.collect(self.db, self.keyring, self.broker, self.clock, self.policy)
 
     def adjust(self, on: date | None = None) -> int:
         """Apply the corporate actions of today, or of a session that was missed."""

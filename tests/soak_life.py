@@ -40,7 +40,7 @@ from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import Reason
 from robo.ports.plugins import PluginContext
-from robo.services import adjusting, funding, guarding, ordering, reconciling, trading
+from robo.services import adjusting, finishing, funding, guarding, ordering, reconciling, trading
 from robo.store import accounts, ledger, universe
 from robo.store.database import Database
 
@@ -124,7 +124,7 @@ def work(world: World, folder: Path, number: int, names: int) -> None:
     booked = 0
     for _ in range(_TRIES):
         with contextlib.suppress(BrokerUnavailableError):
-            trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
+            finishing.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
             booked += 1
         if booked == 2:
             break
@@ -138,7 +138,7 @@ def _day_began(world: World, folder: Path) -> bool:
     if done.exists():
         return True
     try:
-        trading.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
+        finishing.collect(r.db, r.keyring, r.broker, r.clock, r.policy)
         adjusting.apply_day(r.db, r.keyring, r.broker, r.prices, r.clock, r.policy, today)
     except BrokerUnavailableError:
         return False

@@ -22,7 +22,7 @@ from robo.ledger import recipes
 from robo.plugins import load
 from robo.ports.plugins import PluginContext
 from robo.runtime import Runtime, load_keyring
-from robo.services import adjusting, investing, marking, targeting, trading, withdrawing
+from robo.services import adjusting, finishing, investing, marking, targeting, trading, withdrawing
 from robo.services.listing import sync_universe
 from robo.services.verifying import verify
 from robo.store import ledger, universe
@@ -119,7 +119,7 @@ class World:
         investing.plan(self.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
         trading.send(self.db, r.broker, r.clock, r.policy, slot)
         for _ in range(20):
-            trading.collect(self.db, r.keyring, r.broker, r.clock, r.policy)
+            finishing.collect(self.db, r.keyring, r.broker, r.clock, r.policy)
             with self.db.read() as session:
                 busy = (
                     session.connection()
@@ -135,7 +135,7 @@ class World:
         r = self.runtime
         today = business_date(self.clock.now())
         self.clock.set(r.calendar.closes_at(today) + timedelta(minutes=5))
-        trading.collect(self.db, r.keyring, r.broker, r.clock, r.policy)
+        finishing.collect(self.db, r.keyring, r.broker, r.clock, r.policy)
         marking.mark_day(self.db, r.prices, today)
         following = r.calendar.shift(today, 1)
         self.clock.set(datetime.combine(following, time(10), tzinfo=NEW_YORK))

@@ -1,6 +1,6 @@
 """Time as values: instants are UTC micro-seconds, business dates are New York dates."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -53,6 +53,11 @@ def from_micros(micros: int) -> datetime:
 def business_date(instant: datetime) -> date:
     """Return today's date in New York at that instant."""
     return instant.astimezone(NEW_YORK).date()
+
+
+def day_begins(day: date) -> int:
+    """Return when a business day begins, midnight in New York, as tables store instants."""
+    return to_micros(datetime.combine(day, time(), tzinfo=NEW_YORK))
 
 
 def iso_instant(micros: int) -> str:

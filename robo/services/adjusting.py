@@ -40,7 +40,6 @@ from robo.store import (
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
-_CURSOR: Final = "activities"
 _JOB: Final = "adjust"
 _GONE: Final = {
     ActionKind.CASH_MERGER: "merged",
@@ -145,7 +144,7 @@ def bring(
     count = 0
     while True:
         with db.read() as session:
-            after = cursors.cursor(session, _CURSOR)
+            after = cursors.cursor(session, activities.CURSOR)
         page = broker.activities(after)
         due = [one for one in page.activities if one.on <= on]
         with db.read() as session:
@@ -160,7 +159,7 @@ def bring(
             with db.write() as session:
                 activities.note(session, [_noted(one) for one in due], to_micros(clock.now()))
                 if whole:
-                    cursors.move_cursor(session, _CURSOR, page.cursor)
+                    cursors.move_cursor(session, activities.CURSOR, page.cursor)
         if not due or not whole:
             return count
 

@@ -95,7 +95,7 @@ def compare(session: Session, place: Place, told: Told) -> list[Break]:
     return sorted(found, key=lambda one: one.id)
 
 
-def _break(
+def break_of(
     place: Place,
     subject: str,
     category: str,
@@ -129,7 +129,7 @@ def _orders(place: Place, told: Told, ours: _Ours) -> Iterator[Break]:
         block = known.get(order.client_id)
         if block is None:
             # Ours may have been told a moment ago by another process; then it is gone next time.
-            yield _break(
+            yield break_of(
                 place,
                 "order",
                 "real",
@@ -160,7 +160,7 @@ def untold(place: Place, block: blocks.Block, found: BrokerOrder) -> Break | Non
     """
     if found.filled_nanos == block.executed_nanos:
         return None
-    return _break(
+    return break_of(
         place,
         "execution",
         "missing_execution",
@@ -175,7 +175,7 @@ def untold(place: Place, block: blocks.Block, found: BrokerOrder) -> Break | Non
 def _order_break(
     place: Place, block: blocks.Block, category: str, theirs: int, repair: str
 ) -> Break:
-    return _break(
+    return break_of(
         place,
         "order",
         category,
@@ -198,7 +198,7 @@ def _executions(session: Session, place: Place, told: Told) -> Iterator[Break]:
     for one in told.executions:
         block = ours.get(one.client_id)
         if block is not None and block.broker_account == place.broker_account:
-            yield _break(
+            yield break_of(
                 place,
                 "execution",
                 "missing_execution",
@@ -236,7 +236,7 @@ def _positions(session: Session, place: Place, told: Told, mine: _Ours) -> Itera
             category, repair = "timing", "look_again"
         else:
             category, repair = "real", "ask_operator"
-        yield _break(
+        yield break_of(
             place,
             "position",
             category,
@@ -253,7 +253,7 @@ def _foreign(place: Place, told: Told, moving: Collection[int]) -> Iterator[Brea
     for one in told.status.positions:
         if one.security_id:
             continue
-        yield _break(
+        yield break_of(
             place,
             "position",
             "corporate_action" if 0 in moving else "real",
@@ -338,7 +338,7 @@ def _cash(session: Session, place: Place, told: Told, mine: _Ours) -> Iterator[B
         category, repair = "corporate_action", "apply_actions"
     else:
         category, repair = "real", "ask_operator"
-    yield _break(place, "cash", category, ours, theirs, repair)
+    yield break_of(place, "cash", category, ours, theirs, repair)
 
 
 def _from_outside(session: Session, place: Place, told: Told) -> Iterator[Break]:
@@ -351,7 +351,7 @@ def _from_outside(session: Session, place: Place, told: Told) -> Iterator[Break]
     if ours == theirs:
         return
     category, repair = ("timing", "look_again") if under_way else ("real", "ask_operator")
-    yield _break(place, "cash", category, ours, theirs, repair, reference="transfers")
+    yield break_of(place, "cash", category, ours, theirs, repair, reference="transfers")
 
 
 def _cash_of(one: Execution) -> int:
@@ -368,7 +368,7 @@ def _lots(session: Session, place: Place) -> Iterator[Break]:
         lots = holdings.lots_of_accounts(session, [place.account_id])
     for security_id in sorted({*held, *lots}):
         if held.get(security_id, 0) != lots.get(security_id, 0):
-            yield _break(
+            yield break_of(
                 place,
                 "lot",
                 "real",
@@ -383,7 +383,7 @@ def unknown(session: Session, place: Place) -> Iterator[Break]:
     """Yield what was told of a place and nobody can explain."""
     for activity_id, where, security_id, cents in activities.unknown(session):
         if where == place.broker_account:
-            yield _break(
+            yield break_of(
                 place,
                 "activity",
                 "unknown_activity",

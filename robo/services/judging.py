@@ -6,13 +6,13 @@ restrictions, what has come to light of their household, what must happen before
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 from sqlmodel import Session
 
-from robo.core.clock import NEW_YORK, business_date, to_micros
+from robo.core.clock import business_date, day_begins, to_micros
 from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
@@ -74,8 +74,7 @@ class Bench:
     @property
     def midnight(self) -> int:
         """Return when the business day began."""
-        day = datetime.combine(business_date(self.now), time(), tzinfo=NEW_YORK)
-        return to_micros(day)
+        return day_begins(business_date(self.now))
 
 
 def nothing_is_held(session: Session, broker: Broker) -> bool:

@@ -3,20 +3,18 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import date, datetime, time
+from datetime import date
 from typing import Any
 
 from sqlmodel import Session
 
-from robo.core.clock import NEW_YORK, Clock, to_micros
+from robo.core.clock import Clock, day_begins
 from robo.core.errors import BrokerUnavailableError
-from robo.core.ids import child_id
 from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.services import dividing, hearing, journaling
-from robo.services.comparing import Place
+from robo.services.comparing import Place, break_of
 from robo.store import breaks, events, tellings
-from robo.store.breaks import Break
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -34,7 +32,7 @@ def traded_since(
     with suppress(BrokerUnavailableError):  # what traded before it was divided may not be read yet
         hearing.accept(db, keyring, broker, clock)
     ex_on = date.fromisoformat(str(action["ex_on"]))
-    since = to_micros(datetime.combine(ex_on, time(), tzinfo=NEW_YORK))
+    since = day_begins(ex_on)
     with db.read() as session:
         traded = tellings.traded_since(
             session, activity.broker_account, activity.security_id, since
@@ -63,18 +61,14 @@ def report(
     events.emit(session, [event], at_micros)
     if not stop:
         return
-    found = Break(
-        id=child_id("brk", place.broker_account, "activity", activity.security_id, activity.id),
-        firm_id=place.firm_id,
-        broker_account=place.broker_account,
-        account_id=place.account_id,
+    found = break_of(
+        place,
+        "activity",
+        "real",
+        held,
+        activity.nanos_before,
+        "ask_operator",
         security_id=activity.security_id,
-        subject="activity",
         reference=activity.id,
-        category="real",
-        ours=held,
-        theirs=activity.nanos_before,
-        repair="ask_operator",
-        blocks=1,
     )
     journaling.tell(session, "break.found", breaks.put(session, [found], at_micros), at_micros)

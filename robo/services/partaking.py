@@ -6,10 +6,10 @@ part goes to its own book, as chained rows of `inventory`; what is left is the c
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from datetime import date
 from typing import Any
 
-from robo.core.clock import NEW_YORK, to_micros
+from robo.core.clock import day_begins
 from robo.core.ids import FirmId, child_id
 from robo.core.money import round_ratio
 from robo.ports.broker import Activity
@@ -36,7 +36,7 @@ def held(db: Database, firm_id: FirmId, activity: Activity, action: Mapping[str,
     if not action:
         return 0
     ex_on = date.fromisoformat(str(action["ex_on"]))
-    since = to_micros(datetime.combine(ex_on, time(), tzinfo=NEW_YORK))
+    since = day_begins(ex_on)
     cause = _cause(firm_id, activity)
     with db.read() as session:
         return inventory.held_before(session, firm_id, activity.security_id, since, cause)

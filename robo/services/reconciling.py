@@ -6,8 +6,9 @@ a proposed repair. A real break stops trading in that account, or in that name o
 account, and nowhere else, until it is gone or an operator clears it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from sqlmodel import Session
@@ -99,12 +100,8 @@ def reconcile(
     every = [one for one in every if one.broker_account not in left_out]
     again: dict[Place, list[Break]] = {}
     overdue = telling.overdue_since(calendar, clock.now(), policy)
-    for place in every:
-        try:
-            left, books = _compare(db, broker, place, overdue, policy, nobodys)
-        except BrokerUnavailableError:
-            unheard.append(place.broker_account)
-            continue
+    ask = partial(_compare, db, broker, overdue, policy, nobodys)
+    for place, left, books in _heard(ask, every, unheard):
         if any(one.repair in _AUTOMATIC or _may_have_ended(one) for one in left):
             again[place] = [one for one in left if one.repair in _AUTOMATIC]
         else:
@@ -116,13 +113,8 @@ def reconcile(
     except BrokerUnavailableError:
         unheard += [one.broker_account for one in again]
         again = {}
-    for place, mended in again.items():
-        try:
-            left, books = _compare(db, broker, place, overdue, policy, nobodys)
-        except BrokerUnavailableError:
-            unheard.append(place.broker_account)
-            continue
-        repaired += _keep(db, keyring, clock, policy, place, mended, left, books)
+    for place, left, books in _heard(ask, again, unheard):
+        repaired += _keep(db, keyring, clock, policy, place, again[place], left, books)
     with db.read() as session:
         concerned = [one for one in firms.ids(session) if firm_id in {"", one}]
         told = {one: _of_nobody(session, one) for one in concerned}
@@ -187,13 +179,26 @@ def _keep(
     return len(healed)
 
 
+def _heard(
+    ask: Callable[[Place], tuple[list[Break], str]], places: Iterable[Place], unheard: list[str]
+) -> Iterator[tuple[Place, list[Break], str]]:
+    """Yield what differs account by account; those of which the broker says nothing are noted."""
+    for place in places:
+        try:
+            left, books = ask(place)
+        except BrokerUnavailableError:
+            unheard.append(place.broker_account)
+        else:
+            yield place, left, books
+
+
 def _compare(
     db: Database,
     broker: Broker,
-    place: Place,
     overdue_since: int,
     policy: Policy,
     nobodys: str,
+    place: Place,
 ) -> tuple[list[Break], str]:
     """Ask the broker with no transaction open, then compare in one snapshot.
 
@@ -206,7 +211,7 @@ def _compare(
             if block.broker_account == place.broker_account
         ]
         after = cursors.cursor(session, hearing.CURSOR)
-        read = cursors.cursor(session, trusting.ACTIVITIES)
+        read = cursors.cursor(session, activities.CURSOR)
         # As they are before it is asked: what it tells meanwhile, it may not have answered by.
         books = "" if place.account_id is None else trusting.books(session, place, nobodys)
     status = broker.mass_status(place.broker_account)

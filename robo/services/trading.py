@@ -14,7 +14,6 @@ from robo.core.ids import SecurityId, child_id
 from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Broker
 from robo.services import (
-    finishing,
     guarding,
     healing,
     permitting,
@@ -32,7 +31,6 @@ _DENIED_MAX: Final = 3
 _GRAVE: Final = frozenset({telling.MISMATCH, telling.DENIED})
 """What a person must see: a foreign order under our id; an account where we may not trade."""
 _tell = telling.tell
-collect = finishing.collect
 
 
 def send(

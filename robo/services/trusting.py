@@ -40,8 +40,6 @@ from robo.store.database import Database
 
 T = TypeVar("T")
 
-ACTIVITIES: Final = "activities"
-"""The cursor of what the broker tells beside executions."""
 _UNREAD_MAX: Final = 1_000
 """More that was told and not read is no calm night: everything is compared."""
 _PAGES_MAX: Final = 20
@@ -160,7 +158,7 @@ def _told(db: Database, broker: Broker) -> set[str] | None:
     """
     with db.read() as session:
         after = cursors.cursor(session, hearing.CURSOR)
-        read = cursors.cursor(session, ACTIVITIES)
+        read = cursors.cursor(session, activities.CURSOR)
 
     def executed(cursor: str) -> tuple[Sequence[Execution], str]:
         page = broker.executions(cursor, _UNREAD_MAX)

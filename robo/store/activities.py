@@ -13,6 +13,8 @@ from robo.store.database import bulk
 from robo.store.fills import ExecutionRow
 from robo.store.inventory import BustRow
 
+CURSOR: Final = "activities"
+"""How far what the broker tells beside executions is read."""
 STATES: Final = ("booked", "outside", "unknown")
 _UNKNOWN: Final = "state = 'unknown'"
 

@@ -576,8 +576,7 @@ def test_what_a_person_cleared_of_one_action_does_not_release_the_next_of_its_na
     desk: Desk,
 ) -> None:
     holder = traded_beside(desk, 12 * SHARE, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
-    (asked,) = desk.column("SELECT id FROM recon_break WHERE subject = 'activity'")
-    reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
+    clear_the_activity(desk)
     publish(desk, ActionKind.SPLIT, ratio_num=3, ratio_den=1)
     desk.broker.brought = []
     desk.adjust()
@@ -592,8 +591,7 @@ def test_a_split_that_is_told_again_as_it_was_held_is_booked_though_the_first_wa
     desk: Desk,
 ) -> None:
     holder = traded_beside(desk, 12 * SHARE, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
-    (asked,) = desk.column("SELECT id FROM recon_break WHERE subject = 'activity'")
-    reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
+    clear_the_activity(desk)
     desk.broker.brought += [
         replace(one, id="again", nanos_before=11 * SHARE) for one in desk.broker.brought
     ]
@@ -602,6 +600,11 @@ def test_a_split_that_is_told_again_as_it_was_held_is_booked_though_the_first_wa
 
     assert desk.held(holder).holdings_nanos == {1: 20 * SHARE}
     assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+
+
+def clear_the_activity(desk: Desk) -> None:
+    (asked,) = desk.column("SELECT id FROM recon_break WHERE subject = 'activity'")
+    reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
 
 
 def open_questions(desk: Desk) -> list[tuple[str, int | None, int, int]]:

@@ -19,6 +19,7 @@ from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.core.money import notional_cents
 from robo.services import (
+    finishing,
     foreseeing,
     graduating,
     harvesting,
@@ -301,7 +302,7 @@ def night(world: World) -> None:
     indexing.invest(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
     trading.send(world.db, r.broker, r.clock, r.policy, slot)
     for _ in range(10):
-        trading.collect(world.db, r.keyring, r.broker, r.clock, r.policy)
+        finishing.collect(world.db, r.keyring, r.broker, r.clock, r.policy)
         world.clock.advance(timedelta(seconds=30))
 
 

@@ -20,6 +20,7 @@ from robo.ports.broker import Capabilities
 from robo.ports.terms import Group
 from robo.services import (
     describing,
+    finishing,
     moving,
     ordering,
     receiving,
@@ -385,7 +386,7 @@ def sell_all(mover: Mover, security_id: SecurityId) -> None:
         ordering.write(session, r.keyring, [plan], 1)
     trading.send(world.db, r.broker, r.clock, r.policy, "test")
     for _ in range(20):
-        trading.collect(world.db, r.keyring, r.broker, r.clock, r.policy)
+        finishing.collect(world.db, r.keyring, r.broker, r.clock, r.policy)
         world.clock.advance(timedelta(seconds=5))
 
 

@@ -22,6 +22,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         yield made
 
 
+def holder_of_ten_shares(desk: Desk) -> str:
+    account = desk.open("firm_a", 1)[0]
+    desk.fund({account: 1_000_00})
+    desk.broker.fill_at(desk.buy({account: 100_00}), 10_000_000)
+    desk.collect()
+    return account
+
+
 def told(desk: Desk, account: str, few: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(histories, "_FEW", few)
     customer = str(desk.column(f"SELECT customer_id FROM account WHERE id = '{account}'")[0])
@@ -62,10 +70,7 @@ def test_what_goes_on_with_trades_is_what_is_read_whole(
 def test_a_slow_request_with_an_older_snapshot_takes_no_trade_into_account_twice(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = desk.open("firm_a", 1)[0]
-    desk.fund({account: 1_000_00})
-    desk.broker.fill_at(desk.buy({account: 100_00}), 10_000_000)
-    desk.collect()
+    account = holder_of_ten_shares(desk)
     told(desk, account, 16, monkeypatch)
     customer = str(desk.column("SELECT customer_id FROM account")[0])
     today = business_date(desk.clock.now())
@@ -84,10 +89,7 @@ def test_a_slow_request_with_an_older_snapshot_takes_no_trade_into_account_twice
 def test_a_purchase_soon_after_a_remembered_loss_is_folded(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = desk.open("firm_a", 1)[0]
-    desk.fund({account: 1_000_00})
-    desk.broker.fill_at(desk.buy({account: 100_00}), 10_000_000)
-    desk.collect()
+    account = holder_of_ten_shares(desk)
     desk.clock.advance(timedelta(days=42))
     desk.broker.at = desk.clock.now()
     desk.broker.fill_at(desk.sell({account: 10_000_000_000}), 8_000_000)
