@@ -12,7 +12,7 @@ from robo.core.money import round_ratio
 from robo.store.accounts import AccountRow
 from robo.store.columns import KEYED, STRICT, check, integer, text
 from robo.store.database import insert_many, select_in
-from robo.store.orders import OPEN_STATES, OrderRow
+from robo.store.orders import OrderRow, is_open
 
 
 class OrderLotRow(SQLModel, table=True):
@@ -182,9 +182,7 @@ def _open_lots(session: Session, customer_ids: Sequence[str]) -> Iterator[tuple[
         .select_from(_ACCOUNT)
         .join(_ORDER, _ORDER.c.account_id == _ACCOUNT.c.id)
         .join(_LOT, _LOT.c.order_id == _ORDER.c.id)
-        .where(
-            _ORDER.c.state.in_(OPEN_STATES), _ORDER.c.side == "sell", _ACCOUNT.c.kind.in_(_TAXED)
-        )
+        .where(is_open(), _ORDER.c.side == "sell", _ACCOUNT.c.kind.in_(_TAXED))
     )
     ids = sorted(set(customer_ids))
     rows = select_in(session, statement, _ACCOUNT.c.customer_id, ids)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import UniqueConstraint, func, literal_column, or_, select, tuple_
+from sqlalchemy import UniqueConstraint, func, literal_column, select, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -17,12 +17,19 @@ ORDER_STATES: Final = ("planned", "sending", "filled", "partial", "rejected", "c
 _UNSENT: Final = "block_id IS NULL AND state = 'canceled'"
 _OPEN: Final = "state = 'planned' OR state = 'sending'"
 """SQLite uses a partial index only where a query spells one of its words out; see `in_state`."""
+_NOT_ENDED: Final = "closed_at IS NULL"
+"""The same orders, for who asks by account; see `is_open`."""
 
 
 def in_state(state: str) -> Any:
     """Return the condition that an order is planned or sending, spelt out for the partial index."""
     assert state in OPEN_STATES
     return literal_column("orders.state") == literal_column(f"'{state}'")
+
+
+def is_open() -> Any:
+    """Return the condition that an order has not ended, spelt out for the index by account."""
+    return literal_column("orders.closed_at").is_(None)
 
 
 class OrderRow(SQLModel, table=True):
@@ -38,7 +45,9 @@ class OrderRow(SQLModel, table=True):
         # Orders leave it when they end: it stays as small as what is open.
         partial("ix_orders_window", _OPEN, "state", "firm_id", "side", "security_id"),
         # An account of decades has thousands that ended, and every plan asks for the open ones.
-        partial("ix_orders_open", _OPEN, "account_id"),
+        # Its word is not the window's: with both to choose from, SQLite took the window's, and read
+        # the whole firm's open orders for each page of accounts.
+        partial("ix_orders_open", _NOT_ENDED, "account_id"),
         # The operators ask for those of two weeks.
         partial("ix_orders_unsent", _UNSENT, "state", "planned_at", "code"),
         one_of("orders_side", "side", "buy", "sell"),
@@ -216,7 +225,7 @@ def open_orders(session: Session, account_ids: Sequence[AccountId]) -> list[Open
         func.coalesce(_ORDER.c.notional_cents - _ORDER.c.filled_cents, 0)
         + func.coalesce(_ORDER.c.nanos - _ORDER.c.filled_nanos, 0),
     )
-    statement = select(*columns).where(or_(*map(in_state, OPEN_STATES)))
+    statement = select(*columns).where(is_open())
     return [
         OpenOrder(row[0], row[1], row[2], row[3], row[4], row[5], int(row[6]))
         for row in select_in(session, statement, _ORDER.c.account_id, account_ids)
@@ -355,7 +364,7 @@ def end(session: Session, endings: Sequence[tuple[str, str, str]], at_micros: in
 def planned_of_account(session: Session, account_id: AccountId) -> list[tuple[str, int]]:
     """Return (order id, reserved cents) of an account's orders that no window has taken yet."""
     statement = select(_ORDER.c.id, _ORDER.c.reserved_cents).where(
-        _ORDER.c.account_id == account_id, in_state("planned")
+        _ORDER.c.account_id == account_id, is_open(), _ORDER.c.state == "planned"
     )
     return [(row[0], int(row[1])) for row in session.connection().execute(statement)]
 

@@ -9,6 +9,7 @@ from desk import Desk, desk_from, write_template
 from sqlalchemy import event
 from sqlmodel import Session
 
+from robo.core.ids import AccountId
 from robo.store import effects, orders, scores, standstills, tax_profiles, universe
 from robo.store.database import insert_many
 from robo.store.tax_profiles import Choice
@@ -120,10 +121,13 @@ def plans(desk: Desk, read: Callable[[Session], object]) -> list[str]:
     return asked
 
 
-def test_open_orders_are_found_without_a_look_at_those_that_ended(desk: Desk) -> None:
-    accounts = desk.open("firm_a", 1)
+@pytest.mark.parametrize("page", [1, 500])
+def test_open_orders_of_accounts_are_found_without_a_look_at_any_others(
+    desk: Desk, page: int
+) -> None:
+    accounts = [AccountId(f"acc_{place}") for place in range(page)]
 
-    asked = plans(desk, lambda session: orders.open_orders(session, list(accounts)))
+    asked = plans(desk, lambda session: orders.open_orders(session, accounts))
 
     assert asked == ["SEARCH orders USING INDEX ix_orders_open (account_id=?)"]
 
