@@ -67,7 +67,7 @@ def _settle(rt: Runtime, slot: Slot) -> int:
 
 
 def _run_plans(rt: Runtime, slot: Slot) -> int:
-    return funding.run_plans(rt.db, rt.clock, rt.calendar, rt.policy, slot.on)
+    return funding.run_plans(rt.db, rt.keyring, rt.clock, rt.calendar, rt.policy, slot.on)
 
 
 def _rail(rt: Runtime) -> Bank:

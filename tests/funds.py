@@ -127,6 +127,7 @@ def ask(world: World, account: AccountId, cents: int, name: str = "1") -> Deposi
     """Ask for a deposit named after the account and a word."""
     return funding.request_deposit(
         world.db,
+        world.runtime.keyring,
         world.clock,
         world.runtime.policy,
         child_id("dep", account, name),

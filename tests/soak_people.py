@@ -81,7 +81,7 @@ def ask(world: World, people: Sequence[Person], number: int) -> None:
     for place, one in enumerate(people):
         account, tail = AccountId(one.account), f"{number:05d}_{place}"
         funding.request_deposit(
-            r.db, r.clock, r.policy, f"dep_{tail}", account, one.link, _DEPOSIT_CENTS
+            r.db, r.keyring, r.clock, r.policy, f"dep_{tail}", account, one.link, _DEPOSIT_CENTS
         )
         # One that still waits for settled cash must be sent before another.
         with contextlib.suppress(ConflictError):

@@ -243,6 +243,12 @@ class IraRoomReply(Schema):
     left = Cents(zero=True, required=True)
     roth_left = Cents(zero=True, required=True)
     until = Day(required=True)
+    income_of = Whole(
+        required=True,
+        metadata={
+            "description": "The year whose income you told us; rolled forward if it is past."
+        },
+    )
 
 
 _AMOUNTS: Final = {

@@ -167,7 +167,7 @@ def get_ira_room(query: dict[str, Any], customer_id: str) -> dict[str, Any]:
     customer = owned_customer(customer_id)
     year = query["year"] or business_date(from_micros(now_micros())).year
     with reading() as session:
-        return contributing.shown(contributing.room(session, customer.id, year))
+        return contributing.shown(contributing.room(session, runtime().keyring, customer.id, year))
 
 
 def _report(customer_id: str, year: int | None, account_id: AccountId | None) -> TaxReport:

@@ -157,7 +157,7 @@ def create_deposit(body: dict[str, Any], account_id: str) -> Deposit:
         tax_year=body["tax_year"],
     )
     rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
-    return funding.request_and_tell(r.db, rail, r.clock, r.policy, order, _keep_reply)
+    return funding.request_and_tell(r.db, r.keyring, rail, r.clock, r.policy, order, _keep_reply)
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/deposits")

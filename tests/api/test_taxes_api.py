@@ -305,6 +305,21 @@ def test_the_room_of_an_ira_follows_from_what_was_told(me: Newcomer) -> None:
     )
 
 
+def test_the_room_of_an_ira_says_which_years_income_it_was_rolled_forward_from(
+    me: Newcomer,
+) -> None:
+    ask(me, "PUT", "tax-profile", {**PROFILE, "magi": "160500.00", "year": 2025})
+    rolled, nobody_knows = ask(me, "GET", "ira-room"), ask(me, "GET", "ira-room?year=2027")
+
+    # 160,500 lies in the range of 2026, 153,000 to 168,000; in that of 2025 it left $2,100.
+    assert (rolled["tax_year"], rolled["income_of"], rolled["roth_limit"]) == (
+        2026,
+        2025,
+        "3750.00",
+    )
+    assert nobody_knows["code"] == "ira_limits_missing"
+
+
 def test_a_joint_return_of_2025_keeps_its_own_figures(me: Newcomer) -> None:
     told = ask(me, "PUT", "tax-profile", {**PROFILE, "status": "joint", "year": 2025})
     report = ask(me, "GET", "tax-report?year=2025")

@@ -105,6 +105,7 @@ class Stage:
         account = self.accounts[who]
         funding.request_deposit(
             self.world.db,
+            self.world.runtime.keyring,
             self.world.clock,
             self.world.runtime.policy,
             child_id("dep", account, name),

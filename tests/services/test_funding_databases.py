@@ -24,7 +24,7 @@ def live(world: World, account: AccountId, first: Deposit) -> tuple[int, Plan]:
         world.db, world.clock, r.policy, "pln_1", account, link, 25_00, "weekly", 2
     )
     today = world.next_session()
-    planned = funding.run_plans(world.db, world.clock, r.calendar, r.policy, today)
+    planned = funding.run_plans(world.db, r.keyring, world.clock, r.calendar, r.policy, today)
     changed = funding.change_plan(
         world.db,
         world.clock,

@@ -278,6 +278,7 @@ def test_another_customers_bank_link_does_not_exist(world: World) -> None:
     with pytest.raises(NotFoundError):
         funding.request_deposit(
             world.db,
+            world.runtime.keyring,
             world.clock,
             world.runtime.policy,
             "dep_1",

@@ -50,7 +50,7 @@ def make(
 def run(world: World, on: date) -> int:
     world.clock.set(datetime.combine(on, time(9), tzinfo=NEW_YORK))
     r = world.runtime
-    return funding.run_plans(world.db, world.clock, r.calendar, r.policy, on)
+    return funding.run_plans(world.db, r.keyring, world.clock, r.calendar, r.policy, on)
 
 
 def change(world: World, plan: Plan, wanted: PlanChange) -> Plan:
@@ -218,4 +218,4 @@ def test_a_clock_change_does_not_move_a_date(world: World) -> None:
     on = world.clock.now().astimezone(NEW_YORK).date()
 
     assert on == date(2026, 3, 9)
-    assert funding.run_plans(world.db, world.clock, r.calendar, r.policy, on) == 1
+    assert funding.run_plans(world.db, r.keyring, world.clock, r.calendar, r.policy, on) == 1

@@ -81,7 +81,18 @@ def deposit(world: World, account: AccountId, cents: int, year: int | None = Non
     with world.db.write() as session:
         from robo.services.funding.requesting import write_request
 
-        return write_request(session, world.clock.now(), Policy.default(), order).id
+        return write_request(
+            session, world.runtime.keyring, world.clock.now(), Policy.default(), order
+        ).id
+
+
+def skipped(world: World) -> list[str]:
+    """Return what was told of dates on which a plan asked for nothing."""
+    with world.db.read() as session:
+        told = session.connection().exec_driver_sql(
+            "SELECT payload FROM event WHERE kind = 'plan.skipped' ORDER BY seq"
+        )
+        return [str(row[0]) for row in told]
 
 
 def test_7500_dollars_go_into_all_iras_of_2026_and_not_a_cent_more(world: World) -> None:
@@ -171,6 +182,69 @@ def test_income_comes_first(world: World) -> None:
         deposit(world, account, 1_00)
 
     assert unknown.value.code == "tax_profile_missing"
+
+
+def test_what_was_told_of_last_year_is_held_to_the_limits_of_this_one(world: World) -> None:
+    account = ira(world, "roth_ira", None, born="1976-12-31")
+    # Gains elsewhere belong to their year: with them it was beyond the range of both years.
+    told = replace(ME, magi_cents=160_500_00, outside_long_cents=50_000_00)
+    tell(world, owner_of(world, account).id, 2025, told)
+
+    # Fifty in 2026, not in 2025: 8,600 x 7,500 / 15,000 = 4,300.
+    with pytest.raises(RefusedError) as over:
+        deposit(world, account, 4_300_01)
+    deposit(world, account, 4_300_00)
+    with pytest.raises(RefusedError) as last_year:
+        deposit(world, account, 1_00, 2025)
+
+    assert (over.value.code, over.value.reasons) == ("roth_limit", ("4300.00",))
+    assert (last_year.value.code, last_year.value.reasons) == ("roth_limit", ("0.00",))
+
+
+def test_a_plan_goes_on_in_january_and_stops_at_the_new_years_limit(world: World) -> None:
+    account = ira(world, "traditional_ira", None)
+    tell(world, owner_of(world, account).id, 2025, replace(ME, compensation_cents=30_00))
+    r = world.runtime
+    funding.create_plan(
+        world.db, r.clock, r.policy, "pln_1", account, link_of(world, account), 25_00, "weekly", 1
+    )
+
+    for day in (date(2026, 3, 2), date(2026, 3, 9)):
+        world.clock.set(datetime(day.year, day.month, day.day, 14, tzinfo=UTC))
+        funding.run_plans(world.db, r.keyring, r.clock, r.calendar, r.policy, day)
+
+    told = skipped(world)
+    assert world.scalar("SELECT sum(cents) FROM contribution WHERE tax_year = 2026") == 25_00
+    assert ["ira_limit" in one for one in told] == [True]
+
+
+def test_a_correction_of_last_year_is_rolled_forward_too_and_nothing_backward(
+    world: World,
+) -> None:
+    account = ira(world, "traditional_ira", None)
+    customer = owner_of(world, account).id
+    tell(world, customer, 2025, ME)
+    tell(world, customer, 2025, replace(ME, compensation_cents=1_000_00))
+
+    with pytest.raises(RefusedError, match=r"1000\.00 more"):
+        deposit(world, account, 1_000_01)
+
+    other = ira(world, "traditional_ira")
+    with pytest.raises(RefusedError) as backward:
+        deposit(world, other, 1_00, 2025)
+    assert backward.value.code == "tax_profile_missing"
+
+
+def test_a_year_whose_limits_are_not_known_here_takes_nothing_in(world: World) -> None:
+    account = ira(world, "traditional_ira")
+    world.clock.set(datetime(2027, 1, 4, 15, tzinfo=UTC))
+    tell(world, owner_of(world, account).id, 2027, ME)
+
+    with pytest.raises(RefusedError) as unknown:
+        deposit(world, account, 1_00)
+    deposit(world, account, 1_00, 2026)
+
+    assert (unknown.value.code, unknown.value.reasons) == ("ira_limits_missing", ("2027",))
 
 
 def test_a_deposit_that_came_back_makes_room_again(world: World) -> None:

@@ -235,7 +235,9 @@ def test_a_plan_that_cannot_be_read_leaves_the_other_plans_alone(world: World) -
     tamper(world, "UPDATE plan SET anchor_on = 'xx' WHERE id = 'pln_0'")
 
     r = world.runtime
-    made = funding.run_plans(world.db, world.clock, r.calendar, r.policy, date(2026, 3, 2))
+    made = funding.run_plans(
+        world.db, r.keyring, world.clock, r.calendar, r.policy, date(2026, 3, 2)
+    )
 
     assert made == 1
     assert rows(world, "SELECT account_id FROM deposit") == [(accounts[1],)]

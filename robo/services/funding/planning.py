@@ -37,6 +37,7 @@ from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import payers, plans
 from robo.store.database import Database
+from robo.store.keyring import Keyring
 from robo.store.plans import Plan
 
 _PAGE: Final = 5_000
@@ -161,7 +162,12 @@ def end_plan(db: Database, clock: Clock, account_id: str, plan_id: str) -> Plan:
 
 
 def run_plans(
-    db: Database, clock: Clock, calendar: MarketCalendar, policy: Policy, on: date
+    db: Database,
+    keyring: Keyring,
+    clock: Clock,
+    calendar: MarketCalendar,
+    policy: Policy,
+    on: date,
 ) -> int:
     """Ask for the deposits of every plan whose session has come by a date; return how many.
 
@@ -176,7 +182,7 @@ def run_plans(
         for seen in part:
             plan = plans.get(session, seen.id)
             if plan == seen:
-                count += _run_one(session, clock.now(), calendar, policy, plan, on)
+                count += _run_one(session, keyring, clock.now(), calendar, policy, plan, on)
         made += count
 
     blame = Blame[Plan](db, clock, "run-plans", lambda plan: plan.account_id)
@@ -193,6 +199,7 @@ def run_plans(
 
 def _run_one(
     session: Session,
+    keyring: Keyring,
     now: datetime,
     calendar: MarketCalendar,
     policy: Policy,
@@ -210,20 +217,23 @@ def _run_one(
         count, last = str(len(late)), late[-1].isoformat()
         _note(session, plan, "skipped", now, reason="missed", dates=count, last_on=last)
     made = sum(
-        _deposit_of(session, now, policy, plan, day) for day in due[-policy.plan_catch_up_max :]
+        _deposit_of(session, keyring, now, policy, plan, day)
+        for day in due[-policy.plan_catch_up_max :]
     )
     upcoming = next_date(plan.cadence, plan.day, anchor, due[-1])
     plans.save(session, [replace(plan, next_on=upcoming.isoformat())])
     return made
 
 
-def _deposit_of(session: Session, now: datetime, policy: Policy, plan: Plan, nominal: date) -> bool:
+def _deposit_of(
+    session: Session, keyring: Keyring, now: datetime, policy: Policy, plan: Plan, nominal: date
+) -> bool:
     on = nominal.isoformat()
     order = requesting.DepositOrder(
         child_id("dep", plan.id, on), plan.account_id, plan.bank_link_id, plan.cents, plan.id
     )
     try:
-        requesting.write_request(session, now, policy, order)
+        requesting.write_request(session, keyring, now, policy, order)
     except (RefusedError, ConflictError, NotFoundError) as error:
         _note(session, plan, "skipped", now, reason=error.code, nominal_on=on)
         return False

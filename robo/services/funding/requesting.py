@@ -30,6 +30,7 @@ from robo.services.isolating import Blame
 from robo.services.taxing import contributing
 from robo.store import accounts, custody, households, payers, people, transfers
 from robo.store.database import Database
+from robo.store.keyring import Keyring
 from robo.store.payers import Payer
 from robo.store.transfers import Deposit, Link
 
@@ -52,6 +53,7 @@ class DepositOrder:
 
 def request_deposit(
     db: Database,
+    keyring: Keyring,
     clock: Clock,
     policy: Policy,
     deposit_id: str,
@@ -73,11 +75,12 @@ def request_deposit(
     """
     order = DepositOrder(deposit_id, account_id, bank_link_id, cents, plan_id)
     with db.write() as session:
-        return write_request(session, clock.now(), policy, order)
+        return write_request(session, keyring, clock.now(), policy, order)
 
 
 def request_and_tell(
     db: Database,
+    keyring: Keyring,
     bank: Bank,
     clock: Clock,
     policy: Policy,
@@ -88,6 +91,7 @@ def request_and_tell(
 
     Args:
         db: Owns the transactions.
+        keyring: Opens what an IRA's owner told us of their income.
         bank: Called outside of them.
         clock: Says when.
         policy: Says how much.
@@ -98,7 +102,7 @@ def request_and_tell(
         RoboError: As `request_deposit`.
     """
     with db.write() as session:
-        deposit, link = _written(session, clock.now(), policy, order)
+        deposit, link = _written(session, keyring, clock.now(), policy, order)
         beside(session, deposit)
     if deposit.state != "requested":
         return deposit
@@ -112,13 +116,15 @@ def request_and_tell(
         return _existing(session, deposit.id)
 
 
-def write_request(session: Session, now: datetime, policy: Policy, order: DepositOrder) -> Deposit:
+def write_request(
+    session: Session, keyring: Keyring, now: datetime, policy: Policy, order: DepositOrder
+) -> Deposit:
     """Write one deposit in the caller's transaction; see `request_deposit` for what it refuses."""
-    return _written(session, now, policy, order)[0]
+    return _written(session, keyring, now, policy, order)[0]
 
 
 def _written(
-    session: Session, now: datetime, policy: Policy, order: DepositOrder
+    session: Session, keyring: Keyring, now: datetime, policy: Policy, order: DepositOrder
 ) -> tuple[Deposit, Link]:
     """Return the deposit, written now or before, and the link it comes through."""
     known = transfers.deposit(session, order.deposit_id)
@@ -131,7 +137,7 @@ def _written(
     require_amount(order.cents, policy)
     require_ready(session, payer, business_date(now))
     _require_daily_room(session, payer, now, order.cents, policy)
-    year = _tax_year(session, payer, order, business_date(now))
+    year = _tax_year(session, keyring, payer, order, business_date(now))
     made = Deposit(
         id=order.deposit_id,
         account_id=order.account_id,
@@ -147,14 +153,16 @@ def _written(
     return made, link
 
 
-def _tax_year(session: Session, payer: Payer, order: DepositOrder, today: date) -> int | None:
+def _tax_year(
+    session: Session, keyring: Keyring, payer: Payer, order: DepositOrder, today: date
+) -> int | None:
     """Return the year that a deposit into an IRA counts for, None for any other account.
 
     Raises:
         RoboError: As `contributing.check`, or if a year is named for an account that has none.
     """
     if contributing.is_ira(payer.kind):
-        return contributing.check(session, payer, order.tax_year, order.cents, today)
+        return contributing.check(session, keyring, payer, order.tax_year, order.cents, today)
     if order.tax_year is not None:
         message = "Only deposits into an IRA count for a tax year."
         raise InvalidInputError(message, code="not_an_ira", fields={"tax_year": [message]})

@@ -1,7 +1,8 @@
 """Money into IRAs: for which year it counts, how much the law lets in, what leaving it means.
 
-The limits rest on what a customer told us; from incomes, which stay sealed, only the two limits
-are kept readable, so that a deposit made by a plan at night is held to them too.
+The limits rest on what a customer told us of a year, or of the last one before it that they told
+us of: what stays true is rolled forward as the tax profile is, and held to the new year's limits.
+Incomes stay sealed; of years that were told, the two limits that follow are kept readable.
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ from sqlmodel import Session
 from robo.core.errors import InvalidInputError, RefusedError
 from robo.core.money import format_cents
 from robo.services.sealing import BIRTH_DATE, Vault
+from robo.services.taxing import profiles
 from robo.services.taxing.profiles import Told
 from robo.services.washing.folding import IRAS
 from robo.store import tax_profiles
+from robo.store.keyring import Keyring
 from robo.store.payers import Payer
 from robo.store.tax_profiles import Contribution
 from robo.tax import rate_tables, rates
+from robo.tax.gains import Net
+from robo.tax.rate_tables import YearTable
 
 ROTH: Final = "roth_ira"
 NOTICE: Final = "ira_distribution_1"
@@ -42,6 +47,8 @@ class Room:
     roth_cents: int
     until: date
     """The last day on which it may count for the year."""
+    income_of: int
+    """The year that the customer told us the income of; before `tax_year` if it was rolled."""
 
     @property
     def left_cents(self) -> int:
@@ -55,40 +62,69 @@ class Room:
 
 
 def allow(session: Session, vault: Vault, year: int, told: Told) -> None:
-    """Keep the limits that follow from what a customer told us of a year.
+    """Keep the limits that follow from what a customer told us of a year, if there are any yet.
 
     Gains of this year in our accounts are not known yet and not counted as income.
     """
-    born = vault.read(session, BIRTH_DATE)
-    table = rate_tables.nearest(year)
-    age = year - date.fromisoformat(born).year if isinstance(born, str) else 0
-    limit = rates.ira_limit_cents(table, age, told.compensation_cents)
-    magi = told.magi_cents + max(0, told.outside.cents)
-    roth = rates.roth_limit_cents(table.status[told.status], limit, magi)
-    tax_profiles.allow(session, vault.customer_id, year, limit, roth)
+    if year in rate_tables.years():
+        limits = _limits(session, vault, rate_tables.load(year), told)
+        tax_profiles.allow(session, vault.customer_id, year, *limits)
 
 
-def room(session: Session, customer_id: str, year: int) -> Room:
+def room(session: Session, keyring: Keyring, customer_id: str, year: int) -> Room:
     """Return what a customer may still put into IRAs for a year.
 
     Raises:
-        RefusedError: If they have not told us their income of the year (`tax_profile_missing`).
+        RefusedError: If the year's limits are not known here (`ira_limits_missing`), or the
+            customer has not told us of the year, nor of one before it (`tax_profile_missing`).
     """
+    if year not in rate_tables.years():
+        # Those of another year would be a guess, and what is over a limit is taxed every year.
+        message = f"The limits of {year} are not known here yet."
+        raise RefusedError(message, code="ira_limits_missing", reasons=[str(year)])
+    table, income_of = rate_tables.load(year), year
     limits = tax_profiles.allowance(session, customer_id, year)
     if limits is None:
+        income_of, told = _rolled(session, keyring, customer_id, year)
+        limits = _limits(session, Vault.open(session, keyring, customer_id), table, told)
+    so_far = tax_profiles.contributed(session, customer_id, year)
+    roth = so_far.pop(ROTH, 0)
+    return Room(year, *limits, sum(so_far.values()), roth, table.ira_until, income_of)
+
+
+def _rolled(session: Session, keyring: Keyring, customer_id: str, year: int) -> tuple[int, Told]:
+    """Return the last year up to one that a customer told us of, and what stays true of it."""
+    known = profiles.told(session, keyring, [customer_id]).get(customer_id, {})
+    last = max((one for one in known if one <= year), default=None)
+    if last is None:
         place = f"/v1/customers/{customer_id}/tax-profile"
         message = f"Tell us your income of {year} first: PUT {place}."
         raise RefusedError(message, code="tax_profile_missing", reasons=[str(year)])
-    so_far = tax_profiles.contributed(session, customer_id, year)
-    roth = so_far.pop(ROTH, 0)
-    return Room(year, *limits, sum(so_far.values()), roth, _until(year))
+    return last, known[last] if last == year else known[last].next_year(Net())
 
 
-def check(session: Session, payer: Payer, tax_year: int | None, cents: int, today: date) -> int:
+def _limits(session: Session, vault: Vault, table: YearTable, told: Told) -> tuple[int, int]:
+    """Return what may go into all IRAs for a year, and of that into Roth IRAs, in cents."""
+    born = vault.read(session, BIRTH_DATE)
+    age = table.year - date.fromisoformat(born).year if isinstance(born, str) else 0
+    limit = rates.ira_limit_cents(table, age, told.compensation_cents)
+    magi = told.magi_cents + max(0, told.outside.cents)
+    return limit, rates.roth_limit_cents(table.status[told.status], limit, magi)
+
+
+def check(
+    session: Session,
+    keyring: Keyring,
+    payer: Payer,
+    tax_year: int | None,
+    cents: int,
+    today: date,
+) -> int:
     """Return the year for which a deposit into an IRA counts, if the law lets it in.
 
     Args:
         session: The caller's transaction, in which the deposit is written.
+        keyring: Opens what the customer told us.
         payer: The account and its owner.
         tax_year: As designated; None for this year.
         cents: How much.
@@ -96,13 +132,13 @@ def check(session: Session, payer: Payer, tax_year: int | None, cents: int, toda
 
     Raises:
         InvalidInputError: If nothing may count for that year today (`tax_year`).
-        RefusedError: If it is over a limit (`ira_limit`, `roth_limit`), or income is not known.
+        RefusedError: If it is over a limit (`ira_limit`, `roth_limit`), or `room` does not know it.
     """
     year = today.year if tax_year is None else tax_year
     if not (year == today.year or (year == today.year - 1 and today <= _until(year))):
         message = "A contribution counts for this year, or until the filing date for the last."
         raise InvalidInputError(message, code="tax_year", fields={"tax_year": [message]})
-    left = room(session, payer.customer_id, year)
+    left = room(session, keyring, payer.customer_id, year)
     if cents > left.left_cents:
         message = f"For {year} ${format_cents(left.left_cents)} more may go into your IRAs."
         raise RefusedError(message, code="ira_limit", reasons=[format_cents(left.left_cents)])
@@ -148,6 +184,7 @@ def shown(found: Room) -> dict[str, Any]:
         "left": found.left_cents,
         "roth_left": found.roth_left_cents,
         "until": found.until,
+        "income_of": found.income_of,
     }
 
 
