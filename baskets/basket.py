@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from functools import cached_property
 from typing import Any, Literal
@@ -139,12 +139,15 @@ class Basket:
     @cached_property
     def artefact(self) -> bytes:
         """Return the canonical JSON of everything above: sorted keys, no blanks, UTF-8."""
-        return canonical(asdict(self))
+        return self._written()
 
     @cached_property
     def version(self) -> str:
-        """Return the SHA-256 of the artefact."""
-        return hashlib.sha256(self.artefact).hexdigest()
+        """Return the SHA-256 of the artefact, which is not kept: a night makes thousands."""
+        return hashlib.sha256(self._written()).hexdigest()
+
+    def _written(self) -> bytes:
+        return canonical({one.name: getattr(self, one.name) for one in fields(self)})
 
 
 def canonical(document: dict[str, Any]) -> bytes:
@@ -155,8 +158,11 @@ def canonical(document: dict[str, Any]) -> bytes:
     return (text + "\n").encode()
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> str | dict[str, object]:
     if isinstance(value, date):
         return value.isoformat()
+    if is_dataclass(value):
+        # Not `asdict`, which copies what it finds, down to the last letter.
+        return {one.name: getattr(value, one.name) for one in fields(value)}
     message = f"{type(value).__name__} has no place in an artefact"
     raise TypeError(message)

@@ -43,6 +43,8 @@ from robo.tax.year_target import LAST_SESSIONS
 
 _JOB: Final = "harvest"
 _PAGE: Final = 500
+_MADE_MAX: Final = 2_000
+"""Baskets with understudies that a night remembers: many accounts have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ class _Night:
             sold = self._sold(raw, lots, tax, seen)
             gone = universe.gone(session)
             why = targeting.barred(session, raw)
-            self._made.clear()
+            if len(self._made) > _MADE_MAX:
+                self._made.clear()
             plans = self._plans(raw, lots, tax, seen, sold)
             return [
                 _Made(
