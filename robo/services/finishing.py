@@ -73,30 +73,45 @@ def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns:
 def _over(
     db: Database, broker: Broker, clock: Clock, refused: Sequence[blocks.Block]
 ) -> list[blocks.Block]:
-    """Return those of refused blocks that may end: of what a person ended, the broker has no more.
+    """Return those of refused blocks that may end: the broker has nothing (more) of them.
 
-    What has turned up there since is an order of ours again: its cash must not be freed.
+    Asked for once more is what a person ended, what may have arrived in an earlier telling, and
+    what has traded. What has turned up is an order of ours again: its cash must not be freed.
     """
-    over = [one for one in refused if one.code != telling.ENDED]
-    ended = [one for one in refused if one.code == telling.ENDED]
+    doubted: list[blocks.Block] = []
+    over: list[blocks.Block] = []
+    for block in refused:
+        doubtful = block.code == telling.ENDED or block.asks or _traded(block)
+        (doubted if doubtful else over).append(block)
     with db.read() as session:
-        beside = strays.sums(session, [one.id for one in ended])
+        beside = strays.sums(session, [one.id for one in doubted])
     back: list[blocks.Outcome] = []
-    for block in ended:
+    for block in doubted:
         try:
             found = broker.find(block.id)
         except BrokerUnavailableError:
             continue
-        ours = found is not None and telling.in_place(block, found)
-        told = found is None or telling.is_told(block, found, beside.get(block.id, (0, 0)))
-        if found is None or not ours or (found.state.final and told):
+        if _is_over(block, found, beside.get(block.id, (0, 0))):
             over.append(block)
-        else:
+        elif found is not None:
             back.append(telling.adopt(block, found))
     if back:
         with db.write() as session:
             blocks.record(session, back, to_micros(clock.now()))
     return over
+
+
+def _traded(block: blocks.Block) -> bool:
+    return bool(block.executed_nanos or block.executed_cents)
+
+
+def _is_over(block: blocks.Block, found: BrokerOrder | None, beside: tuple[int, int]) -> bool:
+    """Return whether a block may end, by what the broker has under its id now."""
+    if block.code != telling.ENDED:
+        return found is None and not _traded(block)  # traded, it is there whatever the list says
+    if found is None or not telling.in_place(block, found):
+        return True
+    return found.state.final and telling.is_told(block, found, beside)
 
 
 def _perhaps_final(broker: Broker, open_blocks: Sequence[blocks.Block]) -> list[blocks.Block]:

@@ -25,6 +25,9 @@ looked at: more would use up the broker's patience, and a person is needed anywa
 _OPPOSITE_SECONDS: Final = 60
 """So often an order is told again that one of somebody else's is in the way of: ours we would see
 end."""
+_DECLINED_SECONDS: Final = 20
+"""So much later each question comes that is put of a refused order which may be there: it has
+time, and the broker's patience is for others."""
 
 
 class Step(StrEnum):
@@ -70,6 +73,8 @@ def verdict(broker: Broker, clock: Clock, policy: Policy, block: blocks.Block) -
         return _expired(block) if late else _again(block, to_micros(now))
     if block.code == telling.MISMATCH and _is_fresh(block, to_micros(now), HELD_SECONDS):
         return _WAIT
+    if _is_declined(block) and _was_asked_lately(block, to_micros(now)):
+        return _WAIT
     return _asked(broker, policy, block, to_micros(now), late=late)
 
 
@@ -87,6 +92,14 @@ def _asked(
         return _WAIT  # it has traded, so it is there, whatever the list says
     if not _proven(broker, policy, block, now_micros):
         return Verdict(Step.COUNT)
+    return _absent(block, late=late)
+
+
+def _absent(block: blocks.Block, *, late: bool) -> Verdict:
+    """Return what to do with a block that the broker does not have, as far as can be proven."""
+    if _is_declined(block):
+        why = block.code.removeprefix(telling.DECLINED)
+        return Verdict(Step.RECORD, telling.rejected(block.id, why))
     if late and block.code == telling.DUPLICATE:
         return _WAIT  # its id was taken, so it is somewhere: a person looks, nobody tells it again
     return _expired(block) if late else _TELL
@@ -113,5 +126,18 @@ def _proven(broker: Broker, policy: Policy, block: blocks.Block, now_micros: int
     lag = broker.capabilities.find_lag_seconds
     if lag == 0:
         return True
+    if _is_declined(block):
+        # Its list was believed once already, and may have been wrong.
+        lag = max(lag, policy.declined_seconds_min)
     waited = now_micros - block.asked_at >= lag * _MICROS
     return block.asks + 1 >= policy.unheard_asks_min and block.asks > 0 and waited
+
+
+def _is_declined(block: blocks.Block) -> bool:
+    return block.state == "unknown" and block.code.startswith(telling.DECLINED)
+
+
+def _was_asked_lately(block: blocks.Block, now_micros: int) -> bool:
+    """Return whether the next question is not due yet; they are counted since the first."""
+    due = block.asked_at + block.asks * _DECLINED_SECONDS * _MICROS
+    return block.asks > 0 and now_micros < due

@@ -38,6 +38,10 @@ THROTTLED: Final = "throttled"
 STOPPED: Final = "stopped"
 """The kill switch was thrown before it was told."""
 DUPLICATE: Final = "duplicate"
+DECLINED: Final = "declined:"
+"""How the code begins of a block that was refused after a telling whose end we did not see. The
+refusal is of the later telling, and may come of the first: its order holds the cash or the shares.
+So it ends nothing by itself (`healing`)."""
 OPPOSITE: Final = "opposite_order"
 HELD: Final = "account_stopped"
 """The broker takes nothing for this one account now."""
@@ -52,7 +56,6 @@ _REFUSES: Final = "refuse_"
 """How the codes of the guards begin (`robo.core.reasons`)."""
 _STATE_OF: Final[Mapping[SubmitStatus, str]] = {
     SubmitStatus.ACCEPTED: "open",
-    SubmitStatus.REJECTED: "open",
     SubmitStatus.UNKNOWN: "unknown",
     SubmitStatus.THROTTLED: "intended",
 }
@@ -93,11 +96,32 @@ def tell(broker: Broker, block: Block) -> Outcome:
     if result.refusal is Refusal.CLIENT_ID_TAKEN:
         another = result.status is SubmitStatus.REJECTED
         return Outcome(block.id, "unknown", None, MISMATCH if another else DUPLICATE)
-    code = result.code
     if result.status is SubmitStatus.REJECTED:
-        # The marker makes `collect` end the block: its orders must be freed in turns first.
-        code = f"rejected:{result.refusal or result.code or 'broker'}"
+        return _refused(block, result)
+    code = _kept(block, result.code) if result.status is SubmitStatus.UNKNOWN else result.code
     return Outcome(block.id, _STATE_OF[result.status], result.broker_order_id, code)
+
+
+def _refused(block: Block, result: SubmitResult) -> Outcome:
+    """Return the outcome of a refusal: of a block that may have arrived before, it is no proof."""
+    why = str(result.refusal or result.code or "broker")
+    said = result.code[:_CODE_MAX]
+    if block.state == "unknown":
+        return Outcome(block.id, "unknown", None, _kept(block, DECLINED + why), said=said)
+    return rejected(block.id, why, result.broker_order_id)
+
+
+def rejected(block_id: str, why: str, broker_order_id: str | None = None) -> Outcome:
+    """Return the outcome of a block that is surely not at the broker.
+
+    The marker makes `collect` end it: its orders must be freed in turns first.
+    """
+    return Outcome(block_id, "open", broker_order_id, f"rejected:{why}")
+
+
+def _kept(block: Block, code: str) -> str:
+    """Return the code of a block that stays unknown: that its id is taken proves an order."""
+    return DUPLICATE if block.code == DUPLICATE else code
 
 
 def _paused(broker: Broker, refusal: Refusal) -> str:
@@ -125,10 +149,9 @@ def not_taken(block: Block, code: str, *, told: bool = True) -> Outcome:
         told: Whether the broker was told at all.
     """
     if block.state == "unknown":
-        kept = DUPLICATE if block.code == DUPLICATE else code
-        return Outcome(block.id, "unknown", None, kept, told)
+        return Outcome(block.id, "unknown", None, _kept(block, code), told)
     if code.startswith(_REFUSES):
-        return Outcome(block.id, "open", None, f"rejected:{code}", told)
+        return replace(rejected(block.id, code), told=told)
     return Outcome(block.id, "intended", None, code, told)
 
 

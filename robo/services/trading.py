@@ -244,7 +244,8 @@ def heal(
     Asks by client id first. Where a broker's lists lag, one "not found" is no proof: it must say so
     `unheard_asks_min` times over `find_lag_seconds`. Only then is the block told again, under the
     same id; and only on the day it was meant for. Later its price, or even what a share is, may be
-    another: it ends, and what it was for is planned again.
+    another: it ends, and what it was for is planned again. A refusal of the second telling ends it
+    only once the broker has gone on saying so for `declined_seconds_min`.
     """
     at_micros = to_micros(clock.now())
     with db.read() as session:
@@ -261,7 +262,7 @@ def heal(
             again.append(block)
         elif verdict.step is healing.Step.COUNT:
             unheard.append(block.id)
-    _record(db, outcomes, at_micros)
+    _record(db, outcomes, at_micros, {block.id: block for block in todo})
     if unheard:
         with db.write() as session:
             tellings.record_unheard(session, unheard, at_micros)

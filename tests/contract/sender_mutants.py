@@ -6,6 +6,7 @@ a cursor moves, what a silence means) is the sender's, and is switched wrong her
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 from desk import broker_equals_books
 
@@ -187,6 +188,27 @@ def a_throttle_is_told_again_with_the_same_id(desk):
     assert len(desk.broker.orders) == 1
 
 
+@check("S-09")
+def a_refusal_is_no_proof_after_a_silence(desk):
+    """A refusal of a second telling ends nothing while the first may have arrived."""
+    (account,) = desk.open("firm_a", 1)
+    desk.fund({account: 100_00})
+    desk.broker.can = {"find_lag_seconds": 60}
+    desk.plan({account: [Trade(1, BUY, buy_cents=1_00)]}, "start")
+    desk.broker.vanish = 1
+    desk.send()
+    desk.broker.lag = dict.fromkeys(desk.broker.orders, 4)
+    desk.broker.answers = [SubmitStatus.REJECTED]
+    for _ in range(5):
+        desk.clock.advance(timedelta(seconds=40))
+        desk.send()
+        desk.collect()
+
+    assert len(desk.broker.told) == 2
+    assert desk.column("SELECT state FROM orders") == ["sending"]
+    assert desk.column("SELECT code FROM block") == ["adopted"]
+
+
 # the faults
 
 
@@ -292,3 +314,13 @@ def new_id_after_a_throttle(patch):
         return replace(made, client_id=name)
 
     patch.setattr(telling, "ticket", renamed)
+
+
+@mutant("S-09")
+def refusals_are_always_final(patch):
+    """A refusal ends an order whatever was not heard before."""
+
+    def final(block, result):
+        return telling.rejected(block.id, result.code)
+
+    patch.setattr(telling, "_refused", final)

@@ -35,6 +35,7 @@ WASH_OF_ALPACA = classify(
 HELD = classify(
     403, {"code": 40310000, "message": "new orders are rejected by user request"}
 ).result()
+NO_FUNDS = classify(403, {"code": 40310000, "message": "insufficient buying power"}).result()
 STRANGER = SubmitResult(SubmitStatus.REJECTED, "o-1", "40910000", "", Refusal.CLIENT_ID_TAKEN)
 
 
@@ -442,3 +443,102 @@ def test_a_foreign_order_is_reported_once_and_never_told_over(desk: Desk) -> Non
     why = desk.column("SELECT payload FROM event WHERE kind = 'break.order'")
     assert [json.loads(str(one))["why"] for one in why] == ["client_id_mismatch"]
     assert len(desk.broker.told) == 1
+
+
+def declined(desk: Desk, account: AccountId, lag: int) -> None:
+    """Lose an answer, let the list lag, and have the second telling refused for want of cash."""
+    desk.broker.can = LAGGING
+    planned(desk, [account])
+    desk.broker.vanish = 1
+    desk.send()
+    (client_id,) = desk.broker.orders
+    desk.broker.lag = {client_id: lag}
+    desk.broker.answers = [NO_FUNDS]
+    for _ in range(5):
+        desk.clock.advance(timedelta(seconds=20))
+        desk.send()
+        desk.collect()
+
+
+def test_a_refusal_of_a_second_telling_frees_nothing_while_the_first_may_have_arrived(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1)
+    declined(desk, account, lag=12)
+    refused = (len(desk.broker.told), known(desk), desk.held(account).cash_cents)
+
+    for _ in range(30):
+        desk.clock.advance(timedelta(seconds=20))
+        desk.send()
+        desk.collect()
+
+    assert refused == (2, [("unknown", "declined:funds")], 90_00)
+    assert known(desk) == [("open", "adopted")]
+    assert desk.held(account).cash_cents == 90_00
+    assert len(desk.broker.told) == 2
+    assert len(desk.broker.orders) == 1
+
+
+def test_a_refusal_of_a_second_telling_ends_it_when_the_broker_has_had_none_for_ten_minutes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = funded(desk, 1)
+    declined(desk, account, lag=10_000)
+    asked: list[str] = []
+    find = desk.broker.find
+    monkeypatch.setattr(desk.broker, "find", lambda i: asked.append(i) or find(i))  # type: ignore[func-returns-value]
+    states = []
+    for _ in range(70):
+        desk.clock.advance(timedelta(seconds=10))
+        desk.send()
+        desk.collect()
+        states.append(desk.column("SELECT state FROM orders")[0])
+
+    assert states.count("sending") == 59  # ten minutes after the first question, which came before
+    assert states[-1] == "rejected"
+    assert desk.rows("SELECT state, code FROM block") == [("rejected", "rejected:funds")]
+    assert desk.held(account).cash_cents == 100_00
+    assert len(desk.broker.told) == 2
+    assert len(asked) < 35  # a question every twenty seconds, and one before its cash is freed
+    assert desk.findings() == []
+
+
+def test_what_turns_up_just_before_a_refused_order_ends_is_ours_again(desk: Desk) -> None:
+    (account,) = funded(desk, 1)
+    declined(desk, account, lag=10_000)
+    for _ in range(40):
+        desk.clock.advance(timedelta(seconds=20))
+        desk.send()
+    ending = known(desk)
+    desk.broker.lag.clear()
+
+    desk.collect()
+
+    assert ending == [("open", "rejected:funds")]
+    assert known(desk) == [("open", "adopted")]
+    assert desk.held(account).cash_cents == 90_00
+
+
+def test_an_id_that_was_taken_once_is_not_forgotten_over_a_later_silence_or_refusal(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1)
+    planned(desk, [account])
+    desk.broker.vanish = 1
+    desk.send()
+    (client_id,) = desk.broker.orders
+    desk.broker.lag = {client_id: 10_000}
+    desk.send()
+    desk.broker.answers = [SubmitStatus.UNKNOWN, NO_FUNDS]
+    codes = [known(desk)]
+    for _ in range(2):
+        desk.send()
+        desk.collect()
+        codes.append(known(desk))
+    desk.next_day()
+    desk.send()
+    desk.collect()
+
+    assert codes == [[("unknown", "duplicate")]] * 3
+    assert known(desk) == [("unknown", "duplicate")]
+    assert desk.held(account).cash_cents == 90_00
