@@ -12,7 +12,17 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final
 
-from robo import cli_books, cli_catalog, cli_firms, cli_scores, cli_trading, config, logs, serving
+from robo import (
+    cli_actions,
+    cli_books,
+    cli_catalog,
+    cli_firms,
+    cli_scores,
+    cli_trading,
+    config,
+    logs,
+    serving,
+)
 from robo.config import Settings
 from robo.core.clock import to_micros
 from robo.core.errors import RoboError
@@ -96,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_firms.add(commands)
     cli_books.add(commands)
     cli_trading.add(commands)
+    cli_actions.add(commands)
     cli_catalog.add(commands)
     cli_scores.add(commands)
     for point in sorted(entry_points(group="robo.commands"), key=lambda one: one.name):

@@ -15,24 +15,21 @@ from sqlmodel import Session
 
 from robo.core.clock import Clock, to_micros
 from robo.core.ids import AccountId, FirmId
-from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
-from robo.services import charging, dividing, ordering, parking, partaking, targeting
+from robo.services import charging, crediting, dividing, ordering, parking, partaking, targeting
 from robo.services.comparing import Place
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
 from robo.store import (
     accounts,
     activities,
-    arrivals,
     controls,
     cursors,
     events,
-    ledger,
     lots,
     prices,
     universe,
@@ -207,12 +204,12 @@ def _apply(
     # What the firm holds for itself lies among its customers' shares and is divided with them.
     own = partaking.held(db, firm_id, activity, action) if only is None else 0
     held = customers + own
+    place = Place(activity.broker_account, firm_id, only)
     fits = held == activity.nanos_before
     if not fits and (waiting or own) and activity.kind in _SHARES_DIVIDED:
-        fits = parking.traded_since(db, keyring, broker, clock, activity, action, held)
+        fits = parking.traded_since(db, keyring, broker, clock, place, activity, action, held)
     parked = not fits and activity.kind in _SHARES_DIVIDED
     if (not fits or not detail) and (waiting or not mine):
-        place = Place(activity.broker_account, firm_id, only)
         with db.write() as session:
             parking.report(session, place, activity, held, at_micros, stop=parked and bool(waiting))
     if not (waiting or own) or not detail or parked:
@@ -241,22 +238,11 @@ def _give(
     at_micros = to_micros(clock.now())
     waiting = {part.account_id for part in todo}
     if activity.kind in _REPRICING:
-        with db.write() as session:  # planned since the day began, on the shares of before
-            ordering.cancel_planned_of_security(
-                session, keyring, activity.security_id, Reason.REJECT_EXPIRED, at_micros, waiting
-            )
+        with db.write() as session:
+            crediting.drop_planned(session, keyring, activity, waiting, at_micros)
 
     def write(session: Session, some: Sequence[dividing.Part]) -> None:
-        held = _lots_of(session, activity, [part.account_id for part in some])
-        made = dividing.Booked()
-        for part in some:
-            made.add(dividing.book(activity, action, part, held.get(part.account_id, [])))
-        also = [event.link() for event in made.lot_events]
-        ledger.post(session, keyring.chain, made.transfers, firm_id, at_micros, also=also)
-        lots.apply_events(session, made.lot_events, made.hold_until, made.acquired_on)
-        lots.add_proceeds(session, made.proceeds)
-        lots.fulfil(session, activity.action_id, [part.account_id for part in some])
-        events.emit(session, [_event(firm_id, activity, part) for part in some], at_micros)
+        crediting.give(session, keyring, firm_id, activity, action, some, at_micros)
 
     blame = Blame[dividing.Part](db, clock, _JOB, lambda part: part.account_id)
     turns = Turns(db, policy)
@@ -269,32 +255,6 @@ def _give(
         }
         with db.write() as session:
             _report_left(session, firm_id, activity, left, why, at_micros)
-
-
-def _lots_of(
-    session: Session, activity: Activity, account_ids: Sequence[AccountId]
-) -> dict[AccountId, list[lots.OpenLot]]:
-    """Return accounts' open lots that an activity changes."""
-    if activity.kind is ActionKind.CASH_DIVIDEND:
-        return {}  # a dividend changes no lot, and a year pays four for every holding
-    held = lots.open_lots(session, account_ids, activity.security_id)
-    # What came from another firm on the ex-date or later came in the day's terms already.
-    late = arrivals.arrived_since(session, account_ids, activity.on.isoformat())
-    return {account: [lot for lot in mine if lot.id not in late] for account, mine in held.items()}
-
-
-def _event(firm_id: FirmId, activity: Activity, part: dividing.Part) -> events.NewEvent:
-    payload = json.dumps(
-        {
-            "action": activity.kind.value,
-            "security_id": activity.security_id,
-            "amount": format_cents(part.cents),
-            "shares": format_nanos(part.nanos_delta),
-        }
-    )
-    return events.NewEvent(
-        firm_id, "action.applied", activity.action_id, payload, account_id=part.account_id
-    )
 
 
 def _report_left(

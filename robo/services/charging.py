@@ -122,9 +122,14 @@ def take(
     at_micros: int,
 ) -> None:
     """Book an activity that nobody could explain on the firm, because a person said so."""
-    firm = FirmId(firm_id)
-    made = _firms(firm, cents, child_id("chg", activity_id))
-    _post(session, keyring, firm, made, at_micros)
+    credit(session, keyring, FirmId(firm_id), cents, child_id("chg", activity_id), at_micros)
+
+
+def credit(
+    session: Session, keyring: Keyring, firm_id: FirmId, cents: int, cause: str, at_micros: int
+) -> None:
+    """Book cash that comes to a firm, or (negative) that it pays, once for its cause."""
+    _post(session, keyring, firm_id, _firms(firm_id, cents, cause), at_micros)
 
 
 def _firms(firm_id: FirmId, cents: int, cause: str) -> list[Transfer]:

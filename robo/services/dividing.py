@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 from itertools import accumulate
@@ -55,32 +55,48 @@ class Booked:
         self.proceeds += other.proceeds
 
 
-def is_of(activity: Activity, action: Mapping[str, Any], held: int, traded: Sequence[int]) -> bool:
+def is_of(
+    activity: Activity,
+    action: Mapping[str, Any],
+    held: int,
+    traded: Sequence[int],
+    arrived: Sequence[int] = (),
+) -> bool:
     """Return whether shares that the broker divided are those of everybody who was entitled.
 
-    It may say what it had when it divided them, with all that traded since the action went ex; if
-    so, what it brought must be, to a nanoshare, what was held before by the action's ratio: what
-    traded since traded in the new terms. Of a spin-off it may not say what it had: then only that,
-    and it may have rounded more coarsely, or brought whole shares and cash in lieu of the rest.
+    It may say what it had when it divided them, with all that traded since the action went ex, or
+    arrived from other firms; if so, what it brought must be, to a nanoshare, what was held before
+    by the action's ratio: what came since came in the new terms. Of a spin-off, and of a dividend
+    in shares, it may not say what it had: then only that, and it may have rounded more coarsely, or
+    brought whole shares of what is new and cash in lieu of the rest: cash alone for less than one.
 
     Args:
         activity: What the broker brought.
         action: The action as it was published.
         held: Nanoshares of everybody who was entitled.
         traded: What came since, or went (negative), in that account of the broker's, in order.
+        arrived: What came there since from accounts at other firms, in order.
     """
+    split = activity.kind is ActionKind.SPLIT
+    brings = activity.new_security_id is not None and (activity.new_nanos or activity.cents)
+    if activity.kind is ActionKind.SPIN_OFF and not brings:
+        return False  # the basis would move to nothing
     if activity.nanos_before == held:
         return True
     if activity.kind not in {ActionKind.SPLIT, ActionKind.SPIN_OFF}:
         return False
-    split = activity.kind is ActionKind.SPLIT
     came = held + activity.nanos_delta if split else activity.new_nanos
-    unsaid = not split and activity.nanos_before == 0
-    if not unsaid and activity.nanos_before - held not in accumulate(traded):
+    unsaid = activity.nanos_before == 0
+    since = {
+        one + other
+        for one in accumulate(traded, initial=0)
+        for other in accumulate(arrived, initial=0)
+    }
+    if not unsaid and activity.nanos_before - held not in since:
         return False
     exact = Fraction(held * int(action["ratio_num"]), int(action["ratio_den"]))
     whole = int(exact) // NANOS_PER_SHARE * NANOS_PER_SHARE
-    if unsaid and activity.cents > 0 and came == whole > 0:
+    if unsaid and not split and activity.cents > 0 and came == whole:
         return True
     return abs(came - exact) <= (_DUST_NANOS if unsaid else 1)
 
@@ -130,7 +146,7 @@ def book(
     if activity.kind is ActionKind.SYMBOL_CHANGE:
         return made  # the universe knows; the books speak of ids
     if activity.kind is not ActionKind.CASH_DIVIDEND:
-        held = _entitled(activity, part, held)
+        held = _entitled(activity, str(action["ex_on"]), part, held)
     _move_shares(made, account, security, part.nanos_delta, cause)
     match activity.kind:
         case ActionKind.SPLIT:
@@ -143,22 +159,32 @@ def book(
             assert new_security is not None
             _move_shares(made, account, new_security, part.new_nanos, cause)
             moved_ppm = PPM if part.nanos_delta else int(action["basis_ppm"])
-            _carry_over(made, activity, part, held, cause, moved_ppm)
+            if pays_alone(activity):
+                _sell_at_once(made, activity, action, part, held, cause, moved_ppm)
+            else:
+                _carry_over(made, activity, part, held, cause, moved_ppm)
     # A dividend, or the cash that stands in for fractions of a share.
     made.transfers += recipes.dividend(account, part.cents, cause)
     return made
 
 
+def pays_alone(activity: Activity) -> bool:
+    """Return whether a spin-off brought cash and no share of what is new."""
+    return activity.kind is ActionKind.SPIN_OFF and activity.cents > 0 and not activity.new_nanos
+
+
 def _entitled(
-    activity: Activity, part: Part, held: Sequence[lots.OpenLot]
+    activity: Activity, ex_on: str, part: Part, held: Sequence[lots.OpenLot]
 ) -> Sequence[lots.OpenLot]:
     """Return the lots that the action is about: those bought before the ex-date.
+
+    A dividend in shares comes weeks later, and what was bought in between came without it.
 
     Raises:
         RefusedError: If they are not what was held then. A split alone can still be applied to what
             is left of them.
     """
-    mine = [lot for lot in held if lot.acquired_on < activity.on.isoformat()]
+    mine = [lot for lot in held if lot.acquired_on < ex_on]
     there = sum(lot.nanos for lot in mine)
     fits = there == part.nanos
     if activity.kind is ActionKind.SPLIT:
@@ -277,6 +303,49 @@ def _carry_over(
         )
         made.acquired_on[lot_id] = lot.acquired_on
         made.hold_until[lot_id] = lot.hold_until  # still bought with money that settles later
+
+
+def _sell_at_once(
+    made: Booked,
+    activity: Activity,
+    action: Mapping[str, Any],
+    part: Part,
+    held: Sequence[lots.OpenLot],
+    cause: str,
+    moved_ppm: int,
+) -> None:
+    """Book the new security as received and sold for the cash that came in lieu of it.
+
+    Its part of the basis leaves with it, lot by lot; the difference is a gain or a loss as old as
+    the lot. The cash itself is the caller's. Of less than a nanoshare there is only the cash.
+    """
+    new_security = activity.new_security_id
+    assert new_security is not None
+    exact = part.nanos * int(action["ratio_num"]) // int(action["ratio_den"])
+    if exact == 0:
+        return
+    fresh = split_cents(exact, [lot.nanos for lot in held])
+    paid = split_cents(part.cents, [lot.nanos for lot in held])
+    one = replace(part, new_nanos=exact)
+    _carry_over(made, activity, one, held, cause, moved_ppm)
+    opened = {e.lot_id: e for e in made.lot_events if e.kind == "open"}
+    for lot, nanos, cents in zip(held, fresh, paid, strict=True):
+        new = opened[child_id("lot", cause, lot.id)]
+        made.lot_events.append(
+            _event(
+                activity,
+                part,
+                cause,
+                new.lot_id,
+                "close",
+                -nanos,
+                -new.basis_delta_cents,
+                proceeds_cents=cents,
+                security_id=new_security,
+            )
+        )
+    _move_shares(made, part.account_id, new_security, exact, cause)
+    _move_shares(made, part.account_id, new_security, -exact, cause)
 
 
 def _pure(lot: lots.OpenLot) -> tax_lots.Lot:

@@ -14,7 +14,7 @@ from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
 from robo.services import dividing, hearing, journaling
 from robo.services.comparing import Place, break_of
-from robo.store import breaks, events, tellings
+from robo.store import arrivals, breaks, events, tellings
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -24,11 +24,15 @@ def traded_since(
     keyring: Keyring,
     broker: Broker,
     clock: Clock,
+    place: Place,
     activity: Activity,
     action: Mapping[str, Any],
     held: int,
 ) -> bool:
-    """Return whether trades since the ex-date explain what the broker had when it divided."""
+    """Return whether what came since the ex-date explains what the broker had when it divided.
+
+    Trades, and shares that arrived from accounts at other firms.
+    """
     with suppress(BrokerUnavailableError):  # what traded before it was divided may not be read yet
         hearing.accept(db, keyring, broker, clock)
     ex_on = date.fromisoformat(str(action["ex_on"]))
@@ -37,7 +41,10 @@ def traded_since(
         traded = tellings.traded_since(
             session, activity.broker_account, activity.security_id, since
         )
-    return dividing.is_of(activity, action, held, traded)
+        arrived = arrivals.nanos_since(
+            session, place.firm_id, place.account_id, activity.security_id, ex_on.isoformat()
+        )
+    return dividing.is_of(activity, action, held, traded, arrived)
 
 
 def report(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from sqlmodel import Session
+
 from robo.core.clock import day_begins
 from robo.core.ids import FirmId, child_id
 from robo.core.money import round_ratio
@@ -33,13 +35,20 @@ def held(db: Database, firm_id: FirmId, activity: Activity, action: Mapping[str,
 
     What the activity itself has brought already is not among them.
     """
+    with db.read() as session:
+        return held_then(session, firm_id, activity, action)
+
+
+def held_then(
+    session: Session, firm_id: FirmId, activity: Activity, action: Mapping[str, Any]
+) -> int:
+    """Return what `held` does, in the caller's transaction."""
     if not action:
         return 0
     ex_on = date.fromisoformat(str(action["ex_on"]))
     since = day_begins(ex_on)
     cause = _cause(firm_id, activity)
-    with db.read() as session:
-        return inventory.held_before(session, firm_id, activity.security_id, since, cause)
+    return inventory.held_before(session, firm_id, activity.security_id, since, cause)
 
 
 def apart(activity: Activity, own: int, customers: int) -> tuple[Activity, Own]:
@@ -72,21 +81,31 @@ def take(
     db: Database, keyring: Keyring, firm_id: FirmId, activity: Activity, own: Own, at_micros: int
 ) -> None:
     """Write a firm's own part of an activity on its book, once."""
+    with db.write() as session:
+        write(session, keyring, firm_id, activity, own, at_micros)
+
+
+def write(
+    session: Session,
+    keyring: Keyring,
+    firm_id: FirmId,
+    activity: Activity,
+    own: Own,
+    at_micros: int,
+) -> None:
+    """Write what `take` does, in the caller's transaction."""
     parts = [_shares(firm_id, activity, activity.security_id, own.nanos_delta)]
     if activity.new_security_id is not None:
         parts.append(_shares(firm_id, activity, activity.new_security_id, own.new_nanos))
     parts.append(_cash(firm_id, activity, own.cents))
     parts = [part for part in parts if part.nanos or part.cents]
-    with db.write() as session:
-        if not parts or inventory.known(session, [part.id for part in parts]):
-            return
-        transfers = [one for part in parts for one in owning.transfers_of(part)]
-        also = [part.link() for part in parts]
-        ledger.post(session, keyring.chain, transfers, firm_id, at_micros, also=also)
-        told = [
-            events.NewEvent(firm_id, "inventory.taken", p.id, '{"why":"action"}') for p in parts
-        ]
-        events.emit(session, told, at_micros)
+    if not parts or inventory.known(session, [part.id for part in parts]):
+        return
+    transfers = [one for part in parts for one in owning.transfers_of(part)]
+    also = [part.link() for part in parts]
+    ledger.post(session, keyring.chain, transfers, firm_id, at_micros, also=also)
+    told = [events.NewEvent(firm_id, "inventory.taken", p.id, '{"why":"action"}') for p in parts]
+    events.emit(session, told, at_micros)
 
 
 def _cause(firm_id: FirmId, activity: Activity) -> str:

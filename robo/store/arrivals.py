@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
@@ -268,3 +268,27 @@ def arrived_since(session: Session, account_ids: Sequence[str], on_date: str) ->
     statement = select(_ARRIVAL.c.lot_id).where(_ARRIVAL.c.on_date >= on_date)
     rows = select_in(session, statement, _ARRIVAL.c.chain, list(account_ids))
     return {row[0] for row in rows}
+
+
+def nanos_since(
+    session: Session, firm_id: str, account_id: str | None, security_id: int, on_date: str
+) -> list[int]:
+    """Return the nanoshares of a security that arrived on or after a day, in order.
+
+    In one account, or in all of a firm's.
+    """
+    keys = (_ARRIVAL.c.on_date, _ARRIVAL.c.move_in_id)
+    statement = (
+        select(func.sum(_ARRIVAL.c.nanos))
+        .join(_ACCOUNT, _ACCOUNT.c.id == _ARRIVAL.c.account_id)
+        .where(
+            _ARRIVAL.c.security_id == security_id,
+            _ARRIVAL.c.on_date >= on_date,
+            _ACCOUNT.c.firm_id == firm_id,
+        )
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+    if account_id is not None:
+        statement = statement.where(_ARRIVAL.c.chain == account_id)
+    return [int(one) for one in session.connection().execute(statement).scalars()]

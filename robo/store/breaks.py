@@ -60,7 +60,9 @@ class BreakRow(SQLModel, table=True):
 
 _BREAK: Any = BreakRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 # Of what was told and of what was published only what says that they are of each other is needed.
-_TOLD: Any = table("broker_activity", *map(column, ("id", "kind", "security_id", "on_date")))
+_TOLD: Any = table(
+    "broker_activity", *map(column, ("id", "kind", "security_id", "on_date", "cents"))
+)
 _ACTION: Any = table("action", *map(column, ("id", "kind", "security_id", "ex_on")))
 
 
@@ -93,6 +95,19 @@ class KnownBreak(Break):
     closed_at: int | None = None
     closed_by: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """A break of what the broker divided otherwise than the books say, and an action it may be."""
+
+    found: KnownBreak
+    action_id: str
+    kind: str
+    on_date: str
+    """When it came."""
+    cents: int
+    """The cash that came with it."""
 
 
 _COLUMNS: Final = [_BREAK.c[name] for name in KnownBreak.__dataclass_fields__]
@@ -128,25 +143,49 @@ def decided(session: Session, action_ids: Sequence[str]) -> list[tuple[str, str,
     Those of some corporate actions whose shares were divided otherwise than the books say. What
     the broker told says its kind and day, not the action that it is of.
     """
+    names = (_ACTION.c.id, _BREAK.c.firm_id, _BREAK.c.account_id)
+    statement = _divided(*names).where(_BREAK.c.state == "cleared")
+    return [
+        (row[0], row[1], row[2]) for row in select_in(session, statement, _ACTION.c.id, action_ids)
+    ]
+
+
+def _divided(*names: Any) -> Any:
+    """Select from breaks of what was divided otherwise, what was told, and actions of its kind."""
     told, action = _TOLD, _ACTION
     same = and_(
         action.c.security_id == told.c.security_id,
         action.c.kind == told.c.kind,
         action.c.ex_on <= told.c.on_date,
     )
-    statement = (
-        select(action.c.id, _BREAK.c.firm_id, _BREAK.c.account_id)
+    return (
+        select(*names)
         .select_from(_BREAK)
         .join(told, told.c.id == _BREAK.c.reference)
         .join(action, same)
-        .where(
-            _BREAK.c.subject == "activity",
-            _BREAK.c.category == "real",
-            _BREAK.c.state == "cleared",
-        )
+        .where(_BREAK.c.subject == "activity", _BREAK.c.category == "real")
     )
+
+
+def parked(session: Session, *, break_id: str = "", firm_id: str = "") -> list[Divided]:
+    """Return the breaks of what was divided otherwise, each with every action that it may be of.
+
+    Oldest first, announcements of one break too. By id: whatever became of it; else those that are
+    open, or cleared and not booked for all that.
+    """
+    told = (_ACTION.c.id, _TOLD.c.kind, _TOLD.c.on_date, _TOLD.c.cents)
+    statement = _divided(*_COLUMNS, *told)
+    if break_id:
+        statement = statement.where(_BREAK.c.id == break_id)
+    else:
+        statement = statement.where(_BREAK.c.state.in_(["open", "cleared"]))
+    if firm_id:
+        statement = statement.where(_BREAK.c.firm_id == firm_id)
+    ordered = statement.order_by(_BREAK.c.found_at, _BREAK.c.id, _ACTION.c.ex_on, _ACTION.c.id)
+    width = len(_COLUMNS)
     return [
-        (row[0], row[1], row[2]) for row in select_in(session, statement, action.c.id, action_ids)
+        Divided(KnownBreak(*row[:width]), *row[width:])
+        for row in session.connection().execute(ordered)
     ]
 
 

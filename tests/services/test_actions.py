@@ -9,24 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acting import NEW, SHARE, basis, firms_own, holders, late_fill, lots_of, publish
 from desk import TRADED, Desk, breaking, broker_equals_books, desk_from, write_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo.core.ids import AccountId, SecurityId, child_id
-from robo.core.money import PPM, notional_cents
+from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.ports.broker import Activity, BrokerOrderState, Side
-from robo.ports.prices import ActionKind, CorporateAction
-from robo.services import adjusting, dividing, guarding, operating, reconciling, trading
+from robo.ports.broker import Activity, Side
+from robo.ports.prices import ActionKind
+from robo.services import (
+    adjusting,
+    dividing,
+    guarding,
+    operating,
+    receiving,
+    reconciling,
+    trading,
+)
 from robo.services.ordering import Trade
 from robo.services.turns import Turns
-from robo.store import ledger
+from robo.store import arrivals, ledger
 from robo.store.database import Database
 
-NEW = SecurityId(77)
-SHARE = 10**9
 Lots = dict[str, tuple[int, int]]
 
 
@@ -40,97 +47,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def desk(template: Path, tmp_path: Path) -> Iterator[Desk]:
     with desk_from(template, tmp_path) as made:
         yield made
-
-
-def holders(desk: Desk, firm: str, nanos: list[int]) -> list[AccountId]:
-    """Return accounts that hold so many nanoshares of security 1, bought at $10, a day ago."""
-    accounts = desk.open(firm, len(nanos), f"{desk.windows}")
-    cents = {a: max(1, notional_cents(n, 10_000_000)) for a, n in zip(accounts, nanos, strict=True)}
-    desk.fund(cents, f"for-{desk.windows}")
-    for account, units in zip(accounts, nanos, strict=True):
-        block = desk.buy({account: cents[account]})
-        desk.broker.fill(block, units, cents[account])
-    desk.collect()
-    return accounts
-
-
-def publish(
-    desk: Desk, kind: ActionKind, firms: tuple[str, ...] = ("firm_a",), **more: Any
-) -> list[Activity]:
-    """Move to the next day, publish an action of security 1 and what the broker made of it."""
-    desk.next_day()
-    number = len(desk.prices.published) + 1
-    day = desk.today()
-    changes = {k: more.pop(k) for k in ("cents", "nanos_delta", "new_nanos") if k in more}
-    action = CorporateAction(
-        f"ca-{number}", kind, SecurityId(1), day, day + timedelta(days=1), **more
-    )
-    desk.prices.published.append(action)
-    made = []
-    for firm in firms:
-        rows = desk.rows(
-            "SELECT balance.amount FROM balance JOIN account ON balance.book = 'customer/' || "
-            f"account.id || '/holdings' WHERE account.firm_id = '{firm}' AND asset = 'S1/9'"
-        )
-        held = sum(int(str(row[0])) for row in rows) + firms_own(desk, firm).get("S1/9", 0)
-        num, den = action.ratio_num, action.ratio_den
-        leaving = kind in dividing.LEAVING
-        delta = -held if leaving else held * num // den - held if kind is ActionKind.SPLIT else 0
-        activity = Activity(
-            id=f"ac-{number}-{firm}",
-            action_id=action.id,
-            kind=kind,
-            security_id=SecurityId(1),
-            on=day,
-            cents=changes.get("cents", notional_cents(held, action.cash_micros)),
-            nanos_before=held,
-            nanos_delta=changes.get("nanos_delta", delta),
-            new_security_id=action.new_security_id,
-            new_nanos=changes.get(
-                "new_nanos", held * num // den if action.new_security_id is not None else 0
-            ),
-            broker_account=f"omnibus/{firm}",
-        )
-        made.append(activity)
-    desk.broker.brought += made
-    return made
-
-
-def firms_own(desk: Desk, firm: str) -> dict[str, int]:
-    """Return what stands in a firm's own book, by asset."""
-    book = f"SELECT asset, amount FROM balance WHERE book = 'firm/{firm}/inventory' AND amount <> 0"
-    return {str(asset): int(str(amount)) for asset, amount in desk.rows(book)}
-
-
-def late_fill(desk: Desk, side: Side) -> None:
-    """Have a firm take a share that came, or went, after its customer's order had ended."""
-    (other,) = desk.open("firm_a", 1, "late")
-    desk.fund({other: 10_00}, "late")
-    if side is Side.SELL:
-        desk.broker.fill_at(desk.buy({other: 10_00}), 10_000_000)
-        desk.collect()
-    blocks = []
-    for again in ("once", "again"):
-        given = {other: 10_00 if side is Side.BUY else SHARE}
-        blocks.append((desk.buy if side is Side.BUY else desk.sell)(given, cause=again))
-        if again == "once":
-            desk.broker.end(blocks[0], BrokerOrderState.CANCELED)
-            desk.collect()
-    for block in reversed(blocks):
-        desk.broker.fill_at(block, 10_000_000)
-        desk.collect()
-
-
-def lots_of(desk: Desk, account: AccountId, security: int = 1) -> list[tuple[int, int, str]]:
-    rows = desk.rows(
-        "SELECT nanos, basis_cents, acquired_on FROM lot WHERE (nanos > 0 OR basis_cents > 0) AND "
-        f"account_id = '{account}' AND security_id = {security} ORDER BY acquired_on, id"
-    )
-    return [(int(str(n)), int(str(b)), str(d)) for n, b, d in rows]
-
-
-def basis(desk: Desk, account: AccountId, security: int = 1) -> int:
-    return sum(cents for _, cents, _ in lots_of(desk, account, security))
 
 
 def breaks(desk: Desk) -> list[str]:
@@ -472,6 +388,8 @@ def test_a_spin_off_that_does_not_come_holds_its_name_for_its_days(
         (SHARE, 15_00, False),
         (3 * SHARE, 5_00, False),
         (2_400_000_000, 1_00, False),
+        (0, 25_00, False),
+        (0, 0, False),
     ],
 )
 def test_a_spin_off_of_which_nobody_says_what_was_held_is_whole_shares_and_cash_or_the_ratio(
@@ -488,6 +406,89 @@ def test_a_spin_off_of_which_nobody_says_what_was_held_is_whole_shares_and_cash_
     assert (came, paid) == ((new_nanos, cents) if booked else (0, 0))
     assert breaks(desk) == ([] if booked else ["break.action", "break.found"])
     assert desk.findings() == []
+
+
+def test_a_spin_off_of_less_than_a_share_may_bring_cash_alone_which_is_a_sale_of_that(
+    desk: Desk,
+) -> None:
+    first, second = holders(desk, "firm_a", [SHARE, 2 * SHARE])
+    bought = lots_of(desk, first)[0][2]
+    (told,) = publish(desk, ActionKind.SPIN_OFF, **KEEPS, new_nanos=0, cents=9_00)
+    desk.broker.brought = [replace(told, nanos_before=0)]
+
+    desk.adjust()
+    desk.adjust()
+
+    assert [desk.held(one).cash_cents for one in (first, second)] == [3_00, 6_00]
+    assert [desk.held(one).holdings_nanos for one in (first, second)] == [
+        {1: SHARE},
+        {1: 2 * SHARE},
+    ]
+    # A fifth of the basis went with a quarter of a share and of half a share.
+    assert [basis(desk, one) for one in (first, second)] == [8_00, 16_00]
+    assert [lots_of(desk, one, NEW) for one in (first, second)] == [[], []]
+    sold = desk.rows(
+        "SELECT lot_event.nanos_delta, basis_delta_cents, proceeds_cents, lot.acquired_on "
+        "FROM lot_event JOIN lot ON lot.id = lot_id WHERE kind = 'close' ORDER BY proceeds_cents"
+    )
+    assert sold == [(-SHARE // 4, -2_00, 3_00, bought), (-SHARE // 2, -4_00, 6_00, bought)]
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+    assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def arrive(desk: Desk, account: AccountId, nanos: int) -> None:
+    """Have shares of security 1 come in that were bought at another firm years ago."""
+    one = arrivals.MoveIn(
+        "mvi-1", account, b"m", "requested", "[]", "", "", desk.now, desk.now, None, None
+    )
+    lot = arrivals.MoveInLot("mil-1", one.id, 1, 1, nanos, 5_00, "2020-01-02")
+    with desk.db.write() as session:
+        arrivals.add(session, one, [lot])
+        receiving._book(session, desk.keyring, one, desk.today(), desk.now)
+
+
+@pytest.mark.parametrize("delta", [10 * SHARE, 14 * SHARE])
+def test_shares_that_arrived_since_do_not_keep_a_split_back_if_it_left_them_alone(
+    desk: Desk, delta: int
+) -> None:
+    (holder,), (other,) = holders(desk, "firm_a", [10 * SHARE]), desk.open("firm_a", 1, "other")
+    publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1, nanos_delta=delta)
+    desk.broker.brought, told = [], desk.broker.brought
+    desk.adjust()
+    arrive(desk, other, 4 * SHARE)
+    desk.broker.brought = [replace(one, nanos_before=14 * SHARE) for one in told]
+
+    bring(desk)
+
+    booked = delta == 10 * SHARE
+    assert desk.held(holder).holdings_nanos == {1: (20 if booked else 10) * SHARE}
+    assert desk.held(other).holdings_nanos == {1: 4 * SHARE}
+    assert breaks(desk) == ([] if booked else ["break.action", "break.found"])
+    assert desk.findings() == []
+
+
+def test_what_was_bought_between_the_ex_date_of_a_dividend_in_shares_and_its_payment_has_none(
+    desk: Desk,
+) -> None:
+    first, second = holders(desk, "firm_a", [10 * SHARE, 3 * SHARE])
+    publish(desk, ActionKind.SPLIT, ratio_num=11, ratio_den=10)
+    desk.broker.brought, told = [], desk.broker.brought
+    desk.adjust()
+    for _ in range(desk.policy.action_days_max + 1):
+        desk.next_day()
+    desk.fund({first: 20_00}, "between")
+    desk.broker.fill(desk.buy({first: 20_00}), 2 * SHARE, 20_00)
+    desk.collect()
+    desk.next_day()
+    desk.broker.brought = [replace(one, on=desk.today()) for one in told]
+
+    desk.adjust()
+
+    lots = [nanos for nanos, _, _ in lots_of(desk, first)]
+    assert lots == [11 * SHARE, 2 * SHARE]
+    assert [n for n, _, _ in lots_of(desk, second)] == [3_300_000_000]
+    assert (desk.findings(), breaks(desk)) == ([], [])
+    broker_equals_books(desk, "firm_a")
 
 
 def traded_beside(desk: Desk, before: int, kind: ActionKind, **more: Any) -> AccountId:

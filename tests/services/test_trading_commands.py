@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
 
 from robo import cli, config
 from robo.core.errors import RefusedError
-from robo.core.ids import child_id
+from robo.core.ids import AccountId, child_id
+from robo.ports.prices import ActionKind
 from robo.runtime import SystemClock, load_keyring, open_database
-from robo.services import switching
+from robo.services import awarding, switching
 from robo.store import breaks, chains, inventory, strays
 from robo.store.database import Database
 
@@ -140,3 +142,47 @@ def test_a_firm_becomes_a_broker_dealer_and_stops_only_when_it_holds_nothing(
     db.close()
 
     assert "a broker-dealer" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("home")
+def test_actions_that_wait_for_a_person_are_listed_and_what_is_typed_of_them_is_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = ["actions", "--book", "brk_none", "--note", "statement"]
+    given: list[object] = []
+    refused = [
+        cli.main(["actions"]),
+        cli.main([*book, "--ratio", "2/1"]),
+        *(cli.main([*book, *bad]) for bad in (["--ratio", "2"], ["--shares", "1e3"])),
+        *(cli.main([*book, *bad]) for bad in (["--cash", "x"], ["--new-security", "-1"])),
+    ]
+    told = capsys.readouterr()
+    found = awarding.Parked(
+        breaks.KnownBreak(
+            *("brk_1", "f", "omnibus/f", None, 7, "activity", "r", "real", 0, 2 * 10**9, "ask", 1)
+        ),
+        "ca-1",
+        {"ratio_num": 1, "ratio_den": 4, "new_security_id": 9, "ex_on": "2026-03-02"},
+        ActionKind.SPIN_OFF,
+        date(2026, 3, 3),
+        5_00,
+        ((AccountId("acc_1"), 10**9, "waiting"),),
+        10**9,
+    )
+    monkeypatch.setattr(awarding, "parked", lambda *_: [found])
+
+    def award(*args: object) -> awarding.Parked:
+        given.append(args[5])
+        return found
+
+    monkeypatch.setattr(awarding, "award", award)
+
+    typed = ["--shares=-1.5", "--cash", "2.50", "--new-security", "9", "--basis-ppm", "7"]
+    assert refused == [0, 2, 2, 2, 2, 2]
+    assert "0 wait for a person" in told.out
+    assert "No such corporate action is parked" in told.err
+    assert cli.main([*book, *typed, "--firm-takes-rest"]) == 1
+    assert given == [awarding.Terms(None, -1_500_000_000, 2_50, 9, 7, firm_takes_rest=True)]
+    out = capsys.readouterr().out
+    assert "announced 1/4 into security 9, ex 2026-03-02 (ca-1); 1 accounts wait" in out
+    assert "entitled 2 shares, of them the firm's own 1; the broker told 2 shares" in out
