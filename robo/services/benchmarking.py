@@ -102,24 +102,36 @@ def targets(
     weight: FloatArray,
     names: IntArray,
     kept: Sequence[Collection[int]],
+    held: Sequence[Collection[int]],
     excluded: Sequence[Collection[int]],
 ) -> list[tuple[TargetWeight, ...]]:
-    """Return the targets of accounts: at most so many names, those kept among them.
+    """Return the targets of accounts: so many names at most, those kept among them as they fit.
+
+    A target that shrinks takes no name that was not in it. What is held stays before what is not,
+    so that nothing is bought back; and of more than fit, those stay that follow best. What leaves
+    may still be held: a target says what is bought, and no sale follows from it.
 
     Args:
         model: The day's.
         weight: Benchmarks, shape (A, N).
-        names: How many names each may hold, shape (A,); those kept are held even if they are more.
-        kept: Securities that stay in the target, an entry an account.
+        names: How many names each may buy, shape (A,).
+        kept: Securities that were in the target, an entry an account.
+        held: Securities of which there are shares, an entry an account.
         excluded: Securities that may not be in it, an entry an account.
     """
     out = np.array([_mask(model, one) for one in excluded]).reshape(weight.shape)
     must = np.array([_mask(model, one) for one in kept]).reshape(weight.shape) & ~out
-    size = np.minimum(np.maximum(names, must.sum(axis=1)), (~out).sum(axis=1))
+    open_ = np.where(out, 0.0, weight) > 0
+    for row in np.flatnonzero(must.sum(axis=1) > names).tolist():
+        own = must[row] & _mask(model, held[row])
+        fits = int(own.sum()) <= int(names[row])
+        out[row] = ~(must[row] if fits else own)
+        must[row] = own if fits else False
+    size = np.minimum(names, (~out).sum(axis=1))
     chosen = np.where(out, 0.0, weight)
     # Who may hold half of the names holds the largest: the nightly plan weighs them, and a search
     # among so many costs ten times as much as among thirty.
-    few = size * 2 < (chosen > 0).sum(axis=1)
+    few = size * 2 < open_.sum(axis=1)
     for count in np.unique(size[few & (size > 0)]).tolist():
         rows = np.flatnonzero(few & (size == count))
         chosen[rows] = _sampled(model, weight[rows], must[rows], out[rows], count)

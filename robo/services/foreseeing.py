@@ -196,7 +196,8 @@ def _loaded(
         weight = benchmarking.benchmarks(model, [wish]).of(np.array([0]))
         kept = [{one.security_id for one in raw.targets.get(sleeve.target_id, ())}]
         size = np.array([row.names], dtype=np.int64)
-        target = benchmarking.targets(model, weight, size, kept, [barred])[0]
+        held = [raw.balances[sleeve.account_id].holdings_nanos]
+        target = benchmarking.targets(model, weight, size, kept, held, [barred])[0]
         raw = replace(raw, targets={**raw.targets, sleeve.target_id: target})
     rows = {sleeve.account_id: row}
     return row, gathering.load(session, keyring, policy, model, raw, rows, on, sells=True)

@@ -341,11 +341,13 @@ def _targets(
         {one.security_id for one in page.raw.targets.get(page.raw.sleeves[place].target_id, ())}
         for place in asked
     ]
+    balances = page.raw.balances
     found = benchmarking.targets(
         model,
         made.of(np.arange(places.size)),
         count[places],
         kept,
+        [balances[page.raw.account_ids[place]].holdings_nanos for place in asked],
         [wish.excluded for wish in wishes],
     )
     return {place: target for place, target in zip(asked, found, strict=True) if target}

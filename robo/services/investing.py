@@ -1,23 +1,20 @@
 """Free cash becomes buy orders: what is most underweight first, nothing sold, the rest carried."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlmodel import Session
 
 from robo.core.clock import Clock, business_date, to_micros
-from robo.core.ids import AccountId, SecurityId
+from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.portfolio import allocator
-from robo.portfolio.chunk import Slots
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import inquiring, ordering
+from robo.services import allocating, inquiring, ordering
+from robo.services.allocating import Bans
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
@@ -29,8 +26,6 @@ from robo.store.keyring import Keyring
 
 _JOB: Final = "invest-cash"
 _PAGE: Final = 2_000
-_Bans = Mapping[AccountId, Mapping[SecurityId, date]]
-"""Names that a wash sale keeps accounts from buying, until when."""
 _SKIPS: Final = frozenset(reason for reason in Reason if reason.value.startswith("skip_"))
 
 
@@ -89,9 +84,7 @@ def _pages(db: Database) -> Iterator[list[AccountId]]:
         yield found
 
 
-def _read(
-    db: Database, account_ids: Sequence[AccountId], on: date
-) -> tuple[chunks.RawChunk, _Bans]:
+def _read(db: Database, account_ids: Sequence[AccountId], on: date) -> tuple[chunks.RawChunk, Bans]:
     with db.read() as session:
         ready = accounts.eligible(session, account_ids)
         kept = [account for account in account_ids if account in ready]
@@ -111,34 +104,10 @@ def _plans(
     minimum_cents: int,
     slot: str,
     settles: str,
-    bans: _Bans,
+    bans: Bans,
 ) -> list[Plan]:
-    chunk = chunks.build(raw, prices.price_micros)
-    slots = chunk.slots()
-    blocked = _blocked(raw, prices, slots, chunk.security_ids, bans)
-    # The cash of direct sleeves is put to work by `indexing.invest`.
-    follows = np.array([one.kind == "basket" for one in raw.sleeves], dtype=np.bool_)
-    rows = np.flatnonzero(follows & (chunk.target >= 0) & (chunk.cash_cents >= minimum_cents))
-    buys = allocator.allocate_deposit(
-        np.maximum(slots.value_cents[rows], 0),
-        chunk.cash_cents[rows],
-        slots.weight_ppm[rows],
-        minimum_cents=minimum_cents,
-        blocked=blocked[rows],
-    )
     plans: list[Plan] = []
-    for place, row in enumerate(rows.tolist()):
-        names = [
-            (chunk.security_ids[column], cents, allocator.reason_of(code))
-            for column, cents, code in zip(
-                slots.security[row].tolist(),
-                buys.buy_cents[place].tolist(),
-                buys.code[place].tolist(),
-                strict=True,
-            )
-            if column >= 0 and code
-        ]
-        sleeve = raw.sleeves[row]
+    for sleeve, names in allocating.allocate(raw, prices, minimum_cents, bans):
         hold = raw.hold_until.get(sleeve.account_id, "")
         trades = tuple(
             Trade(security, why, buy_cents=cents) for security, cents, why in names if cents
@@ -156,28 +125,3 @@ def _plans(
             )
         )
     return plans
-
-
-def _blocked(
-    raw: chunks.RawChunk, prices: Board, slots: Slots, security_ids: Sequence[int], bans: _Bans
-) -> NDArray[np.int8]:
-    """Return the reason codes of names that may not be bought, in the shape of the slots."""
-    by_column = np.zeros(len(security_ids) + 1, dtype=np.int8)  # the last stands for padding
-    for column, security_id in enumerate(security_ids):
-        if security_id in prices.stopped:
-            by_column[column] = allocator.reason_code(prices.stopped[security_id])
-    blocked = by_column[slots.security]
-    place = {security_id: column for column, security_id in enumerate(security_ids)}
-    if bans:
-        washed = allocator.reason_code(Reason.SKIP_WASH_BUY)
-        for row, sleeve in enumerate(raw.sleeves):
-            columns = [place[s] for s in bans.get(sleeve.account_id, ()) if s in place]
-            if columns:
-                blocked[row, np.isin(slots.security[row], columns)] = washed
-    if raw.restricted:
-        restricted = allocator.reason_code(Reason.SKIP_RESTRICTED)
-        for row, sleeve in enumerate(raw.sleeves):
-            columns = [place[s] for s in raw.restricted.get(sleeve.account_id, ()) if s in place]
-            if columns:
-                blocked[row, np.isin(slots.security[row], columns)] = restricted
-    return blocked

@@ -4,7 +4,6 @@ A preview answers from the day's model and prices without writing: how closely t
 follow, what tonight's trades would cost in tax and spread, and which names come and go.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -18,7 +17,6 @@ from baskets.errors import BuildError
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import InvalidInputError, NotFoundError, RefusedError, RestrictedError
 from robo.core.ids import AccountId, child_id
-from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.portfolio import ladder
 from robo.portfolio.chunk import notional_cents
@@ -32,10 +30,9 @@ from robo.services import (
     gathering,
     modelling,
     offering,
-    solving,
+    pricing,
     targeting,
 )
-from robo.services.asking import EPOCH
 from robo.services.gathering import Loaded
 from robo.services.mailing import payload
 from robo.services.modelling import Model
@@ -48,7 +45,6 @@ from robo.store.direct import DirectSleeve
 from robo.store.events import NewEvent, emit
 from robo.store.keyring import Keyring
 from robo.store.people import OWN, StoredRestriction
-from robo.tax import arrays as tax_arrays
 
 MODES: Final = {"harvest": TaxMode.HARVEST, "neutral": TaxMode.NEUTRAL, "realise": TaxMode.REALISE}
 
@@ -143,7 +139,8 @@ def preview(
             for a wish (`segment_too_small`), the broker cannot do it (`dense_needs_fractions`), or
             the tilts exclude each other (`tilts_conflict`).
         RestrictedError: If too few names are left of a basket.
-        InvalidInputError: If a tilt is none that there is.
+        InvalidInputError: If a tilt is none that there is (`unknown_tilt`), or a theme shall stay
+            with no share or fade with one (`theme_share`).
     """
     now = clock.now()
     on = business_date(now)
@@ -161,25 +158,29 @@ def preview(
         session, keyring, policy, model, changed, {account_id: after}, on, sells=True
     )
     loaded = _in_mode(loaded, wishes)
-    solved = solving.solve(model, seen, loaded.ask, policy, on)
+    night = (
+        pricing.basket(session, broker, policy, model, seen, loaded, benchmark[1], now)
+        if _stays_a_basket(place.sleeve, after)
+        else pricing.direct(policy, model, seen, loaded, on)
+    )
     names = {one.security_id for one in changed.targets[place.sleeve.target_id]}
     before = {one.security_id for one in place.target}
     held = set(raw.balances[account_id].holdings_nanos)
     return PriceTag(
         names_before=len(before),
         names_after=len(names),
-        following_before_ppm=_risk(model, _weights(place, loaded) - benchmark[0]),
-        following_after_ppm=int(solved.after_ppm[0]),
-        from_index_before_ppm=_risk(model, benchmark[0] - model.index),
-        from_index_after_ppm=_risk(model, benchmark[1] - model.index),
-        tax_cents=int(solved.tax_cents[0]),
-        cost_cents=int(solved.cost_cents[0]),
-        short_gain_cents=int(solved.short_gain_cents[0]),
-        long_gain_cents=int(solved.long_gain_cents[0]),
-        leaving_tax_cents=_tax_of(loaded, seen, (before - names) & held, on),
+        following_before_ppm=pricing.risk(model, pricing.held(model, seen, loaded) - benchmark[0]),
+        following_after_ppm=night.following_ppm,
+        from_index_before_ppm=pricing.risk(model, benchmark[0] - model.index),
+        from_index_after_ppm=pricing.risk(model, benchmark[1] - model.index),
+        tax_cents=night.tax_cents,
+        cost_cents=night.cost_cents,
+        short_gain_cents=night.short_gain_cents,
+        long_gain_cents=night.long_gain_cents,
+        leaving_tax_cents=pricing.tax_of(loaded, seen, (before - names) & held, on),
         entering=tuple(sorted(names - before)),
         leaving=tuple(sorted(before - names)),
-        trades=solved.account.size,
+        trades=night.trades,
         model_id=model.id,
         as_of=model.on,
     )
@@ -199,6 +200,7 @@ def save(
         NotFoundError: If there is no such account.
         RefusedError: If the account is too small for a wish (`segment_too_small`) or the broker
             cannot do it (`dense_needs_fractions`).
+        InvalidInputError: If a theme shall stay with no share, or fade with one (`theme_share`).
     """
     with db.read() as session:
         raw, row = _stands(session, account_id)
@@ -277,18 +279,32 @@ def _stands(session: Session, account_id: AccountId) -> tuple[chunks.RawChunk, D
 
 
 def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
-    """Return a row with the wishes in place of what it said."""
+    """Return a row with the wishes in place of what it said.
+
+    Raises:
+        InvalidInputError: If a theme shall stay with no share, or fade with one.
+    """
     kept = ("ladder", "names_max", "theme", "stays_ppm")
     said = {name: getattr(wishes, name) for name in kept if getattr(wishes, name) is not None}
     tilts = row.tilts if wishes.tilts is None else following.tilts_text(wishes.tilts)
-    return replace(row, **said, tilts=tilts)
+    merged = replace(row, **said, tilts=tilts)
+    if merged.theme == "fades" and not wishes.stays_ppm:
+        return replace(merged, stays_ppm=0)
+    if merged.theme == "stays" and merged.stays_ppm:
+        return merged
+    message = (
+        "A theme that stays needs the share that stays: stays_ppm, above 0."
+        if merged.theme == "stays"
+        else "This theme fades; say theme: stays with the share that shall stay."
+    )
+    raise InvalidInputError(message, code="theme_share", fields={"stays_ppm": [message]})
 
 
 def _wished(policy: Policy, place: _Place, wishes: Wishes) -> DirectSleeve:
     """Return the row that the wishes lead to, with the names they lead to in the end.
 
     Raises:
-        InvalidInputError: If a tilt is none that there is.
+        InvalidInputError: If a tilt is none that there is, or see `_merged`.
     """
     nav = _nav(place.raw, place.seen)
     if wishes.tilts:
@@ -345,8 +361,7 @@ def _target(
     barred: frozenset[int],
 ) -> tuple[TargetWeight, ...]:
     sleeve = place.sleeve
-    first = ladder.book().ladders["standard"].steps[0][1]
-    if sleeve.kind == "basket" and after.names <= first:
+    if _stays_a_basket(sleeve, after):
         basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
         if basket is None:
             return place.target
@@ -358,7 +373,13 @@ def _target(
         return tuple(TargetWeight(i, ppm) for i, ppm in final.weights_ppm.items())
     kept = [{one.security_id for one in place.target}]
     names = np.array([after.names], dtype=np.int64)
-    return benchmarking.targets(place.model, benchmark, names, kept, [barred])[0]
+    held = [place.raw.balances[sleeve.account_id].holdings_nanos]
+    return benchmarking.targets(place.model, benchmark, names, kept, held, [barred])[0]
+
+
+def _stays_a_basket(sleeve: Sleeve, after: DirectSleeve) -> bool:
+    """Return whether the ladder leaves a sleeve with its basket's names."""
+    return sleeve.kind == "basket" and after.names <= ladder.book().ladders["standard"].steps[0][1]
 
 
 def _in_mode(loaded: Loaded, wishes: Wishes) -> Loaded:
@@ -369,32 +390,3 @@ def _in_mode(loaded: Loaded, wishes: Wishes) -> Loaded:
     mode = np.full_like(tax.taxes.mode, int(MODES[wishes.tax_mode]))
     taxes = replace(tax.taxes, mode=mode)
     return replace(loaded, ask=replace(loaded.ask, tax=replace(tax, taxes=taxes)))
-
-
-def _weights(place: _Place, loaded: Loaded) -> FloatArray:
-    """Return what is held as fractions of the account, (N,); unknown names are left out."""
-    lots, model = loaded.ask.lots, place.model
-    column = model.columns(lots.security_id.tolist())
-    price = [place.seen.price_micros.get(one, 0) for one in lots.security_id.tolist()]
-    worth = notional_cents(lots.nanos, price)
-    value = max(1, int(worth.sum()) + int(loaded.ask.cash_cents[0]))
-    known = column >= 0
-    found = np.bincount(column[known], worth[known], model.security_ids.size)
-    return np.asarray(found / value, dtype=np.float64)
-
-
-def _tax_of(loaded: Loaded, seen: Board, leaving: set[int], on: date) -> int:
-    """Return the tax of selling all that is held of some names today; losses save it."""
-    lots, tax = loaded.ask.lots, loaded.ask.tax
-    goes = np.isin(lots.security_id, sorted(leaving))
-    price = [seen.price_micros.get(one, 0) for one in lots.security_id[goes].tolist()]
-    gain = notional_cents(lots.nanos[goes], price) - tax.basis_cents[goes]
-    long = tax_arrays.is_long(tax.held_day[goes], (on - EPOCH).days)
-    rate = np.where(long, tax.taxes.long_rate_ppm[0], tax.taxes.short_rate_ppm[0])
-    return int((gain * rate // PPM).sum())
-
-
-def _risk(model: Model, active: FloatArray) -> int:
-    common = float(((active @ model.exposure) ** 2).sum())
-    own = float((active * active) @ model.specific_variance)
-    return round(math.sqrt(common + own) * PPM)

@@ -101,6 +101,31 @@ def test_a_small_account_has_exclusions_but_no_tilts(world: World, app: Flask) -
     assert len(tag["entering"]) == 1
 
 
+def test_a_baskets_price_tag_tells_the_trades_that_happen(world: World, app: Flask) -> None:
+    (small,) = world.add_accounts(1)
+    world.pay_in(small, 5_000_00)
+    world.trade()
+    me = customer(world, app, small)
+    symbol = held(me, small)[0]
+    mine = f"account_id = '{small}'"
+    before = world.scalar(f"SELECT count(*) FROM orders WHERE {mine}")
+
+    nothing = preview(me, small, leave_out=[symbol]).json
+    world.pay_in(small, 300_00, "more")
+    tag = preview(me, small, leave_out=[symbol], tax_mode="realise").json
+    me.send("PUT", f"/v1/accounts/{small}/choices", {"leave_out": [symbol]})
+    world.trade()
+
+    assert (nothing["trades"], nothing["cost"], nothing["tax"]) == (0, "0.00", "0.00")
+    assert nothing["following_after_ppm"] > nothing["following_before_ppm"]
+    assert tag["trades"] == world.scalar(f"SELECT count(*) FROM orders WHERE {mine}") - before
+    assert world.scalar(f"SELECT count(*) FROM orders WHERE {mine} AND side = 'sell'") == 0
+    assert (tag["tax"], tag["short_gain"], tag["long_gain"]) == ("0.00",) * 3
+    assert tag["following_after_ppm"] < nothing["following_after_ppm"]
+    after = preview(me, small, tax_mode="neutral").json
+    assert after["following_before_ppm"] == pytest.approx(tag["following_after_ppm"], rel=0.02)
+
+
 def test_what_is_saved_is_shown_and_followed_by_the_next_review(
     world: World, app: Flask, account: AccountId
 ) -> None:
@@ -124,14 +149,50 @@ def test_a_limit_of_ones_own_is_never_passed_and_sells_nothing(
 ) -> None:
     me = customer(world, app, account)
     sells = "SELECT count(*) FROM orders WHERE side = 'sell'"
-    before = world.scalar(sells)
+    before, had = world.scalar(sells), targeted(world, account)
 
+    tag = preview(me, account, names_max=20).json
     me.send("PUT", f"/v1/accounts/{account}/choices", {"names_max": 20})
     review(world)
 
+    assert (tag["names_before"], tag["names_after"]) == (28, 20)
+    assert (len(tag["leaving"]), tag["entering"]) == (8, [])
     assert me.get(f"/v1/accounts/{account}/choices").json["names"] == 20
+    left = targeted(world, account)
+    assert {symbol_of(world, one) for one in had - left} == {
+        one["symbol"] for one in tag["leaving"]
+    }
+    bought = (
+        "SELECT DISTINCT security_id FROM orders WHERE side = 'buy' AND reason = 'buy_tracking'"
+    )
+    world.pay_in(account, 60_000_00, "after the limit")
+    r = world.runtime
+    indexing.invest(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "limited")
+    world.trade()
+    assert set(column(world, bought)) <= left
+    assert len(held(me, account)) == 28  # what is beyond the limit stays
     assert world.scalar(sells) == before
     me.send("PUT", f"/v1/accounts/{account}/choices", {"names_max": 0})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"theme": "stays"}, {"theme": "stays", "stays_ppm": 0}, {"theme": "fades", "stays_ppm": 1}],
+)
+def test_a_theme_stays_with_a_share_or_not_at_all(
+    world: World, app: Flask, account: AccountId, body: dict[str, Any]
+) -> None:
+    me = customer(world, app, account)
+    path = f"/v1/accounts/{account}/choices"
+    me.send("PUT", path, {"theme": "fades"})
+    before = me.get(path).json
+
+    said = preview(me, account, **body)
+    saved = me.send("PUT", path, body)
+
+    assert (said.status_code, said.json["code"]) == (422, "theme_share")
+    assert (saved.status_code, saved.json["code"]) == (422, "theme_share")
+    assert me.get(path).json == before
 
 
 @pytest.mark.parametrize(
