@@ -308,7 +308,7 @@ class Custody:
 
 def _no(reply: Reply) -> tuple[Outcome, str]:
     """Return what an answer that is not "done" means."""
-    verdict = classify(reply.status, reply.body)
+    verdict = classify(reply.status, reply.body, of_order=False)
     outcomes = {
         SubmitStatus.THROTTLED: Outcome.THROTTLED,
         SubmitStatus.UNKNOWN: Outcome.UNKNOWN,

@@ -203,7 +203,7 @@ class TransferDesk:
 
     def _told(self, request: CashRequest, reply: Reply) -> CashResult:
         if not reply.fine:
-            verdict = classify(reply.status, reply.body)
+            verdict = classify(reply.status, reply.body, of_order=False)
             if verdict.status is SubmitStatus.THROTTLED:
                 self.release(request.id)
                 return CashResult(Outcome.THROTTLED, code=verdict.code)

@@ -22,7 +22,7 @@ from broker_adapters.alpaca_wire import (
     parse_position,
 )
 from robo.core.ids import SecurityId
-from robo.ports.broker import BrokerOrderState, OrderTicket, Side, SubmitStatus
+from robo.ports.broker import BrokerOrderState, OrderTicket, Refusal, Side, SubmitStatus
 
 RECORDED = Path(__file__).parents[3] / "shared" / "facts" / "alpaca_exchanges.json"
 ORDER: dict[str, Any] = {
@@ -277,10 +277,50 @@ def test_parts_of_a_cent_are_dropped_from_cash_and_no_flag_means_not_blocked():
         (403, None, "http_403"),
         (408, {"message": "timeout"}, "http_408"),
         (302, "moved", "http_302"),
+        # The id that is taken, in other words, or in none that we know: nothing ends by it.
+        (422, {"code": 40010001, "message": "client_order_id already exists"}, "duplicate"),
+        (422, {"code": 40010001, "message": "Client order ID was used before"}, "duplicate"),
+        (409, {"message": "clientOrderId is not unique"}, "duplicate"),
+        (422, {"code": 40010001, "message": "order already exists"}, "unclear_40010001"),
+        (422, {"code": "40010001", "message": "insufficient balance"}, "unclear_40010001"),
+        (
+            422,
+            {"code": 40010001, "message": "client_order_id must be at most 128 characters"},
+            "client_id_length",
+        ),
+        (422, {"code": 40010001, "message": "qty is required"}, "refused_40010001"),
+        # A code that is no refusal's, whatever the status says.
+        (422, {"code": 50010000, "message": "internal server error occurred"}, "unclear_50010000"),
+        (403, {"code": 50410000, "message": "insufficient buying power"}, "unclear_50410000"),
+        (403, {"code": 42910000, "message": "slow down"}, "rate_limit"),
+        (403, {"code": 40110000, "message": "request is not authorized"}, "unauthorized"),
+        # What is said of one account, and what of a name.
+        (422, {"code": 42210000, "message": "account is not active"}, "account_refused"),
+        (422, {"message": "asset AAA is not tradable for this account"}, "account_refused"),
+        (
+            422,
+            {"code": 40010001, "message": "us_equity orders not allowed for account"},
+            "account_refused",
+        ),
+        (
+            403,
+            {"code": 40310100, "message": "denied due to pattern day trading"},
+            "account_refused",
+        ),
+        (422, {"code": 42210000, "message": 'asset "AAA" is not active'}, "not_tradable"),
+        (422, {"code": 42210000, "message": "session is not active"}, "refused_42210000"),
     ],
 )
 def test_a_refusal_is_told_from_an_outcome_that_nobody_saw(status: int, body: Any, expected: str):
     assert classify(status, body).code == expected
+
+
+def test_only_what_is_said_of_an_asset_teaches_that_nobody_can_trade_it():
+    said = ("account is not active", "asset AAA is not tradable for this account")
+    of_account = [classify(422, {"code": 42210000, "message": one}).refusal for one in said]
+
+    assert of_account == [Refusal.ACCOUNT, Refusal.ACCOUNT]
+    assert classify(422, {"message": "asset AAA is not active"}).refusal is Refusal.NOT_TRADABLE
 
 
 def test_only_alpacas_own_words_end_an_order():
@@ -291,6 +331,8 @@ def test_only_alpacas_own_words_end_an_order():
     assert {verdict.status for verdict in passing} == {SubmitStatus.THROTTLED}
     assert classify(403, {"message": ""}).status is SubmitStatus.UNKNOWN
     assert classify(422, {"message": "no"}).status is SubmitStatus.REJECTED
+    postal = {"code": 40010001, "message": "postal code is invalid"}
+    assert classify(422, postal, of_order=False).status is SubmitStatus.REJECTED
 
 
 # Recorded bodies
