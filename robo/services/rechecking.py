@@ -87,44 +87,48 @@ def unbooked(
         policy: How long after its ex-date an action is waited for; then a person looks.
         shared: Whether all accounts of a firm are one at the broker.
     """
-    acting = _acting(session, business_date(now), policy.action_days_max) if waiting else []
-    if not lots.waiting_of_actions(session, acting):
-        return {}
-    cleared = breaks.decided(session, acting)
-    some = {action for action, _, _ in cleared}
-    held = _held(session, [one for one in acting if one not in some], waiting, shared=shared)
-    for action in some:
-        free = {(firm, account) for of, firm, account in cleared if of == action}
-        rest = [
+    day, days = business_date(now), policy.action_days_max
+    acting = _acting(session, day, days, {one.security_id for one in waiting}) if waiting else []
+    held: dict[str, list[WaitingOrder]] = {}
+    for action, security_id in acting:
+        named = [one for one in waiting if one.security_id == security_id]
+        held[action] = _held(session, action, named, shared=shared)
+    for action, firm, account in breaks.decided(session, [a for a, some in held.items() if some]):
+        held[action] = [
             one
-            for one in waiting
-            if free.isdisjoint({(one.firm_id, None), (one.firm_id, one.account_id)})
+            for one in held[action]
+            if one.firm_id != firm or account not in {None, one.account_id}
         ]
-        held |= _held(session, [action], rest, shared=shared)
-    return dict.fromkeys(sorted(held), Reason.WAIT_ACTION)
+    return dict.fromkeys(
+        sorted({one.id for some in held.values() for one in some}), Reason.WAIT_ACTION
+    )
 
 
 def _held(
-    session: Session, actions: Sequence[str], waiting: Sequence[WaitingOrder], *, shared: bool
-) -> set[str]:
-    """Return orders in names that some actions keep from being traded in."""
-    names = lots.waiting_of_actions(session, actions)
-    firms = lots.unbooked_of_firms(session, actions) if names and shared else ()
-    return {
-        one.id
-        for one in waiting
-        if (one.account_id, one.security_id) in names or (one.firm_id, one.security_id) in firms
-    }
+    session: Session, action: str, named: Sequence[WaitingOrder], *, shared: bool
+) -> list[WaitingOrder]:
+    """Return which orders in an action's name it keeps from being sent.
+
+    Only what is theirs is asked for: a window is looked at every few seconds, and of an action that
+    went by and left one account behind there may be thousands of others.
+    """
+    mine = lots.unbooked_of(session, action, sorted({one.account_id for one in named}))
+    firms = sorted({one.firm_id for one in named if one.account_id not in mine}) if shared else []
+    theirs = {firm for firm in firms if lots.is_unbooked(session, action, firm)}
+    return [one for one in named if one.account_id in mine or one.firm_id in theirs]
 
 
 def unbooked_accounts(session: Session, on: date, days: int) -> set[str]:
     """Return the accounts that are entitled to an action which the books have not."""
-    return {account for account, _ in lots.waiting_of_actions(session, _acting(session, on, days))}
+    actions = [action for action, _ in _acting(session, on, days)]
+    return {account for account, _ in lots.waiting_of_actions(session, actions)}
 
 
-def _acting(session: Session, on: date, days: int) -> list[str]:
+def _acting(
+    session: Session, on: date, days: int, security_ids: Collection[int] | None = None
+) -> list[tuple[str, int]]:
     since = (on - timedelta(days=days)).isoformat()
-    return prices.acting(session, _CHANGING, since, on.isoformat())
+    return prices.acting(session, _CHANGING, since, on.isoformat(), security_ids)
 
 
 def _sold_since(session: Session, waiting: Sequence[WaitingOrder], on: date) -> dict[str, Reason]:

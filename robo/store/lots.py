@@ -284,18 +284,36 @@ def waiting_of_actions(session: Session, action_ids: Sequence[str]) -> set[tuple
     return {(AccountId(row[0]), int(row[1])) for row in rows}
 
 
-def unbooked_of_firms(session: Session, action_ids: Sequence[str]) -> set[tuple[str, int]]:
-    """Return (firm, security) of actions that none of a firm's entitled accounts has got."""
-    keys = (_ENTITLEMENT.c.action_id, _ACCOUNT.c.firm_id, _ENTITLEMENT.c.security_id)
-    statement = (
-        select(*keys)
-        .select_from(_ENTITLEMENT)
-        .join(_ACCOUNT, _ACCOUNT.c.id == _ENTITLEMENT.c.account_id)
-        .group_by(*keys)
-        .having(func.min(_ENTITLEMENT.c.state) == "waiting")  # by the alphabet, done is first
+def unbooked_of(
+    session: Session, action_id: str, account_ids: Sequence[AccountId]
+) -> set[AccountId]:
+    """Return those of some accounts that are entitled to an action and have not got it."""
+    statement = select(_ENTITLEMENT.c.account_id).where(
+        _ENTITLEMENT.c.action_id == action_id, _ENTITLEMENT.c.state == "waiting"
     )
-    rows = select_in(session, statement, _ENTITLEMENT.c.action_id, list(action_ids))
-    return {(str(row[1]), int(row[2])) for row in rows}
+    rows = select_in(session, statement, _ENTITLEMENT.c.account_id, list(account_ids))
+    return {AccountId(row[0]) for row in rows}
+
+
+def is_unbooked(session: Session, action_id: str, firm_id: str) -> bool:
+    """Return whether somebody of a firm is entitled to an action and nobody there has got it."""
+    return not _any_of(session, action_id, firm_id, "done") and _any_of(
+        session, action_id, firm_id, "waiting"
+    )
+
+
+def _any_of(session: Session, action_id: str, firm_id: str, state: str) -> bool:
+    """Return whether anybody of a firm is so far with an action; the first one found will do."""
+    statement = (
+        select(_ENTITLEMENT.c.account_id)
+        .join(_ACCOUNT, _ACCOUNT.c.id == _ENTITLEMENT.c.account_id)
+        .where(
+            _ENTITLEMENT.c.action_id == action_id,
+            _ENTITLEMENT.c.state == state,
+            _ACCOUNT.c.firm_id == firm_id,
+        )
+    )
+    return session.connection().execute(statement.limit(1)).first() is not None
 
 
 def fulfil(session: Session, action_id: str, account_ids: Sequence[AccountId]) -> None:

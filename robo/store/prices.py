@@ -100,12 +100,24 @@ def actions_between(session: Session, after: str, until: str) -> list[tuple[str,
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
-def acting(session: Session, kinds: Collection[str], since: str, until: str) -> list[str]:
-    """Return the actions of some kinds that went ex in a span of days."""
-    statement = select(_ACTION.c.id).where(
+def acting(
+    session: Session,
+    kinds: Collection[str],
+    since: str,
+    until: str,
+    security_ids: Collection[int] | None = None,
+) -> list[tuple[str, int]]:
+    """Return (action, security) of some kinds that went ex in a span of days; of names, if given.
+
+    Several names are told apart here: of a few days there are few actions, of names there may be
+    more than fit into a question.
+    """
+    statement = select(_ACTION.c.id, _ACTION.c.security_id).where(
         _ACTION.c.ex_on >= since, _ACTION.c.ex_on <= until, _ACTION.c.kind.in_(sorted(kinds))
     )
-    return list(session.connection().execute(statement).scalars())
+    rows = session.connection().execute(statement.order_by(_ACTION.c.id))
+    found = [(str(row[0]), int(row[1])) for row in rows]
+    return [one for one in found if security_ids is None or one[1] in security_ids]
 
 
 def unapplied_actions(session: Session, since: str, until: str) -> set[int]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
@@ -13,6 +14,7 @@ from acting import NEW, SHARE, basis, firms_own, holders, late_fill, lots_of, pu
 from desk import TRADED, Desk, breaking, broker_equals_books, desk_from, write_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.money import PPM
@@ -650,8 +652,8 @@ def test_an_action_that_breaks_on_one_account_reaches_every_other(
     assert states == {first: "done", second: "waiting", third: "done"}
     assert desk.held(third).holdings_nanos == {1: 8_000_000_000}
     assert desk.rows("SELECT job, subject FROM job_failure") == [("adjust", second)]
-    (event,) = desk.rows("SELECT account_id, payload FROM event WHERE kind LIKE 'break.%'")
-    assert (event[0], json.loads(str(event[1]))["why"]) == (second, "unexpected")
+    (told,) = desk.rows("SELECT account_id, payload FROM event WHERE kind LIKE 'break.%'")
+    assert (told[0], json.loads(str(told[1]))["why"]) == (second, "unexpected")
 
 
 @pytest.mark.parametrize("kind", [ActionKind.SPLIT, ActionKind.CASH_MERGER])
@@ -670,15 +672,59 @@ def test_an_account_that_an_action_does_not_fit_is_reported_and_holds_up_nobody(
     desk.adjust()
 
     assert breaks(desk) == ["break.entitlement"]
-    (event,) = desk.rows("SELECT account_id, payload FROM event WHERE kind LIKE 'break.%'")
-    assert event[0] == seller
-    assert json.loads(str(event[1]))["why"] in {"action_does_not_fit", "insufficient_funds"}
+    (told,) = desk.rows("SELECT account_id, payload FROM event WHERE kind LIKE 'break.%'")
+    assert told[0] == seller
+    assert json.loads(str(told[1]))["why"] in {"action_does_not_fit", "insufficient_funds"}
     states = dict(desk.rows("SELECT account_id, state FROM entitlement"))  # type: ignore[arg-type]
     assert states == {seller: "waiting", keeper: "done"}
     assert desk.held(keeper).holdings_nanos == (
         {1: 4_000_000_000} if kind is ActionKind.SPLIT else {}
     )
     assert desk.findings() == []
+
+
+@contextmanager
+def reading(desk: Desk, table: str) -> Iterator[list[str]]:
+    """Yield what is asked of a table meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if f"FROM {table}" in statement:
+            asked.append(statement)
+
+    event.listen(desk.db.engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(desk.db.engine, "before_cursor_execute", note)
+
+
+def test_one_who_was_refused_an_action_does_not_have_everybodys_entitlements_read_every_look(
+    desk: Desk,
+) -> None:
+    seller, *keepers = holders(desk, "firm_a", [SHARE, 2 * SHARE, 3 * SHARE])
+    publish(desk, ActionKind.SPLIT, ratio_num=2)
+    desk.broker.brought, later = [], desk.broker.brought
+    desk.adjust()
+    desk.broker.fill(desk.sell({seller: SHARE}), SHARE, 5_00)
+    desk.collect()
+    desk.broker.brought = later
+    desk.adjust()
+    desk.fund({keepers[0]: 10_00, seller: 10_00}, "more")
+    desk.plan({keepers[0]: [Trade(2, Reason.BUY_UNDERWEIGHT, buy_cents=2_00)]}, "beside")
+
+    with reading(desk, "entitlement") as beside:
+        sent = guarded(desk, "w")
+    buy = Trade(1, Reason.BUY_UNDERWEIGHT, buy_cents=2_00)
+    desk.plan({keepers[0]: [buy], seller: [buy]}, "within")
+    with reading(desk, "entitlement") as within:
+        sent += guarded(desk, "v")
+
+    assert sent == [("buy", 2), ("buy", 1)]
+    assert desk.rows("SELECT account_id, code FROM orders WHERE state = 'planned'") == [
+        (seller, "wait_action")
+    ]
+    assert beside == []
+    assert within
+    assert all("account_id IN" in one or "LIMIT" in one for one in within)
 
 
 def test_orders_planned_before_a_split_are_cancelled_not_sent_in_old_shares(desk: Desk) -> None:
