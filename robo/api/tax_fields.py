@@ -201,7 +201,13 @@ class WashCountsReply(Schema):
     """How many wash sales there were, by kind, and what they came to."""
 
     by_kind = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
-    unintended = fields.Integer(required=True)
+    intended = fields.Integer(
+        required=True,
+        metadata={"description": "Sales of the kinds withdrawal, outside_trade and opted_in."},
+    )
+    unintended = fields.Integer(
+        required=True, metadata={"description": "Sales of any other kind: all that nobody meant."}
+    )
     deferred = Cents(zero=True, required=True)
     lost = Cents(zero=True, required=True)
 
@@ -359,6 +365,7 @@ def report_json(made: TaxReport) -> dict[str, Any]:
         "wash_sales": wash,
         "counts": {
             "by_kind": {kind.value: count for kind, count in made.counts.by_kind.items()},
+            "intended": made.counts.intended,
             "unintended": made.counts.unintended,
             "deferred": made.counts.deferred_cents,
             "lost": made.counts.lost_cents,

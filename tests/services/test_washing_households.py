@@ -8,9 +8,11 @@ import pytest
 from wash_homes import Homes, homes, micros
 
 from robo.core.clock import FixedClock, from_micros
+from robo.core.ids import AccountId, SecurityId
 from robo.core.reasons import Reason
 from robo.services import limiting, pairing, rechecking
 from robo.services.pairing import Invited
+from robo.services.washing import counting
 from robo.services.washing.counting import WashKind
 from robo.store import chunks, owners, windows
 
@@ -139,7 +141,9 @@ def test_deferral_is_meant_only_if_it_was_accepted_when_the_sale_was_planned(
     assert made.kinds(customer, TODAY) == {kind: 1}
 
 
-def test_what_crossed_before_two_people_were_a_household_is_counted_apart(made: Homes) -> None:
+def test_what_crossed_before_two_people_were_a_household_is_unintended_on_its_own_line(
+    made: Homes,
+) -> None:
     for joined, kind in ((LATE, WashKind.BEFORE_HOUSEHOLD), (BEFORE, WashKind.UNINTENDED)):
         one, other = made.person(), made.person()
         mine, theirs = made.account(one), made.account(other)
@@ -150,6 +154,23 @@ def test_what_crossed_before_two_people_were_a_household_is_counted_apart(made: 
 
         assert made.kinds(one, TODAY) == {kind: 1}
         assert made.kinds(other, TODAY) == {}
+        with made.db.read() as session:
+            found = counting.counts(session, [one], TODAY)
+        assert (found.intended, found.unintended) == (0, 1)
+
+
+def test_every_wash_sale_is_in_one_of_the_two_counts_and_a_sale_once_in_each() -> None:
+    def sale(name: str, kind: WashKind) -> counting.WashSale:
+        account, security = AccountId("acc"), SecurityId(NAME)
+        return counting.WashSale(kind, account, security, name, OLD, OLD, 1, 1_00, lost=False)
+
+    each = [sale(kind.value, kind) for kind in WashKind]
+    parts = [sale("one", kind) for kind in (*WashKind, *WashKind)]
+
+    found, of_parts = counting.counted(each), counting.counted(parts)
+
+    assert (found.intended, found.unintended) == (3, len(WashKind) - 3)
+    assert (of_parts.intended, of_parts.unintended) == (1, 1)
 
 
 @pytest.mark.parametrize("state", ["planned", "sending"])

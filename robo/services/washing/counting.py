@@ -2,8 +2,9 @@
 
 Meant are only those that a withdrawal made, a trade elsewhere, or a customer who accepts that
 losses are deferred into shares bought before. Everything else on a sale or purchase that we chose
-is unintended, and there should be none. One kind is neither: between two people who were no
-household yet when we sent the later order. Nobody could know, and it is counted apart.
+is unintended, and there should be none. So is what two people who have since said that they count
+together had sent before they said so: nobody could know, but nobody meant it. It has a kind of its
+own, so that a fault of a plan can be told from it.
 
 The later of sale and purchase makes a wash sale: whose that was, and what was known when it was
 sent, decides. A trade elsewhere that had been imported before excuses nothing.
@@ -42,12 +43,14 @@ class WashKind(StrEnum):
     """The other side was somebody's with whom there was no household yet when the order went out.
 
     The two have said since that they counted together by then, or orders crossed as they said so.
+    We chose that order, so nobody meant it: it is counted as unintended, on a line of its own.
     """
     UNINTENDED = "wash_unintended"
     """We chose the sale or the purchase; a merger paid in cash soon after a purchase, too."""
 
 
-INTENDED: Final = (WashKind.WITHDRAWAL, WashKind.OUTSIDE_TRADE, WashKind.OPTED_IN)
+INTENDED: Final = frozenset({WashKind.WITHDRAWAL, WashKind.OUTSIDE_TRADE, WashKind.OPTED_IN})
+"""All others are unintended."""
 _OUT: Final = frozenset({Reason.SELL_WITHDRAWAL, Reason.SELL_CLOSE_OUT})
 
 
@@ -72,13 +75,12 @@ class Counts:
     """How many wash sales there were, by kind, and what they came to."""
 
     by_kind: Mapping[WashKind, int]
+    intended: int
+    """Sales with a loss disallowed by a kind of `INTENDED`."""
+    unintended: int
+    """Sales with one that nobody meant: by any other kind."""
     deferred_cents: int
     lost_cents: int
-
-    @property
-    def unintended(self) -> int:
-        """Return how many nobody meant."""
-        return self.by_kind[WashKind.UNINTENDED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +198,11 @@ def counted(found: Collection[WashSale]) -> Counts:
     """Return how many of each kind there are; sales count once a kind, whatever their parts."""
     once = {(one.kind, one.account_id, one.sale_id) for one in found}
     tally = Counter(kind for kind, _, _ in once)
+    meant = {(one.kind in INTENDED, one.account_id, one.sale_id) for one in found}
     return Counts(
         {kind: tally[kind] for kind in WashKind},
+        sum(1 for wanted, _, _ in meant if wanted),
+        sum(1 for wanted, _, _ in meant if not wanted),
         sum(one.cents for one in found if not one.lost),
         sum(one.cents for one in found if one.lost),
     )
