@@ -203,10 +203,12 @@ class Homes:
             "id", "firm_id", "account_id", "sleeve_id", "batch_id", "security_id", "side",
             "notional_cents", "nanos", "reason", "state", "planned_at", "reserved_cents",
             "filled_nanos", "filled_cents", "fee_cents", "hold_until", "code", "capacity",
+            "closed_at",
         )  # fmt: skip
         row = (
             order, FIRM, account, f"slv_{account}", order, name, side, cents, nanos, reason,
             state, micros(on), cents or 0, 0, 0, 0, "", "", "agency",
+            micros(on) if state == "filled" else None,
         )  # fmt: skip
         with self.db.write() as session:
             insert_many(session, "orders", columns, [row])
