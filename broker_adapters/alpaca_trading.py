@@ -6,6 +6,7 @@ activities come from our own journal of what Alpaca told (`alpaca_journal`). See
 """
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final
 
 from broker_adapters.alpaca_activities import Reading
@@ -35,6 +36,9 @@ from robo.ports.terms import Group
 
 _WHOSE: Final = "whose"
 """The mark that names the firm's account which uses this one."""
+_LOOK_SECONDS_MAX: Final = 1.0
+"""An order whose account had to be looked at for longer is not sent: meanwhile a kill switch may
+have been thrown. Told again, it needs no look."""
 _NOBODYS: Final = "this account at Alpaca was used, and ROBO_ALPACA_OWNER does not say by whom"
 
 
@@ -72,6 +76,7 @@ class AlpacaTrading(AlpacaHearing):
         fault = precheck.check(ticket, self.capabilities)
         if fault is not None:
             return precheck.refused(fault)
+        began = monotonic()
         try:
             whose = self._claimed(ticket.broker_account)
         except BrokerUnavailableError as error:
@@ -84,6 +89,8 @@ class AlpacaTrading(AlpacaHearing):
             return SubmitResult(
                 SubmitStatus.REJECTED, None, "unknown_account", detail, Refusal.ACCOUNT
             )
+        if monotonic() - began > _LOOK_SECONDS_MAX:
+            return SubmitResult(SubmitStatus.THROTTLED, code="looked_long", refusal=Refusal.RATE)
         self._symbols.learn(ticket.symbol, ticket.security_id)
         return self._desk.submit(ticket)
 
@@ -155,7 +162,7 @@ class AlpacaTrading(AlpacaHearing):
         whose = self._whose()
         if whose:
             return whose
-        self._require_fresh()
+        self._require_fresh(Lane.AT_ONCE)
         with self._marking:
             whose = self._journal.mark(_WHOSE)
             if not whose:
@@ -163,10 +170,10 @@ class AlpacaTrading(AlpacaHearing):
         return whose or broker_account
 
     def _mine(self, broker_account: str) -> bool:
-        whose = self._whose() or self._require_fresh()
+        whose = self._whose() or self._require_fresh(Lane.ORDERS)
         return whose in {"", broker_account}
 
-    def _require_fresh(self) -> str:
+    def _require_fresh(self, lane: Lane) -> str:
         """Check that no order was ever sent to this account; return who has sent one meanwhile.
 
         Raises:
@@ -174,7 +181,7 @@ class AlpacaTrading(AlpacaHearing):
             BrokerUnavailableError: If Alpaca did not answer.
         """
         query = {"status": "all", "limit": "1"}
-        used = rows_of(answered(self._http.get("/orders", query, Lane.ORDERS)))
+        used = rows_of(answered(self._http.get("/orders", query, lane)))
         whose = self._journal.mark(_WHOSE)  # another process may have begun just now
         if used and not whose:
             raise OwnerUnknownError(_NOBODYS)

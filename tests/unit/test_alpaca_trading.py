@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,24 @@ def test_an_order_never_waits_for_a_new_minute_nor_for_a_long_reading(broker: Al
     assert first.status is SubmitStatus.ACCEPTED
     assert (second.status, second.refusal) == (SubmitStatus.THROTTLED, Refusal.RATE)
     assert slept == []
+
+
+def test_not_even_the_first_order_waits_to_learn_whose_the_account_is(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+):
+    broker, slept = ground.trading(), list[float]()
+    broker._http._pace = Pace(200, sleep=slept.append)
+    broker._http._pace.hear(429, {})  # nothing is left of this minute
+    used_up = broker.submit(by_value("c1", APPLE, 1_000))
+    broker._http._pace = Pace(200, sleep=slept.append)
+    with monkeypatch.context() as slow:
+        slow.setattr(alpaca_trading, "monotonic", count(step=2).__next__)
+        looked_long = broker.submit(by_value("c1", APPLE, 1_000))
+
+    assert [used_up.status, looked_long.status] == [SubmitStatus.THROTTLED] * 2
+    assert slept == []
+    assert broker.find("c1") is None
+    assert broker.submit(by_value("c1", APPLE, 1_000)).status is SubmitStatus.ACCEPTED
 
 
 def test_whose_a_used_account_is_must_be_said_once_our_file_has_forgotten_it(ground: Ground):
