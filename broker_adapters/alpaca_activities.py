@@ -75,6 +75,8 @@ class ActivityReader:
         self._security = security
         self._actions = actions
         self._by_day: dict[date, Sequence[CorporateAction]] = {}
+        self._looked_again: set[str] = set()
+        """Rows that fitted nothing that we knew of, and were looked at anew once."""
 
     def read(self, rows: Sequence[tuple[int, str, Any]], broker_account: str) -> Reading:
         """Return the activities of all rows; an event's rows are put together.
@@ -223,9 +225,25 @@ class ActivityReader:
         # A dividend in shares is announced as a split, and comes on the day that it is paid.
         in_shares = kind is ActionKind.SPLIT and row.sub_type == "SDIV"
         paying = kind is ActionKind.CASH_DIVIDEND or in_shares
+        days = [row.on - timedelta(days=n) for n in range(_PAYING_DAYS if paying else _ACTING_DAYS)]
+        kept = [day for day in days if day in self._by_day]
+        found = self._fitting(row, kind, named, days, paying=paying)
+        if not found and kept and row.key not in self._looked_again:
+            # It may have been announced since another row made us look at that day.
+            self._looked_again.add(row.key)
+            for day in kept:
+                del self._by_day[day]
+            found = self._fitting(row, kind, named, days, paying=paying)
+        return found
+
+    def _fitting(
+        self, row: Row, kind: ActionKind, named: SecurityId, days: Sequence[date], *, paying: bool
+    ) -> str:
+        """Return the id of the action of some ex-days that fits a row best; empty if none does."""
+        in_shares = kind is ActionKind.SPLIT and paying
         fits: list[tuple[int, str]] = []
-        for back in range(_PAYING_DAYS if paying else _ACTING_DAYS):
-            for action in self._on(row.on - timedelta(days=back)):
+        for day_of in days:
+            for action in self._on(day_of):
                 alike = action.kind is kind or {action.kind, kind} <= _ALIKE
                 if action.security_id == named and alike:
                     meant = {action.pay_on if paying else action.ex_on}

@@ -121,6 +121,7 @@ def test_a_dividend_a_merger_and_a_child_are_told_with_our_own_ids(ground: Groun
 LISTED = {
     "NC": ("SNC", "Name Change from APL to BNK"),
     "MA": ("SMA", "Stock Merger 0.5 BNK for 1 APL"),
+    "SPLIT": ("FSPLIT", "2 for 1"),
 }
 
 
@@ -191,6 +192,30 @@ def test_halves_of_two_customers_are_never_put_together(other: str, count: int):
 
     assert len(told.activities) == count
     assert told.moving == (set() if count else {APPLE, BANK})
+
+
+def test_what_is_announced_after_its_day_was_looked_at_is_found_and_nothing_is_asked_for_ever():
+    announced = [replace(ACTION, id="div", kind=ActionKind.CASH_DIVIDEND)]
+    asked: list[date] = []
+
+    def actions(day: date) -> list[CorporateAction]:
+        asked.append(day)
+        return [one for one in announced if one.ex_on == day]
+
+    reader = ActivityReader(lambda _: APPLE, actions)
+    dividend = {"activity_type": "DIV", "date": "2026-03-03", "net_amount": "5", "symbol": "APL"}
+    early = [(1, "row-1", dividend)]
+    split = half("SPLIT", "APL", "-4", "g1"), half("SPLIT", "APL", "8", "g1")
+
+    reader.read(early, "acc-1")
+    announced.append(ACTION)
+    rows = [*early, *((n, f"row-{n}", row) for n, row in enumerate(split, 2))]
+    told = [one.action_id for _, _, one in reader.read(rows, "acc-1").activities]
+    by_then = len(asked)
+    reader.read(rows, "acc-1")
+
+    assert told == ["div", "act-1"]
+    assert len(asked) == by_then
 
 
 def test_pages_of_activities_continue_and_repeat_like_those_of_executions(ground: Ground):
