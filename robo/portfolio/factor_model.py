@@ -172,23 +172,44 @@ def _loadings(
     """Return the loadings of standardised residuals, shape (N, K - 1), and how many spikes."""
     weight = decay_weights(z.shape[0], tuning.correlation_half_life)
     scaled = np.clip(z, -5.0, 5.0) * np.sqrt(weight)[:, None]
-    raw = scaled.T @ scaled
-    norm = np.sqrt(np.maximum(np.diag(raw), TINY))
-    correlation = raw / norm / norm[:, None]
-    direction, eta = spikes(correlation, effective_sessions(weight), tuning.spikes_max)
+    scaled /= np.sqrt(np.maximum((scaled * scaled).sum(axis=0), TINY))
+    direction, eta = spikes(scaled, effective_sessions(weight), tuning.spikes_max)
     style = _characteristics(own, beta, taken)
-    structure = style @ factor_correlation(correlation, style) @ style.T
+    between = factor_correlation(scaled, style)
     # What is not seen of a name cannot speak for it: the structural view takes that share too.
     spoken = np.sqrt((1.0 - tuning.structure_share) * np.minimum(weight @ taken.seen, 1.0))
-    trust = spoken * spoken[:, None]
-    joint = trust * ((direction * eta) @ direction.T) + (1.0 - trust) * structure
-    value, vector = np.linalg.eigh(joint)
-    value, vector = value[::-1][: factors - 1], vector[:, ::-1][:, : factors - 1]
+    seen = spoken[:, None]
+    # The joint view is s V eta V's + Z F Z' - s Z F Z's: some forty columns say all of it.
+    parts = np.hstack([seen * direction, style, seen * style])
+    inner = np.zeros((parts.shape[1], parts.shape[1]))
+    start, end = eta.size, eta.size + style.shape[1]
+    inner[:start, :start] = np.diag(eta)
+    inner[start:end, start:end] = between
+    inner[end:, end:] = -between
+    value, vector = _eigen(parts, inner, factors - 1)
     vector = vector * np.where(vector.sum(axis=0) < 0, -1.0, 1.0)
     loading = vector * np.sqrt(np.maximum(value, 0.0))
     common = (loading * loading).sum(axis=1)
     most = 1.0 - tuning.specific_share_min
     return loading * np.sqrt(np.minimum(1.0, most / np.maximum(common, TINY)))[:, None], eta.size
+
+
+def _eigen(parts: FloatArray, inner: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
+    """Return the largest eigenvalues of P M P', falling, and their vectors; zeros fill up.
+
+    Args:
+        parts: P, shape (N, m), m much smaller than N.
+        inner: M, shape (m, m), symmetric.
+        most: So many at most; no more than N.
+    """
+    basis, root = np.linalg.qr(parts)
+    found, turn = np.linalg.eigh(root @ inner @ root.T)
+    count = min(most, parts.shape[0])
+    value, vector = np.zeros(count), np.zeros((parts.shape[0], count))
+    some = min(count, found.size)
+    value[:some] = found[::-1][:some]
+    vector[:, :some] = (basis @ turn)[:, ::-1][:, :some]
+    return value, vector
 
 
 def _characteristics(own: FloatArray, beta: FloatArray, taken: Window) -> FloatArray:

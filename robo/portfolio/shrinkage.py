@@ -57,7 +57,7 @@ def remembered_variance(
     return float(np.exp(np.log(np.maximum(means, np.finfo(np.float64).tiny)) @ np.array(shares)))
 
 
-def spikes(correlation: FloatArray, sessions: float, most: int) -> tuple[FloatArray, FloatArray]:
+def spikes(shocks: FloatArray, sessions: float, most: int) -> tuple[FloatArray, FloatArray]:
     """Return what of a sample correlation matrix is more than noise: directions and variances.
 
     The matrix without noise is V diag(eta) V' plus a diagonal. An eigenvalue that a matrix of
@@ -65,16 +65,19 @@ def spikes(correlation: FloatArray, sessions: float, most: int) -> tuple[FloatAr
     sample's direction: (l - 1) c^2 of the noise level.
 
     Args:
-        correlation: C, shape (N, N), symmetric.
+        shocks: Y, shape (T, N), standardised so that C = Y'Y.
         sessions: Effective number of sessions behind it.
         most: No more spikes than this.
 
     Returns:
         V, shape (N, k), and eta, shape (k,), falling; k may be 0.
     """
-    value, vector = np.linalg.eigh(correlation)
-    value, vector = value[::-1], vector[:, ::-1]
-    names = value.size
+    names = shocks.shape[1]
+    # Y'Y has the eigenvalues of YY', and zeros: names are three times as many as sessions.
+    few = shocks if shocks.shape[0] < names else shocks.T
+    found, side = np.linalg.eigh(few @ few.T)
+    value = np.zeros(names)
+    value[: found.size] = found[::-1]
     gamma = names / sessions
     edge = (1.0 + np.sqrt(gamma)) ** 2
     allowed = np.arange(names) < most
@@ -91,10 +94,13 @@ def spikes(correlation: FloatArray, sessions: float, most: int) -> tuple[FloatAr
         eta = np.where(above, (true - 1.0) * shown * noise, 0.0)
         noise = max(float((value.sum() - eta.sum()) / names), NOISE_LEAST)
     count = int(np.count_nonzero(eta > 0))
-    return vector[:, :count], eta[:count]
+    side = side[:, ::-1][:, :count]
+    if few is shocks:
+        side = shocks.T @ side / np.sqrt(value[:count])
+    return side, eta[:count]
 
 
-def factor_correlation(correlation: FloatArray, characteristic: FloatArray) -> FloatArray:
+def factor_correlation(shocks: FloatArray, characteristic: FloatArray) -> FloatArray:
     """Return the covariance of the factors whose exposures are known, without their noise.
 
     Each session's returns are regressed on the characteristics; the moments of the slopes
@@ -102,7 +108,7 @@ def factor_correlation(correlation: FloatArray, characteristic: FloatArray) -> F
     taken off; what becomes negative is set to zero.
 
     Args:
-        correlation: C, shape (N, N).
+        shocks: Y, shape (T, N), standardised so that C = Y'Y.
         characteristic: Z, shape (N, S): sectors as 0 and 1, styles in standard deviations.
 
     Returns:
@@ -113,7 +119,8 @@ def factor_correlation(correlation: FloatArray, characteristic: FloatArray) -> F
     # The ridge keeps a style that repeats another, or an empty sector, from dividing by zero.
     ridge = 1e-6 * names * np.eye(styles)
     slope = np.linalg.solve(gram + ridge, characteristic.T)
-    raw = slope @ correlation @ slope.T
+    slopes = shocks @ slope.T
+    raw = slopes.T @ slopes
     explained = np.einsum("ik,kl,il->i", characteristic, raw, characteristic, optimize=True)
     specific = np.maximum(1.0 - explained, NOISE_LEAST)
     value, vector = np.linalg.eigh(raw - (slope * specific) @ slope.T)

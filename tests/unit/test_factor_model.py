@@ -158,9 +158,10 @@ def test_hidden_themes_are_found_above_the_noise(model: FactorModel) -> None:
 
 def test_pure_noise_has_no_spikes() -> None:
     rng = np.random.default_rng(2)
-    noise = np.corrcoef(rng.normal(size=(400, 200)).T)
+    noise = rng.normal(size=(400, 200))
+    noise = (noise - noise.mean(axis=0)) / noise.std(axis=0)
 
-    direction, eta = spikes(noise, 400, 40)
+    direction, eta = spikes(noise / np.sqrt(400), 400, 40)
 
     assert direction.shape == (200, 0)
     assert eta.size == 0
@@ -171,14 +172,28 @@ def test_a_spike_is_given_its_true_variance_less_what_the_direction_misses() -> 
     rng = np.random.default_rng(4)
     true = np.full(names, 1 / np.sqrt(names))
     draws = rng.normal(size=(sessions, names)) + 4 * rng.normal(size=(sessions, 1)) * true
-    correlation = draws.T @ draws / sessions
 
-    direction, eta = spikes(correlation, sessions, 40)
+    direction, eta = spikes(draws / np.sqrt(sessions), sessions, 40)
 
     # l = 1 + 4^2 = 17; gamma = 1/2; c^2 = (1 - gamma/16^2) / (1 + gamma/16) = 0.968
     assert eta.size == 1
     assert eta[0] == pytest.approx(16 * 0.968, rel=0.15)
     assert (direction[:, 0] @ true) ** 2 == pytest.approx(0.968, abs=0.03)
+
+
+def test_more_names_than_sessions_have_the_spikes_of_their_own_correlation() -> None:
+    names, sessions = 300, 80
+    rng = np.random.default_rng(8)
+    draws = rng.normal(size=(sessions, names)) + 4 * rng.normal(size=(sessions, 1)) * 0.2
+    shocks = draws / np.sqrt((draws * draws).sum(axis=0))
+
+    direction, eta = spikes(shocks, sessions, 40)
+
+    value, vector = np.linalg.eigh(shocks.T @ shocks)
+    alike = np.abs((direction * vector[:, ::-1][:, : eta.size]).sum(axis=0))
+    assert eta.size >= 1
+    assert alike == pytest.approx(1.0)
+    assert np.all(eta < value[::-1][: eta.size])
 
 
 def test_known_exposures_give_back_the_factors_variance() -> None:
@@ -188,7 +203,8 @@ def test_known_exposures_give_back_the_factors_variance() -> None:
     correlation = exposure @ factors @ exposure.T
     correlation += np.diag(1 - np.diag(correlation).clip(max=0.7))
 
-    assert factor_correlation(correlation, exposure) == pytest.approx(factors, abs=5e-3)
+    shocks = np.linalg.cholesky(correlation).T
+    assert factor_correlation(shocks, exposure) == pytest.approx(factors, abs=5e-3)
 
 
 def test_weights_halve_and_sum_to_one() -> None:
