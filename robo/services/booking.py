@@ -22,7 +22,7 @@ from robo.core.ids import AccountId, FirmId, SecurityId, child_id
 from robo.core.money import format_cents
 from robo.core.shares import format_nanos
 from robo.ledger import recipes
-from robo.services import diverting, emptying, owning
+from robo.services import awaiting, diverting, emptying, owning
 from robo.services.apportioning import ByAccount, Share, SplitExecution, missing_of
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
@@ -42,8 +42,11 @@ def book(
     clock: Clock,
     executions: Sequence[blocks.BookedExecution],
     turns: Turns,
-) -> None:
-    """Book accepted executions to the orders of their blocks; doing it twice changes nothing.
+) -> int:
+    """Book accepted executions to the orders of their blocks; return how many are booked whole.
+
+    Doing it twice changes nothing. Sales that must wait for a split are left out (`awaiting`), and
+    so is an execution of which somebody's part failed.
 
     Args:
         db: Owns short transactions.
@@ -68,7 +71,11 @@ def book(
             _write(session, keyring, fresh, at_micros)
 
     blame = Blame[Sequence[Share]](db, clock, _JOB, lambda shares: shares[0].order.account_id)
-    for group in _groups(db, executions):
+    with db.read() as session:
+        days = turns.policy.action_days_max
+        held = awaiting.held(session, executions, business_date(clock.now()), days)
+    count = 0
+    for group in _groups(db, [one for one in executions if one.id not in held]):
         missing, stuck = _missing_shares(db, keyring, clock, group)
         left = turns.each(ByAccount(missing), write, blame)
         if turns.refused:
@@ -80,6 +87,8 @@ def book(
             booked = [e for e in group if e.block_id not in stuck]
             blocks.finish(session, [e.id for e in booked])
             tellings.restate(session, sorted({e.block_id for e in booked}))
+        count += len(booked)
+    return count
 
 
 def _groups(

@@ -15,7 +15,7 @@ from sqlmodel import Session
 from robo.core.clock import business_date
 from robo.core.ids import AccountId, child_id
 from robo.ports.broker import Activity, BrokerOrder, Execution, MassStatus, Side
-from robo.services import charging, telling
+from robo.services import awaiting, charging, telling
 from robo.store import (
     activities,
     arrivals,
@@ -63,14 +63,16 @@ class _Ours:
     """Our blocks that have not ended, and what could not be accepted of executions."""
 
     working: Sequence[blocks.Block]
+    late: frozenset[str]
+    """Those that should have ended: they explain nothing else."""
     stuck: frozenset[str]
-    """Those that need a person: they explain nothing else."""
+    """Those of them that need a person."""
     strays: Sequence[Stray]
 
     @property
     def moving(self) -> list[blocks.Block]:
         """Return the blocks that may be trading while we look."""
-        return [block for block in self.working if block.id not in self.stuck]
+        return [block for block in self.working if block.id not in self.late]
 
 
 def compare(session: Session, place: Place, told: Told) -> list[Break]:
@@ -80,8 +82,10 @@ def compare(session: Session, place: Place, told: Told) -> list[Break]:
         for block in blocks.in_states(session, "open", "unknown")
         if block.broker_account == place.broker_account
     ]
-    stuck = {one.id for one in mine if telling.is_stuck(one, told.overdue_since)}
-    ours = _Ours(mine, frozenset(stuck), strays.of_place(session, place.broker_account))
+    late = frozenset(one.id for one in mine if telling.is_stuck(one, told.overdue_since))
+    today = business_date(told.status.as_of)
+    stuck = late - awaiting.held_blocks(session, today, told.action_days) if late else late
+    ours = _Ours(mine, late, stuck, strays.of_place(session, place.broker_account))
     found = [
         *_orders(place, told, ours),
         *_strays(session, place, ours),

@@ -33,11 +33,11 @@ def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy
     undoing.undo(db, keyring, clock, turns)
     with db.read() as session:
         waiting = blocks.unbooked(session)
-    booking.book(db, keyring, clock, waiting, turns)
+    booked = booking.book(db, keyring, clock, waiting, turns)
     _finish(db, keyring, broker, clock, turns)
     if unheard is not None:
         raise unheard
-    return len(waiting)
+    return booked
 
 
 def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns: Turns) -> None:

@@ -6,10 +6,10 @@ from typing import Final
 
 from sqlmodel import Session
 
-from robo.core.clock import to_micros
+from robo.core.clock import business_date, to_micros
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
-from robo.services import telling
+from robo.services import awaiting, telling
 from robo.store import blocks, breaks, custody, remittances, standstills, strays
 from robo.store.blocks import Block
 from robo.store.breaks import KnownBreak
@@ -55,6 +55,10 @@ def queue(
         for one in blocks.in_states(session, "intended", "open", "unknown")
         if firm_id in {"", one.firm_id} and telling.is_stuck(one, overdue)
     ]
+    if stuck:
+        today = business_date(now)
+        held = awaiting.held_blocks(session, today, policy.action_days_max)
+        stuck = [one for one in stuck if one.id not in held]
     return Queue(
         tuple(remittances.doubtful(session, firm_id, LIMIT)),
         tuple(custody.refused(session, firm_id, LIMIT)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import and_, column, func, select, table
+from sqlalchemy import and_, column, exists, func, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, bounded, check, integer, one_of, text
@@ -61,9 +61,16 @@ class BreakRow(SQLModel, table=True):
 _BREAK: Any = BreakRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 # Of what was told and of what was published only what says that they are of each other is needed.
 _TOLD: Any = table(
-    "broker_activity", *map(column, ("id", "kind", "security_id", "on_date", "cents"))
+    "broker_activity",
+    *map(column, ("id", "broker_account", "kind", "security_id", "on_date", "cents")),
 )
 _ACTION: Any = table("action", *map(column, ("id", "kind", "security_id", "ex_on")))
+_SAME: Final = and_(
+    _ACTION.c.security_id == _TOLD.c.security_id,
+    _ACTION.c.kind == _TOLD.c.kind,
+    _ACTION.c.ex_on <= _TOLD.c.on_date,
+)
+"""That what the broker told is of an action: it says its kind and day, not the action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +147,7 @@ def of_activity(session: Session, activity_id: str) -> list[KnownBreak]:
 def decided(session: Session, action_ids: Sequence[str]) -> list[tuple[str, str, str | None]]:
     """Return (action, firm, account, or None for all of the firm's) that persons have cleared.
 
-    Those of some corporate actions whose shares were divided otherwise than the books say. What
-    the broker told says its kind and day, not the action that it is of.
+    Those of some corporate actions whose shares were divided otherwise than the books say.
     """
     names = (_ACTION.c.id, _BREAK.c.firm_id, _BREAK.c.account_id)
     statement = _divided(*names).where(_BREAK.c.state == "cleared")
@@ -150,19 +156,28 @@ def decided(session: Session, action_ids: Sequence[str]) -> list[tuple[str, str,
     ]
 
 
+def brought(session: Session, action_id: str) -> set[str]:
+    """Return the broker's accounts in which an action has been brought, and waits for nobody.
+
+    Whoever of them has not got it by then will not: it did not fit, or a person has cleared it.
+    """
+    asked = exists().where(
+        _BREAK.c.reference == _TOLD.c.id,
+        _BREAK.c.subject == "activity",
+        _BREAK.c.state == "open",
+    )
+    statement = select(_TOLD.c.broker_account).join(_ACTION, _SAME)
+    rows = session.connection().execute(statement.where(_ACTION.c.id == action_id, ~asked))
+    return set(rows.scalars())
+
+
 def _divided(*names: Any) -> Any:
     """Select from breaks of what was divided otherwise, what was told, and actions of its kind."""
-    told, action = _TOLD, _ACTION
-    same = and_(
-        action.c.security_id == told.c.security_id,
-        action.c.kind == told.c.kind,
-        action.c.ex_on <= told.c.on_date,
-    )
     return (
         select(*names)
         .select_from(_BREAK)
-        .join(told, told.c.id == _BREAK.c.reference)
-        .join(action, same)
+        .join(_TOLD, _TOLD.c.id == _BREAK.c.reference)
+        .join(_ACTION, _SAME)
         .where(_BREAK.c.subject == "activity", _BREAK.c.category == "real")
     )
 

@@ -120,6 +120,17 @@ def acting(
     return [one for one in found if security_ids is None or one[1] in security_ids]
 
 
+def changing(
+    session: Session, kinds: Collection[str], since: str, until: str
+) -> list[tuple[str, int, str]]:
+    """Return (action, security, ex-date) of some kinds that went ex in a span of days, in order."""
+    statement = select(_ACTION.c.id, _ACTION.c.security_id, _ACTION.c.ex_on).where(
+        _ACTION.c.ex_on >= since, _ACTION.c.ex_on <= until, _ACTION.c.kind.in_(sorted(kinds))
+    )
+    rows = session.connection().execute(statement.order_by(_ACTION.c.ex_on, _ACTION.c.id))
+    return [(row[0], int(row[1]), row[2]) for row in rows]
+
+
 def unapplied_actions(session: Session, since: str, until: str) -> set[int]:
     """Return the securities whose actions went ex in a span of days and are not fully applied.
 

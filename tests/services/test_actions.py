@@ -1,7 +1,7 @@
 """Corporate actions over many accounts: everything the broker brought, nothing more, once."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,7 @@ from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.ports.broker import Activity, Side
+from robo.ports.broker import AccountModel, Activity, BrokerOrderState, Side
 from robo.ports.prices import ActionKind
 from robo.services import (
     adjusting,
@@ -34,7 +34,7 @@ from robo.services import (
 from robo.services.ordering import Trade
 from robo.services.turns import Turns
 from robo.store import arrivals, ledger
-from robo.store.database import Database
+from robo.store.database import Database, insert_many
 
 Lots = dict[str, tuple[int, int]]
 
@@ -292,7 +292,7 @@ def test_who_sold_after_the_ex_date_is_paid_and_who_bought_is_not(desk: Desk) ->
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
-def test_a_split_that_comes_late_is_applied_to_what_was_held_before_it(desk: Desk) -> None:
+def test_a_split_that_comes_late_is_booked_before_what_was_sold_after_it(desk: Desk) -> None:
     (account,) = holders(desk, "firm_a", [1_000_000_000])
     publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
     desk.broker.brought, later = [], desk.broker.brought
@@ -304,12 +304,134 @@ def test_a_split_that_comes_late_is_applied_to_what_was_held_before_it(desk: Des
 
     desk.broker.brought = later
     desk.adjust()
+    desk.collect()
 
-    # One share bought before the split, three tenths sold, two shares bought after it: 0.7 + 1 + 2.
+    # One share became two, three tenths of a new one were sold, two were bought: 1.7 + 2.
     assert desk.held(account).holdings_nanos == {1: 3_700_000_000}
     assert [n for n, _, _ in lots_of(desk, account)] == [1_700_000_000, 2_000_000_000]
-    assert basis(desk, account) == 7_00 + 10_00
+    assert basis(desk, account) == 8_50 + 10_00
     assert (desk.findings(), breaks(desk)) == ([], [])
+
+
+def compared(desk: Desk) -> list[tuple[object, ...]]:
+    """Compare with the broker; return what differs and is open."""
+    tools = desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy
+    reconciling.reconcile(*tools)
+    return desk.rows("SELECT subject, category, blocks FROM recon_break WHERE state = 'open'")
+
+
+def sold_before_its_split(desk: Desk, *, apart: bool = False) -> tuple[AccountId, list[Activity]]:
+    """Have ten shares' sale fill as one new share, at a loss, before their 1:10 split is told."""
+    (holder,) = desk.open("firm_a", 1, "holder")
+    if apart:
+        desk.broker.can = {"account_model": AccountModel.SEGREGATED}
+        with desk.db.write() as session:
+            names = ("account_id", "broker", "reference", "opened_at")
+            insert_many(session, "broker_account", names, [(holder, "scripted", "acc-0", 1)])
+    desk.fund({holder: 100_00})
+    desk.broker.fill_at(desk.buy({holder: 100_00}), 10_000_000)
+    desk.collect()
+    block = desk.sell({holder: 10 * SHARE})
+    publish(desk, ActionKind.SPLIT, ratio_num=1, ratio_den=10)
+    place = "acc-0" if apart else "omnibus/firm_a"
+    told = [replace(one, broker_account=place) for one in desk.broker.brought]
+    desk.broker.brought = []
+    desk.adjust()
+    desk.broker.fill(block, SHARE, 60_00, price_micros=60_000_000)
+    desk.broker.end(block, BrokerOrderState.CANCELED)
+    assert desk.collect() == 0
+    assert lots_of(desk, holder)[0][:2] == (10 * SHARE, 100_00)
+    return holder, told
+
+
+LOSS = "SELECT nanos_delta, basis_delta_cents, proceeds_cents FROM lot_event WHERE kind = 'close'"
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["shared", "apart"])
+def test_a_sale_in_new_shares_waits_for_its_split_and_has_the_basis_of_the_new_share(
+    desk: Desk, *, apart: bool
+) -> None:
+    holder, told = sold_before_its_split(desk, apart=apart)
+    for _ in range(4):  # longer than any order may be without its end
+        desk.next_day()
+    desk.broker.brought, desk.broker.limit = told, 0  # it has divided them, and tells nobody
+    waiting = compared(desk), open_orders(desk)
+
+    desk.broker.limit = 1
+    bring(desk)
+    booked = desk.collect()
+
+    assert waiting == ([("position", "corporate_action", 0)], [])
+    assert booked == 1
+    assert desk.rows(LOSS) == [(-SHARE, -100_00, 60_00)]
+    assert (desk.held(holder).holdings_nanos, lots_of(desk, holder)) == ({}, [])
+    assert desk.held(holder).unsettled_cents == 60_00
+    assert desk.column("SELECT state FROM orders WHERE side = 'sell'") == ["partial"]
+    assert (compared(desk), desk.findings(), desk.collect()) == ([], [], 0)
+
+
+def test_a_sale_that_waits_for_a_split_and_is_taken_back_is_undone_after_it(desk: Desk) -> None:
+    holder, told = sold_before_its_split(desk)
+    desk.broker.bust(desk.broker.done[-1])
+    desk.collect()
+    waiting = desk.rows(LOSS)
+
+    desk.broker.brought = told
+    bring(desk)
+    desk.collect()
+    desk.collect()
+
+    assert waiting == []
+    assert [one[:2] for one in lots_of(desk, holder)] == [(SHARE, 100_00)]
+    assert desk.held(holder).holdings_nanos == {1: SHARE}
+    assert (compared(desk), desk.findings()) == ([], [])
+
+
+def test_a_sale_waits_for_a_split_no_longer_than_anybody_waits_for_it(desk: Desk) -> None:
+    holder, _ = sold_before_its_split(desk)
+    for _ in range(desk.policy.action_days_max):
+        desk.next_day()
+    before = desk.collect()
+
+    desk.next_day()
+
+    assert (before, desk.collect()) == (0, 1)
+    assert desk.held(holder).holdings_nanos == {1: 9 * SHARE}
+
+
+def test_a_sale_waits_for_a_parked_split_until_a_person_has_cleared_it(desk: Desk) -> None:
+    holder, told = sold_before_its_split(desk)
+    desk.broker.brought = [replace(one, nanos_before=11 * SHARE) for one in told]
+    bring(desk)
+    before = desk.collect()
+    (asked,) = desk.column("SELECT id FROM recon_break WHERE subject = 'activity'")
+
+    reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
+
+    assert (before, desk.collect()) == (0, 1)
+    assert desk.held(holder).holdings_nanos == {1: 9 * SHARE}
+
+
+def test_a_sale_before_a_spin_off_is_booked_leaves_it_whole_and_has_the_parents_basis(
+    desk: Desk,
+) -> None:
+    (holder,) = holders(desk, "firm_a", [10 * SHARE])
+    block = desk.sell({holder: 4 * SHARE})
+    publish(desk, ActionKind.SPIN_OFF, **KEEPS)
+    desk.broker.brought, told = [], desk.broker.brought
+    desk.adjust()
+    desk.broker.fill_at(block, 9_000_000)
+    desk.collect()
+
+    desk.broker.brought = told
+    bring(desk)
+    desk.collect()
+
+    # A fifth of the basis of 100 dollars is the new name's; four tenths of the rest were sold.
+    assert desk.rows(LOSS) == [(-4 * SHARE, -32_00, 36_00)]
+    assert desk.held(holder).holdings_nanos == {1: 6 * SHARE, NEW: 10 * SHARE // 4}
+    assert (basis(desk, holder), basis(desk, holder, NEW)) == (48_00, 20_00)
+    assert (breaks(desk), compared(desk), desk.findings()) == ([], [], [])
 
 
 def guarded(desk: Desk, window: str) -> list[tuple[str, int]]:
@@ -610,11 +732,18 @@ def clear_the_activity(desk: Desk) -> None:
     reconciling.clear(desk.db, desk.keyring, desk.clock, str(asked), "looked", actor="op")
 
 
-def open_questions(desk: Desk) -> list[tuple[str, int | None, int, int]]:
-    now = desk.clock.now()
+def asked_of_persons(desk: Desk) -> operating.Queue:
     with desk.db.read() as session:
-        queue = operating.queue(session, desk.calendar, desk.policy, "firm_a", now)
-    return [(one.subject, one.security_id, one.ours, one.theirs) for one in queue.breaks]
+        return operating.queue(session, desk.calendar, desk.policy, "firm_a", desk.clock.now())
+
+
+def open_questions(desk: Desk) -> list[tuple[str, int | None, int, int]]:
+    found = asked_of_persons(desk).breaks
+    return [(one.subject, one.security_id, one.ours, one.theirs) for one in found]
+
+
+def open_orders(desk: Desk) -> list[str]:
+    return [one.id for one in asked_of_persons(desk).orders]
 
 
 def test_who_makes_up_for_missed_sessions_loses_no_action_of_the_later_ones(desk: Desk) -> None:
@@ -633,19 +762,24 @@ def test_who_makes_up_for_missed_sessions_loses_no_action_of_the_later_ones(desk
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
+def stumbling_on(account: AccountId) -> Callable[..., dividing.Booked]:
+    """Return how actions are booked, but for one account."""
+    book = dividing.book
+
+    def stumble(activity: Activity, action: Any, part: dividing.Part, mine: Any) -> dividing.Booked:
+        if part.account_id == account:
+            raise KeyError(account)
+        return book(activity, action, part, mine)
+
+    return stumble
+
+
 def test_an_action_that_breaks_on_one_account_reaches_every_other(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, third = holders(desk, "firm_a", [1_000_000_000, 2_000_000_000, 4_000_000_000])
     publish(desk, ActionKind.SPLIT, ratio_num=2)
-    book = dividing.book
-
-    def stumble(activity: Activity, action: Any, part: dividing.Part, mine: Any) -> dividing.Booked:
-        if part.account_id == second:
-            raise KeyError(second)
-        return book(activity, action, part, mine)
-
-    monkeypatch.setattr(dividing, "book", stumble)
+    monkeypatch.setattr(dividing, "book", stumbling_on(second))
     desk.adjust()
 
     states = dict(desk.rows("SELECT account_id, state FROM entitlement"))  # type: ignore[arg-type]
@@ -656,12 +790,11 @@ def test_an_action_that_breaks_on_one_account_reaches_every_other(
     assert (told[0], json.loads(str(told[1]))["why"]) == (second, "unexpected")
 
 
-@pytest.mark.parametrize("kind", [ActionKind.SPLIT, ActionKind.CASH_MERGER])
 def test_an_account_that_an_action_does_not_fit_is_reported_and_holds_up_nobody(
-    desk: Desk, kind: ActionKind
+    desk: Desk,
 ) -> None:
     seller, keeper = holders(desk, "firm_a", [1_000_000_000, 2_000_000_000])
-    publish(desk, kind, ratio_num=2, cash_micros=5_000_000)
+    publish(desk, ActionKind.CASH_MERGER, cash_micros=5_000_000)
     desk.broker.brought, later = [], desk.broker.brought
     desk.adjust()
     desk.broker.fill(desk.sell({seller: 1_000_000_000}), 1_000_000_000, 5_00)
@@ -677,9 +810,7 @@ def test_an_account_that_an_action_does_not_fit_is_reported_and_holds_up_nobody(
     assert json.loads(str(told[1]))["why"] in {"action_does_not_fit", "insufficient_funds"}
     states = dict(desk.rows("SELECT account_id, state FROM entitlement"))  # type: ignore[arg-type]
     assert states == {seller: "waiting", keeper: "done"}
-    assert desk.held(keeper).holdings_nanos == (
-        {1: 4_000_000_000} if kind is ActionKind.SPLIT else {}
-    )
+    assert desk.held(keeper).holdings_nanos == {}
     assert desk.findings() == []
 
 
@@ -698,15 +829,11 @@ def reading(desk: Desk, table: str) -> Iterator[list[str]]:
 
 
 def test_one_who_was_refused_an_action_does_not_have_everybodys_entitlements_read_every_look(
-    desk: Desk,
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seller, *keepers = holders(desk, "firm_a", [SHARE, 2 * SHARE, 3 * SHARE])
     publish(desk, ActionKind.SPLIT, ratio_num=2)
-    desk.broker.brought, later = [], desk.broker.brought
-    desk.adjust()
-    desk.broker.fill(desk.sell({seller: SHARE}), SHARE, 5_00)
-    desk.collect()
-    desk.broker.brought = later
+    monkeypatch.setattr(dividing, "book", stumbling_on(seller))
     desk.adjust()
     desk.fund({keepers[0]: 10_00, seller: 10_00}, "more")
     desk.plan({keepers[0]: [Trade(2, Reason.BUY_UNDERWEIGHT, buy_cents=2_00)]}, "beside")
