@@ -140,7 +140,7 @@ class ActivityReader:
             security_id=security_id,
             on=row.on,
             cents=sign * row.cents,
-            nanos_before=_held(row) if dividend else 0,
+            nanos_before=_held(row, in_shares=in_shares) if dividend else 0,
             nanos_delta=0 if dividend and not in_shares else sign * row.nanos,
             broker_account=broker_account,
             takes_back=row.key.partition("#")[0] if back else _previous(row),
@@ -301,13 +301,16 @@ def _row(seq: int, key: str, body: Any) -> Row:
     )
 
 
-def _held(row: Row) -> int:
-    """Return the position that a dividend was paid for: in its text, or as its quantity."""
+def _held(row: Row, *, in_shares: bool) -> int:
+    """Return the position that a dividend was paid for: in its text, or as its quantity.
+
+    The quantity of a dividend in shares is what came: without the text nothing is said of it.
+    """
     found = _POSITION.search(row.text)
-    if found is None:
-        return abs(row.nanos)
-    exact = Fraction(found.group(1)) * NANOS_PER_SHARE
-    return exact.numerator if exact.denominator == 1 else abs(row.nanos)
+    exact = Fraction(found.group(1)) * NANOS_PER_SHARE if found else Fraction(1, 2)
+    if exact.denominator == 1:
+        return exact.numerator
+    return 0 if in_shares else abs(row.nanos)
 
 
 def _base(key: str) -> str:

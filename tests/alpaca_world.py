@@ -7,10 +7,10 @@ with SIGKILL at the KILLth order: after telling the server, before anything is w
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from robo.ports.broker import Broker, OrderTicket, SubmitResult
 from robo.ports.brokerage import BankDetails, CashRequest
 from robo.ports.funding import TransferDirection
 from robo.ports.plugins import PluginContext
+from robo.ports.prices import CorporateAction, PriceSource
 from robo.runtime import Runtime, load_keyring
 from robo.store import universe
 from robo.store.database import connect
@@ -50,6 +51,19 @@ class Killer:
         if self._at == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
+
+
+class Announcing:
+    """Prices of a source that announces some corporate actions beside its own."""
+
+    def __init__(self, prices: PriceSource, more: Sequence[CorporateAction]) -> None:
+        self._prices, self._more = prices, more
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prices, name)
+
+    def actions(self, on: date) -> Sequence[CorporateAction]:
+        return [*self._prices.actions(on), *(one for one in self._more if one.ex_on == on)]
 
 
 def market(folder: Path, calendar: MarketCalendar, clock: Clock, **settings: str) -> PluginContext:
@@ -82,11 +96,14 @@ def open_world(
     clock: FixedClock,
     kill_at: int = 0,
     make: Callable[[PluginContext], Any] = alpaca_trading.create,
+    announced: Sequence[CorporateAction] = (),
 ) -> Iterator[World]:
-    """Yield a world that exists already, with Alpaca as its broker."""
+    """Yield a world that exists already, with Alpaca as its broker; `announced` may still grow."""
     config = Settings(state_dir=str(folder), broker="alpaca_trading")
     context = market(folder, calendar, clock, **alpaca_settings(url))
     assert context.prices is not None
+    prices: Any = Announcing(context.prices, announced)
+    context = replace(context, prices=prices)
     broker = make(context)
     runtime = Runtime(
         settings=config,
@@ -95,7 +112,7 @@ def open_world(
         keyring=load_keyring(config),
         clock=clock,
         calendar=calendar,
-        prices=context.prices,
+        prices=prices,
         broker=Killer(broker, kill_at) if kill_at else broker,
         bank=load("robo.banks", "simulated")(context),
         mailer=load("robo.mailers", "file")(context),

@@ -261,7 +261,8 @@ class Activity:
     """Cash that came in for the whole broker account; negative for what went (fees, withholding,
     what is taken back)."""
     nanos_before: int
-    """The broker's position that the activity applied to; 0: it does not say (spin-offs only)."""
+    """The broker's position that the activity applied to; 0: it does not say (spin-offs, and
+    splits that are dividends in shares, only)."""
     nanos_delta: int
     """Shares that came (or, negative, went)."""
     new_security_id: SecurityId | None = None

@@ -1,6 +1,7 @@
 """From deposits to holdings through Alpaca's shared account, over sockets, and after a kill."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from alpaca_world import OPENING_CENTS, funded, market, open_world
@@ -19,12 +21,14 @@ from broker_adapters import alpaca_broker
 from broker_adapters.alpaca_pace import Lane
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.server import AlpacaServer
-from robo.core.clock import FixedClock, to_micros
+from robo.core.clock import FixedClock, business_date, to_micros
 from robo.core.errors import BrokerUnavailableError
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
-from robo.services import withdrawing
-from robo.store import controls
+from robo.core.shares import format_nanos
+from robo.ports.prices import ActionKind, CorporateAction
+from robo.services import adjusting, withdrawing
+from robo.store import controls, universe
 from robo.store.withdrawals import Withdrawal
 
 OMNIBUS = "omnibus/firm_house"
@@ -170,6 +174,73 @@ def test_a_process_killed_between_telling_and_writing_goes_on_where_it_was(
 
         assert set(orders_at_the_broker(world).values()) == {1}
         assert len(world.balances(stage.accounts[0]).holdings_nanos) == 10
+        assert world.findings() == []
+        broker_equals_books(world)
+
+
+def symbol_of(world: World, security_id: int) -> str:
+    with world.db.read() as session:
+        return universe.by_id(session, [security_id])[SecurityId(security_id)].symbol
+
+
+@pytest.mark.parametrize("said", ["Pos QTY: {}", ""])
+def test_a_dividend_in_shares_comes_weeks_after_its_ex_date_to_what_was_held_on_it(
+    stage: Stage, said: str
+) -> None:
+    announced: list[CorporateAction] = []
+    with open_world(
+        stage.folder, stage.calendar, stage.server.url, stage.clock, announced=announced
+    ) as world:
+        world.trade()
+        mine, last = stage.accounts[0], stage.accounts[-1]
+        name = min(world.balances(mine).holdings_nanos)
+        ex_on = stage.calendar.shift(business_date(stage.clock.now()), 1)
+        pay_on = stage.calendar.shift(ex_on, 2)
+        kind = ActionKind.SPLIT
+        announced.append(
+            CorporateAction(
+                "sd-1", kind, SecurityId(name), ex_on, pay_on, ratio_num=21, ratio_den=20
+            )
+        )
+        world.next_session()
+        before = {one: world.balances(one).holdings_nanos[name] for one in stage.accounts}
+        world.pay_in(last, 300_00)
+        world.trade()  # between the ex-date and the payment
+        bought = world.balances(last).holdings_nanos[name] - before[last]
+        world.next_session()
+        held = sum(before.values())
+        row = {
+            "activity_type": "DIV",
+            "activity_sub_type": "SDIV",
+            "symbol": symbol_of(world, name),
+            "date": pay_on.isoformat(),
+            "qty": format_nanos(held // 20),
+            "description": said.format(format_nanos(held)),
+        }
+        request = Request(f"{stage.server.url}/_local/activities", json.dumps(row).encode())
+        request.add_header("Content-Type", "application/json")
+
+        world.next_session()
+        waited = world.scalar("SELECT count(*) FROM entitlement WHERE state = 'waiting'")
+        with urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+        r = world.runtime
+        for _ in range(2):
+            adjusting.bring(world.db, r.keyring, r.broker, r.clock, r.policy, pay_on)
+
+        after = {one: world.balances(one).holdings_nanos[name] for one in stage.accounts}
+        assert (waited, bought > 0) == (4, True)
+        assert sum(after.values()) == held + held // 20 + bought
+        for one, nanos in before.items():
+            fresh = bought if one == last else 0
+            assert abs((after[one] - fresh) * 20 - nanos * 21) <= 20
+        lots = world.scalar(
+            f"SELECT sum(nanos) FROM lot WHERE account_id = '{last}' AND security_id = {name} "
+            f"AND acquired_on >= '{ex_on}'"
+        )
+        assert lots == bought
+        assert world.scalar("SELECT count(*) FROM entitlement WHERE state = 'waiting'") == 0
+        assert world.scalar("SELECT count(*) FROM event WHERE kind LIKE 'break.%'") == 0
         assert world.findings() == []
         broker_equals_books(world)
 
