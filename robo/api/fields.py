@@ -199,6 +199,20 @@ class Id(Text):
         super().__init__(longest=40, pattern=ID_PATTERN, **more)
 
 
+class UnknownAccounts(fields.List[str]):
+    """One's accounts elsewhere that stand in no figure beside it, to be told wherever one stands.
+
+    Only one's own: that another member of the household has any is not told.
+    """
+
+    def __init__(self) -> None:
+        """Describe the list."""
+        told = "Your accounts elsewhere without a file of trades: gains and wash sales there "
+        super().__init__(
+            Id(), required=True, metadata={"description": told + "are not known, nor counted here."}
+        )
+
+
 class Day(_Plain, fields.String):
     """A calendar date, YYYY-MM-DD; a `date` inside, and stored text is shown as it is."""
 

@@ -7,10 +7,20 @@ from marshmallow import fields
 from robo.api import idempotency
 from robo.api.auth import caller, owned_customer, requires
 from robo.api.state import close_reading, now_micros, reading, runtime, state
-from robo.api.wire import Day, Id, Instant, Schema, Text, Whole, Word, blueprint
+from robo.api.wire import (
+    Day,
+    Id,
+    Instant,
+    Schema,
+    Text,
+    UnknownAccounts,
+    Whole,
+    Word,
+    blueprint,
+)
 from robo.core.clock import business_date, from_micros
 from robo.core.errors import InvalidInputError
-from robo.services import keeping, limiting, pairing
+from robo.services import declaring, keeping, limiting, pairing
 from robo.services.enrolling import sharing
 from robo.services.pairing import Invited
 from robo.store import households, owners
@@ -109,6 +119,7 @@ class TradingLimitsReply(Schema):
 
     on = Day(required=True)
     items = fields.List(fields.Nested(TradingLimitReply), required=True)
+    unknown_accounts = UnknownAccounts()
 
 
 @BLUEPRINT.route("/customers/<id:customer_id>/household")
@@ -239,7 +250,11 @@ def get_limits(customer_id: str) -> dict[str, Any]:
     customer = owned_customer(customer_id)
     on = business_date(from_micros(now_micros()))
     with reading() as session:
-        return {"on": on, "items": limiting.limits(session, customer.id, on)}
+        return {
+            "on": on,
+            "items": limiting.limits(session, customer.id, on),
+            "unknown_accounts": declaring.unknown(session, customer.id),
+        }
 
 
 def _proposal(one: Proposal, customer: owners.Customer) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from marshmallow import fields
 from robo.api import idempotency
 from robo.api.auth import caller, owned_customer, requires
 from robo.api.state import close_reading, reading, runtime
-from robo.api.wire import Id, Instant, Schema, Text, Whole, Word, blueprint, csv_text, upload
+from robo.api.wire import Flag, Id, Instant, Schema, Text, Whole, Word, blueprint, csv_text, upload
 from robo.services import declaring
 from robo.services.declaring import Elsewhere, Imported
 
@@ -37,6 +37,10 @@ class OutsideAccountReply(Schema):
     kind = Word("taxable", "ira", required=True)
     name = Text(required=True)
     trades = Whole(required=True)
+    is_known = Flag(
+        required=True,
+        metadata={"description": "False until a file was taken: its trades are not known."},
+    )
     created_at = Instant(required=True)
 
 

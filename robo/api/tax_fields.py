@@ -1,5 +1,6 @@
 """Fields of the tax resource, and how its values are shown."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import fields as fields_of
 from typing import Any, Final
@@ -7,7 +8,19 @@ from typing import Any, Final
 import marshmallow as ma
 from marshmallow import fields
 
-from robo.api.wire import Cents, Day, Flag, Id, Ppm, Schema, Shares, Text, Whole, Word
+from robo.api.wire import (
+    Cents,
+    Day,
+    Flag,
+    Id,
+    Ppm,
+    Schema,
+    Shares,
+    Text,
+    UnknownAccounts,
+    Whole,
+    Word,
+)
 from robo.services.taxing import filing
 from robo.services.taxing.filing import TaxReport
 from robo.services.taxing.profiles import Told
@@ -149,6 +162,7 @@ class TaxStandingReply(Schema):
     mode = Word(*_MODES, required=True, metadata={"description": "What we do about taxes today."})
     to_target = Cents(signed=True, required=True, allow_none=True)
     budget_left = Cents(zero=True, required=True, allow_none=True)
+    unknown_accounts = UnknownAccounts()
 
 
 class SumFields(Schema):
@@ -221,6 +235,7 @@ class TaxReportReply(Schema):
     status = Word(*_STATUSES, required=True)
     is_assumed = Flag(required=True)
     elsewhere = Word("unknown", "none", "some", required=True)
+    unknown_accounts = UnknownAccounts()
     rows = fields.List(fields.Nested(FormRowReply), required=True)
     short = fields.Nested(SumFields, required=True)
     long = fields.Nested(SumFields, required=True)
@@ -292,8 +307,8 @@ def choice_json(made: Choice) -> dict[str, Any]:
     return {**asdict(made), "chosen": made.number > 0}
 
 
-def standing_json(found: Standing) -> dict[str, Any]:
-    """Return where a year stands, as it is shown."""
+def standing_json(found: Standing, unknown: Sequence[str]) -> dict[str, Any]:
+    """Return where a year stands, as it is shown; and which accounts elsewhere are not in it."""
     rates: Rates = found.rates
     return {
         "year": found.year,
@@ -305,6 +320,7 @@ def standing_json(found: Standing) -> dict[str, Any]:
         "mode": found.mode.name.lower(),
         "to_target": found.to_target_cents,
         "budget_left": found.budget_left_cents,
+        "unknown_accounts": list(unknown),
     }
 
 
@@ -353,6 +369,7 @@ def report_json(made: TaxReport) -> dict[str, Any]:
         "status": made.told.status.value,
         "is_assumed": made.is_assumed,
         "elsewhere": made.elsewhere,
+        "unknown_accounts": list(made.unknown_accounts),
         "rows": rows,
         "short": _sums(schedule.short),
         "long": _sums(schedule.long),

@@ -26,6 +26,7 @@ from robo.api.tax_fields import (
 from robo.api.wire import Schema, blueprint
 from robo.core.clock import business_date, from_micros
 from robo.core.ids import AccountId
+from robo.services import declaring
 from robo.services.taxing import choosing, contributing, filing, standings
 from robo.services.taxing.filing import TaxReport
 
@@ -99,7 +100,7 @@ def get_standing(customer_id: str) -> dict[str, Any]:
     r, on = runtime(), business_date(from_micros(now_micros()))
     with reading() as session:
         found = standings.standings(session, r.keyring, r.policy, [customer.id], on)
-    return standing_json(found[customer.id])
+        return standing_json(found[customer.id], declaring.unknown(session, customer.id))
 
 
 @BLUEPRINT.route("/customers/<id:customer_id>/realised-gains")

@@ -32,6 +32,7 @@ from robo.api.fields import (
     Price,
     Shares,
     Text,
+    UnknownAccounts,
     Whole,
     Word,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Schema",
     "Shares",
     "Text",
+    "UnknownAccounts",
     "View",
     "Whole",
     "Word",

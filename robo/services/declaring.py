@@ -47,6 +47,8 @@ class Elsewhere:
     kind: str
     name: str
     trades: int
+    is_known: bool
+    """Whether a file was taken: until one is, what is traded there is not known."""
     created_at: int
 
 
@@ -81,7 +83,7 @@ def add_account(
     *,
     actor: str,
 ) -> Elsewhere:
-    """Return an account at another firm, noted now or before.
+    """Return an account at another firm, noted now or before; its owner trades elsewhere by it.
 
     Raises:
         RefusedError: If there are too many.
@@ -98,7 +100,10 @@ def add_account(
             known = OutsideAccount(account_id, customer.id, kind, sealed, "active", now)
             outside_trades.add_account(session, known)
             _note(session, keyring, customer, actor, "outside_account.added", account_id, {}, now)
-        return _shown(session, vault, known)
+        shown = _shown(session, vault, known)
+    if known.state == "active":
+        choosing.choose(db, keyring, clock, customer, {"elsewhere": "some"}, actor=actor)
+    return shown
 
 
 def accounts(session: Session, keyring: Keyring, customer_id: str) -> list[Elsewhere]:
@@ -106,6 +111,11 @@ def accounts(session: Session, keyring: Keyring, customer_id: str) -> list[Elsew
     vault = Vault.open(session, keyring, customer_id)
     found = outside_trades.accounts_of(session, [customer_id])
     return [_shown(session, vault, one) for one in found]
+
+
+def unknown(session: Session, customer_id: str) -> list[str]:
+    """Return a customer's accounts elsewhere whose trades are not known: no file was taken."""
+    return outside_trades.unknown(session, [customer_id]).get(customer_id, [])
 
 
 def remove_account(
@@ -243,7 +253,8 @@ def _mine(session: Session, customer_id: str, account_id: str) -> OutsideAccount
 def _shown(session: Session, vault: Vault, one: OutsideAccount) -> Elsewhere:
     name = str(vault.unseal_json(one.sealed_name, _bound(one.id)))
     trades = outside_trades.count_trades(session, one.id)
-    return Elsewhere(one.id, one.kind, name, trades, one.created_at)
+    unknown = outside_trades.unknown(session, [one.customer_id]).get(one.customer_id, ())
+    return Elsewhere(one.id, one.kind, name, trades, one.id not in unknown, one.created_at)
 
 
 def _bound(account_id: str) -> str:

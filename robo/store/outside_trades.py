@@ -113,6 +113,19 @@ def accounts_of(session: Session, customer_ids: Sequence[str]) -> list[OutsideAc
     return sorted((OutsideAccount(*row) for row in rows), key=lambda one: one.id)
 
 
+def unknown(session: Session, customer_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return customer -> their outside accounts of which no file was ever taken, by id."""
+    statement = select(_ACCOUNT.c.customer_id, _ACCOUNT.c.id).where(
+        _ACCOUNT.c.state == "active",
+        _ACCOUNT.c.id.not_in(select(_IMPORT.c.account_id)),
+    )
+    found: dict[str, list[str]] = {}
+    rows = select_in(session, statement, _ACCOUNT.c.customer_id, sorted(set(customer_ids)))
+    for customer, account_id in sorted(tuple(row) for row in rows):
+        found.setdefault(customer, []).append(account_id)
+    return found
+
+
 def account(session: Session, account_id: str) -> OutsideAccount | None:
     """Return one account."""
     columns = [_ACCOUNT.c[name] for name in OutsideAccount.__dataclass_fields__]

@@ -173,7 +173,29 @@ def test_a_file_of_trades_elsewhere_is_taken_once(me: Newcomer) -> None:
     assert [(r["part"], r["gain"], r["sold"]) for r in report["rows"]] == [
         ("II", "200.00", "2026-02-10")
     ]
-    assert report["elsewhere"] == "some"
+    assert (report["elsewhere"], report["unknown_accounts"]) == ("some", [])
+    assert listed[0]["is_known"]
+
+
+def test_an_account_elsewhere_without_a_file_is_said_to_be_not_known_wherever_wash_sales_are_told(
+    me: Newcomer,
+) -> None:
+    ask(me, "PUT", "tax-choices", {"elsewhere": "none"})
+    silent, spoken = elsewhere(me), elsewhere(me)
+    upload(me, spoken, HEADER + "buy,2026-01-15,NOSUCH,1,1.00,\n")
+
+    chosen = ask(me, "GET", "tax-choices")["elsewhere"]
+    denied = ask(me, "PUT", "tax-choices", {"elsewhere": "none"})
+    places = ("tax-report", "tax-standing", "trading-limits")
+    told = [ask(me, "GET", place)["unknown_accounts"] for place in places]
+    listed = {one["id"]: one["is_known"] for one in ask(me, "GET", "outside-accounts")["items"]}
+    ask(me, "DELETE", f"outside-accounts/{silent}")
+    without = ask(me, "GET", "tax-report")["unknown_accounts"]
+
+    assert (chosen, denied["code"]) == ("some", "tax_choice")
+    assert list(denied["fields"]) == ["elsewhere"]
+    assert told == [[silent]] * 3
+    assert (listed, without) == ({silent: False, spoken: True}, [])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from robo.services.mailing import payload
 from robo.services.sealing import Vault
 from robo.services.taxing import contributing, profiles
 from robo.services.taxing.profiles import Told
-from robo.store import owners, tax_profiles
+from robo.store import outside_trades, owners, tax_profiles
 from robo.store.database import Database
 from robo.store.events import NewEvent, emit
 from robo.store.keyring import Keyring
@@ -73,7 +73,8 @@ def choose(
         actor: Who asked.
 
     Raises:
-        InvalidInputError: If target and amount do not fit together, or an amount is out of range.
+        InvalidInputError: If target and amount do not fit together, an amount is out of range, or
+            what is said of trades elsewhere does not fit the accounts noted there.
         RefusedError: If the customer's accounts are too small for it (`segment_too_small`).
     """
     now = to_micros(clock.now())
@@ -83,6 +84,8 @@ def choose(
         if "target" in changes and "target_cents" not in changes and made.target != "amount":
             made = replace(made, target_cents=None)
         _check(made)
+        if "elsewhere" in changes:
+            _check_elsewhere(session, customer.id, made)
         if (before.target, before.target_cents) != (made.target, made.target_cents):
             _check_budget(made)
         entitling.require_of_customer(session, customer.id, _features(before, made))
@@ -122,6 +125,14 @@ def _check(made: Choice) -> None:
     if wrong:
         message = "These choices do not fit together."
         raise InvalidInputError(message, code="tax_choice", fields=wrong)
+
+
+def _check_elsewhere(session: Session, customer_id: str, made: Choice) -> None:
+    """Return if what is said of trades elsewhere fits the accounts noted there."""
+    if made.elsewhere != "some" and outside_trades.accounts_of(session, [customer_id]):
+        wrong = ["You noted accounts at other firms: remove them first."]
+        message = "These choices do not fit together."
+        raise InvalidInputError(message, code="tax_choice", fields={"elsewhere": wrong})
 
 
 def _check_budget(made: Choice) -> None:

@@ -18,7 +18,7 @@ from robo.services.taxing.profiles import Told
 from robo.services.taxing.standings import rolled
 from robo.services.washing.counting import Counts, WashSale, counted, wash_sales
 from robo.services.washing.folding import fold, people
-from robo.store import tax_profiles, universe
+from robo.store import outside_trades, tax_profiles, universe
 from robo.store.keyring import Keyring
 from robo.store.tax_profiles import Choice
 from robo.tax import rate_tables
@@ -66,6 +66,8 @@ class TaxReport:
         wash: Disallowed losses of the year's sales.
         counts: The same, counted.
         elsewhere: Whether the customer trades elsewhere: unknown, none, some.
+        unknown_accounts: Their accounts elsewhere of which no file was taken. What was traded there
+            is not known, so wash sales with it are missing from all that is worked out here.
         symbols: Of the names in the rows.
     """
 
@@ -82,6 +84,7 @@ class TaxReport:
     wash: tuple[WashSale, ...]
     counts: Counts
     elsewhere: str
+    unknown_accounts: tuple[str, ...]
     symbols: Mapping[int, str]
 
 
@@ -125,6 +128,7 @@ def report(
     ]
     names = {int(row.security_id) for row in schedule.rows} | {int(w.security_id) for w in wash}
     listed = universe.by_id(session, sorted(names))
+    noted = set(mine) & set(known.elsewhere)
     choice = tax_profiles.choices(session, [customer_id]).get(customer_id, Choice())
     return TaxReport(
         year=year,
@@ -139,7 +143,9 @@ def report(
         without=bill(table, profile, Net()),
         wash=tuple(wash),
         counts=counted(wash),
-        elsewhere=choice.elsewhere,
+        # Whoever noted an account there said so, whatever was chosen before.
+        elsewhere="some" if noted else choice.elsewhere,
+        unknown_accounts=tuple(outside_trades.unknown(session, [customer_id]).get(customer_id, ())),
         symbols={int(name): one.symbol for name, one in listed.items()},
     )
 
