@@ -75,7 +75,10 @@ class StuckOrderReply(Schema):
     state = fields.String(required=True)
     code = fields.String(
         required=True,
-        metadata={"description": "`client_id_mismatch`: the broker has another order by its id."},
+        metadata={
+            "description": "`client_id_mismatch`: the broker has another order by its id; "
+            "`no_lookup`: it may have arrived, and nobody can ask for it."
+        },
     )
     created_at = Instant(required=True)
 

@@ -122,10 +122,11 @@ class Policy:
     """How often a broker whose lists lag must say that it has no such order before it is told
     again: one "not found" is no proof. Source: Alpaca's guidance not to send again unconfirmed."""
 
-    declined_seconds_min: int = 600
-    """So long a broker whose lists lag must go on saying that it has no such order before a refusal
-    ends one that was told before without an answer: the list was believed once already. Ten
-    minutes cost nobody anything, and an order that shows up later may have been doubled."""
+    doubt_seconds_min: int = 600
+    """So long a broker whose lists lag must go on saying that it has no such order where believing
+    it too early doubles one: before a refusal ends what was told before without an answer (the list
+    was believed once already), and before telling again where a taken id is taken again. Ten
+    minutes cost nobody anything."""
 
     custody_look_seconds: int = 60
     """An account or a transfer at the broker that is on its way is looked at again after a minute,

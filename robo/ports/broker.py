@@ -96,7 +96,14 @@ _DAY: Final = frozenset({TimeInForce.DAY})
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a broker can do; the only thing that decides how `trading` speaks to it."""
+    """What a broker can do; the only thing that decides how `trading` speaks to it.
+
+    What is said about an order's size and terms decides what is sent (`precheck`, `sizing`), what
+    about ids how one that was not heard of is looked for (`healing`). Four are information, for
+    operators and for the kit, and decide nothing: `settlement_days` (each execution says when it
+    settles), `executions_by` and `cursor_kind` (pages are read alike), and `orders_per_second_max`
+    with `requests_per_minute_max` (an adapter keeps its own pace, and says THROTTLED).
+    """
 
     name: str
     simulated: bool
@@ -116,7 +123,10 @@ class Capabilities:
     in_force_whole: frozenset[TimeInForce] = _DAY
     in_force_fractional: frozenset[TimeInForce] = _DAY
     client_id_rule: ClientIdRule = ClientIdRule.UNIQUE
+    """Where it is none, an order that was not heard of is told again after long doubt only."""
     find_by_client_id: bool = True
+    """Whether `find` knows of orders whose telling was not heard. If not, None proves nothing; and
+    where the rule above is none too, what was not heard of waits for a person."""
     money_idempotency: MoneyIdempotency = MoneyIdempotency.CLIENT_ID
     executions_by: Feed = Feed.POLL
     cursor_kind: CursorKind = CursorKind.NUMBER

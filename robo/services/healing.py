@@ -3,6 +3,13 @@
 Asks by client id first. Where a broker's lists lag behind, one "not found" is no proof: it must
 say so several times over a while. Only then is the block told again, under the same id, and only
 on the day it was meant for; later its price, or even what a share is, may be another.
+
+A refusal of that second telling is no proof either: the first may have arrived, and hold the very
+cash that is missing now. The block keeps what it reserves, and is asked for until the broker has
+said for long enough after the refusal that it has no such order.
+
+What the broker does with ids decides (`client_id_rule`, `find_by_client_id`): where it takes an id
+twice, and finds nothing by it, nothing is ever told again. A person looks.
 """
 
 from dataclasses import dataclass
@@ -14,7 +21,8 @@ from sqlmodel import Session
 from robo.core.clock import Clock, business_date, from_micros, to_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.policy import Policy
-from robo.ports.broker import Broker
+from robo.ports.broker import Broker, Capabilities
+from robo.ports.terms import ClientIdRule
 from robo.services import telling
 from robo.store import blocks, standstills, tellings
 
@@ -28,6 +36,9 @@ end."""
 _DECLINED_SECONDS: Final = 20
 """So much later each question comes that is put of a refused order which may be there: it has
 time, and the broker's patience is for others."""
+
+
+_A_PERSONS: Final = frozenset({telling.MISMATCH, telling.UNASKABLE})
 
 
 class Step(StrEnum):
@@ -71,7 +82,7 @@ def verdict(broker: Broker, clock: Clock, policy: Policy, block: blocks.Block) -
     if block.state == "intended" and telling.is_not_taken(block.code):
         # It was never told, or never but in answers by which the broker has surely not taken it.
         return _expired(block) if late else _again(block, to_micros(now))
-    if block.code == telling.MISMATCH and _is_fresh(block, to_micros(now), HELD_SECONDS):
+    if block.code in _A_PERSONS and _is_fresh(block, to_micros(now), HELD_SECONDS):
         return _WAIT
     if _is_declined(block) and _was_asked_lately(block, to_micros(now)):
         return _WAIT
@@ -88,11 +99,25 @@ def _asked(
         return _WAIT
     if found is not None:
         return Verdict(Step.RECORD, telling.adopt(block, found))
-    if block.executed_nanos or block.executed_cents:
-        return _WAIT  # it has traded, so it is there, whatever the list says
+    if block.executed_nanos or block.executed_cents or block.code == telling.UNASKABLE:
+        return _WAIT  # it has traded, so it is there, whatever the list says; or it is a person's
+    if not broker.capabilities.find_by_client_id:
+        return _blind(broker.capabilities, block, now_micros, late=late)
     if not _proven(broker, policy, block, now_micros):
         return Verdict(Step.COUNT)
     return _absent(block, late=late)
+
+
+def _blind(
+    capabilities: Capabilities, block: blocks.Block, now_micros: int, *, late: bool
+) -> Verdict:
+    """Return what to do where nothing is found by our id: only what an id does there helps."""
+    doubled = capabilities.client_id_rule is ClientIdRule.NONE
+    if doubled or late or _is_declined(block) or block.code == telling.DUPLICATE:
+        outcome = blocks.Outcome(block.id, "unknown", None, telling.UNASKABLE)
+        return Verdict(Step.RECORD, outcome)
+    soon = _is_fresh(block, now_micros, capabilities.find_lag_seconds)
+    return _WAIT if soon else _TELL
 
 
 def _absent(block: blocks.Block, *, late: bool) -> Verdict:
@@ -126,9 +151,9 @@ def _proven(broker: Broker, policy: Policy, block: blocks.Block, now_micros: int
     lag = broker.capabilities.find_lag_seconds
     if lag == 0:
         return True
-    if _is_declined(block):
-        # Its list was believed once already, and may have been wrong.
-        lag = max(lag, policy.declined_seconds_min)
+    if _is_declined(block) or broker.capabilities.client_id_rule is ClientIdRule.NONE:
+        # Its list was believed once already; or whoever believes it too early doubles an order.
+        lag = max(lag, policy.doubt_seconds_min)
     waited = now_micros - block.asked_at >= lag * _MICROS
     return block.asks + 1 >= policy.unheard_asks_min and block.asks > 0 and waited
 

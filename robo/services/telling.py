@@ -42,6 +42,9 @@ DECLINED: Final = "declined:"
 """How the code begins of a block that was refused after a telling whose end we did not see. The
 refusal is of the later telling, and may come of the first: its order holds the cash or the shares.
 So it ends nothing by itself (`healing`)."""
+UNASKABLE: Final = "no_lookup"
+"""It may have arrived, the broker finds no order by our id, and telling it again could double it,
+or is too late: a person looks."""
 OPPOSITE: Final = "opposite_order"
 HELD: Final = "account_stopped"
 """The broker takes nothing for this one account now."""
@@ -170,7 +173,7 @@ def is_stuck(block: Block, since_micros: int) -> bool:
     if block.state == "intended" and is_not_taken(block.code):
         # It is told, or ends, by itself; an account that stands still is another thing.
         return False
-    return block.code == MISMATCH or block.created_at < since_micros
+    return block.code in {MISMATCH, UNASKABLE} or block.created_at < since_micros
 
 
 def ask(broker: Broker, block: Block) -> Outcome | None:

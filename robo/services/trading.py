@@ -28,8 +28,9 @@ _OUTCOMES: Final = 25
 """Outcomes written together; after a crash, those of a batch are asked for again."""
 _DENIED_MAX: Final = 3
 """Accounts in a row in which our keys may not trade: then it is the keys, and the run ends."""
-_GRAVE: Final = frozenset({telling.MISMATCH, telling.DENIED})
-"""What a person must see: a foreign order under our id; an account where we may not trade."""
+_GRAVE: Final = frozenset({telling.MISMATCH, telling.DENIED, telling.UNASKABLE})
+"""What a person must see: a foreign order under our id; one that nobody can ask for; an account
+where we may not trade."""
 _tell = telling.tell
 
 
@@ -245,7 +246,7 @@ def heal(
     `unheard_asks_min` times over `find_lag_seconds`. Only then is the block told again, under the
     same id; and only on the day it was meant for. Later its price, or even what a share is, may be
     another: it ends, and what it was for is planned again. A refusal of the second telling ends it
-    only once the broker has gone on saying so for `declined_seconds_min`.
+    only once the broker has gone on saying so for `doubt_seconds_min`.
     """
     at_micros = to_micros(clock.now())
     with db.read() as session:

@@ -21,7 +21,8 @@ from robo.ports.broker import (
     SubmitResult,
     SubmitStatus,
 )
-from robo.services import switching
+from robo.ports.terms import ClientIdRule
+from robo.services import operating, resolving, switching
 from robo.services.ordering import Trade
 from robo.store import controls
 from robo.store.database import bulk
@@ -501,6 +502,78 @@ def test_a_refusal_of_a_second_telling_ends_it_when_the_broker_has_had_none_for_
     assert len(desk.broker.told) == 2
     assert len(asked) < 35  # a question every twenty seconds, and one before its cash is freed
     assert desk.findings() == []
+
+
+BLIND = {"find_by_client_id": False, "find_lag_seconds": 60}
+
+
+def heal_for_a_day(desk: Desk) -> list[int]:
+    """Let the sender run for an hour, and on the next day; return how often it had told by then."""
+    told = []
+    for _ in range(60):
+        desk.clock.advance(timedelta(minutes=1))
+        desk.send()
+        desk.collect()
+        told.append(len(desk.broker.told))
+    desk.next_day()
+    desk.send()
+    desk.collect()
+    return [*told, len(desk.broker.told)]
+
+
+def test_where_ids_are_taken_twice_and_nothing_is_looked_up_by_them_nothing_is_told_again(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.can = {**BLIND, "client_id_rule": ClientIdRule.NONE}
+    planned(desk, [account])
+    desk.broker.answers = [SubmitStatus.UNKNOWN]
+    desk.send()
+
+    told = heal_for_a_day(desk)
+    with desk.db.read() as session:
+        args = session, desk.calendar, desk.policy, "firm_a", desk.clock.now()
+        waiting = [one.code for one in operating.queue(*args).orders]
+
+    assert set(told) == {1}
+    assert known(desk) == [("unknown", "no_lookup")]
+    assert waiting == ["no_lookup"]
+    assert desk.held(account).cash_cents == 90_00
+    assert len(desk.column("SELECT 1 FROM event WHERE kind = 'break.order'")) == 1
+    resolving.order(
+        *(desk.db, desk.keyring, desk.broker, desk.clock, desk.calendar, desk.policy),
+        str(desk.column("SELECT id FROM block")[0]),
+        resolving.OrderVerdict.END,
+        resolving.Word("looked at the broker's page", "key_1"),
+    )
+    desk.collect()
+    assert desk.held(account).cash_cents == 100_00
+
+
+def test_where_ids_are_unique_an_order_that_cannot_be_looked_up_is_told_again_and_not_twice(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.can = BLIND
+    planned(desk, [account])
+    desk.broker.vanish = 1
+    desk.send()
+    desk.broker.lag = dict.fromkeys(desk.broker.orders, 10_000)
+
+    told = heal_for_a_day(desk)
+
+    assert (told[0], told[-1]) == (2, 2)  # the second was called a duplicate
+    assert known(desk) == [("unknown", "no_lookup")]
+    assert desk.held(account).cash_cents == 90_00
+
+
+def test_where_ids_are_taken_twice_the_broker_must_say_none_for_ten_minutes(desk: Desk) -> None:
+    desk.broker.can = {**LAGGING, "client_id_rule": ClientIdRule.NONE}
+    lost(desk)
+
+    told = heal_for_a_day(desk)
+
+    assert [told.count(1), told[-1]] == [10, 2]
 
 
 def test_what_turns_up_just_before_a_refused_order_ends_is_ours_again(desk: Desk) -> None:
