@@ -214,7 +214,10 @@ class ExecutionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Shares that changed hands at one price; `id` is the broker's and unique for ever."""
+    """Shares that changed hands at one price; `id` is the broker's and unique for ever.
+
+    Of an id with `::` in it, what follows the last one is enough: it may be told alone later on.
+    """
 
     id: str
     client_id: str

@@ -71,10 +71,13 @@ def take(
     """
     known = tellings.accepted(session, [one.id for one in told])
     known |= tellings.known_busts(session, [one.id for one in told])
+    new = [one for one in told if one.id not in known]
+    longer = tellings.under_longer_ids(session, sorted({one.client_id for one in new}))
+    known |= longer.keys()
     fresh: dict[str, Execution] = {}
-    for one in told:  # a page may repeat itself: the first telling counts
+    for one in new:  # a page may repeat itself: the first telling counts
         if one.id not in known:
-            fresh.setdefault(one.id, one)
+            fresh.setdefault(one.id, replace(one, busts=longer.get(one.busts, one.busts)))
     if not fresh:
         return []
     heard = _Heard(session, list(fresh.values()), adopted=adopted)

@@ -144,6 +144,27 @@ def accepted(session: Session, execution_ids: Sequence[str]) -> set[str]:
     return set(session.connection().execute(statement).scalars())
 
 
+def under_longer_ids(session: Session, block_ids: Sequence[str]) -> dict[str, str]:
+    """Return short id -> id of blocks' executions and busts that were told under longer ones.
+
+    An adapter may come to leave out what its broker puts before an id: what follows the last `::`
+    stays. Those of other blocks are others, whatever they are called.
+    """
+    longer = "%::%"
+    trades = select(_EXECUTION.c.id).where(_EXECUTION.c.id.like(longer))
+    busts = (
+        select(_BUST.c.id)
+        .join(_EXECUTION, _EXECUTION.c.id == _BUST.c.execution_id)
+        .where(_BUST.c.id.like(longer))
+    )
+    rows = [
+        row
+        for statement in (trades, busts)
+        for row in select_in(session, statement, _EXECUTION.c.block_id, block_ids)
+    ]
+    return {str(row[0]).rpartition("::")[2]: str(row[0]) for row in rows}
+
+
 def is_unbooked(session: Session, execution_id: str) -> bool:
     """Return whether an accepted execution is not fully booked."""
     statement = select(_BOOKING.c.state).where(_BOOKING.c.execution_id == execution_id)

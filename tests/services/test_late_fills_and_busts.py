@@ -1,6 +1,7 @@
 """What brokers do after the fact: fills after the end, trades taken back, trades corrected."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from robo.core.ids import AccountId, FirmId
 from robo.core.reasons import Reason
 from robo.ledger import chart
-from robo.ports.broker import BrokerOrderState
+from robo.ports.broker import BrokerOrderState, ExecutionKind
 from robo.store import inventory, ledger
 from robo.store.database import bulk
 
@@ -432,6 +433,29 @@ def test_a_bust_of_nothing_of_ours_twice_or_of_another_amount_is_told_not_booked
         '"busted_twice"}',
         '"busts_nothing_of_ours"}',
     ]
+    assert desk.findings() == []
+
+
+def test_what_was_told_under_longer_ids_is_booked_once_by_an_adapter_that_forgot_that(
+    desk: Desk,
+) -> None:
+    (account,) = funded(desk, 1, 30_00)
+    block = desk.buy({account: 30_00})
+    first = desk.broker.fill(block, SHARE, 10_00, name="20260302100000000::one")
+    gone = desk.broker.bust(desk.broker.fill(block, SHARE, 10_00, name="20260302100000000::two"))
+    desk.collect()
+    # The adapter has lost its file, and tells everything once more as it tells it now.
+    short = [replace(one, id=one.id.rpartition("::")[2]) for one in (first, gone)]
+    desk.broker.done += [replace(one, busts=one.busts.rpartition("::")[2]) for one in short]
+    desk.collect()
+    twice = desk.held(account).holdings_nanos, desk.scalar("SELECT count(*) FROM stray")
+
+    desk.broker.done.append(replace(first, id="late", kind=ExecutionKind.BUST, busts="one"))
+    desk.collect()
+
+    assert twice == ({1: SHARE}, 0)
+    assert desk.held(account).holdings_nanos == {}
+    assert desk.scalar("SELECT count(*) FROM stray") == 0
     assert desk.findings() == []
 
 
