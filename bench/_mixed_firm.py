@@ -38,7 +38,7 @@ def buy(runtime: Runtime, brought: Sequence[tuple[Customer, int]], name: str) ->
             part = paid[start : start + _PART]
             ledger.post(session, r.keyring.chain, part, seeding.FIRM, at)
     graduating.admit(r.db, r.prices, r.clock, ALONE, r.calendar)
-    indexing.invest(r.db, r.keyring, r.prices, r.clock, r.calendar, ALONE, name)
+    indexing.invest(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, ALONE, name)
     seeding.invest(r, name, ALONE)
 
 

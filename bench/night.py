@@ -80,13 +80,15 @@ def _measured(runtime: Runtime, count: int) -> list[Figure]:
     before = seeding.scalar(r.db, "SELECT count(*) FROM orders")
     lots = seeding.scalar(r.db, "SELECT count(*) FROM lot WHERE nanos > 0")
     stages: dict[str, Callable[[], object]] = {
-        "rescore": lambda: rescoring.apply(r.db, r.keyring, r.prices, r.clock, policy, on),
+        "rescore": lambda: rescoring.apply(
+            r.db, r.keyring, r.broker, r.prices, r.clock, policy, on
+        ),
         "graduate": lambda: graduating.review(r.db, r.prices, r.clock, r.calendar, policy, on),
         "index": lambda: indexing.plan(
-            r.db, r.keyring, r.prices, r.clock, r.calendar, policy, slot
+            r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, policy, slot
         ),
         "harvest": lambda: harvesting.plan(
-            r.db, r.keyring, r.prices, r.clock, r.calendar, policy, slot
+            r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, policy, slot
         ),
     }
     took = {name: _seconds(work) for name, work in stages.items()}

@@ -110,7 +110,7 @@ def _book_positions(rt: Runtime, _slot: Slot) -> int:
 
 
 def _plan_withdrawals(rt: Runtime, slot: Slot) -> int:
-    return withdrawing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy, slot.text)
+    return withdrawing.plan(rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.policy, slot.text)
 
 
 def _invest_cash(rt: Runtime, slot: Slot) -> int:
@@ -124,7 +124,7 @@ def _admit(rt: Runtime, _slot: Slot) -> int:
 
 
 def _rescore(rt: Runtime, slot: Slot) -> int:
-    done = rescoring.apply(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy, slot.on)
+    done = rescoring.apply(rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.policy, slot.on)
     return done.customers + done.accounts + done.plans
 
 
@@ -133,27 +133,31 @@ def _graduate(rt: Runtime, slot: Slot) -> int:
 
 
 def _index(rt: Runtime, slot: Slot) -> int:
-    return indexing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text)
+    return indexing.plan(
+        rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
+    )
 
 
 def _harvest(rt: Runtime, slot: Slot) -> int:
     return harvesting.plan(
-        rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
+        rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
     )
 
 
 def _land(rt: Runtime, slot: Slot) -> int:
-    return landing.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text)
+    return landing.plan(
+        rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
+    )
 
 
 def _invest_direct(rt: Runtime, slot: Slot) -> int:
     return indexing.invest(
-        rt.db, rt.keyring, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
+        rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.calendar, rt.policy, slot.text
     )
 
 
 def _sell_restricted(rt: Runtime, _slot: Slot) -> int:
-    return unwinding.plan(rt.db, rt.keyring, rt.prices, rt.clock, rt.policy)
+    return unwinding.plan(rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.policy)
 
 
 def _send(rt: Runtime, slot: Slot) -> int:

@@ -84,7 +84,7 @@ class Stage:
         r = self.world.runtime
         self.slots += 1
         slot = f"{business_date(r.clock.now()).isoformat()}/t{self.slots}"
-        withdrawing.plan(r.db, r.keyring, r.prices, r.clock, r.policy, slot)
+        withdrawing.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.policy, slot)
         investing.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
 
     def send(self) -> None:

@@ -115,7 +115,7 @@ class World:
         r = self.runtime
         self.windows += 1
         slot = f"{business_date(self.clock.now()).isoformat()}/{self.windows}"
-        withdrawing.plan(self.db, r.keyring, r.prices, r.clock, r.policy, slot)
+        withdrawing.plan(self.db, r.keyring, r.broker, r.prices, r.clock, r.policy, slot)
         investing.plan(self.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
         trading.send(self.db, r.broker, r.clock, r.policy, slot)
         for _ in range(20):

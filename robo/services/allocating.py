@@ -61,9 +61,10 @@ def _blocked(
 ) -> NDArray[np.int8]:
     """Return the reason codes of names that may not be bought, in the shape of the slots."""
     by_column = np.zeros(len(security_ids) + 1, dtype=np.int8)  # the last stands for padding
+    against = {**prices.unbought, **prices.stopped}
     for column, security_id in enumerate(security_ids):
-        if security_id in prices.stopped:
-            by_column[column] = allocator.reason_code(prices.stopped[security_id])
+        if security_id in against:
+            by_column[column] = allocator.reason_code(against[security_id])
     blocked = by_column[slots.security]
     place = {security_id: column for column, security_id in enumerate(security_ids)}
     if bans:

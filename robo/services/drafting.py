@@ -94,14 +94,15 @@ def _skips(
     ask = loaded.ask
     names = model.security_ids.tolist()
     concerned = ask.buyable | gathering.held(model, ask.lots, len(loaded.raw.sleeves))
-    stopped = np.array([one in seen.stopped for one in names], dtype=np.bool_)
+    against = {**seen.unbought, **seen.stopped}
+    stopped = np.array([one in against for one in names], dtype=np.bool_)
     traded = np.zeros(concerned.shape, dtype=np.bool_)
     traded[solved.account, solved.column] = True
     found: dict[int, dict[int, Reason]] = {}
 
     def note(mask: BoolArray, reason: Reason | None) -> None:
         for place, column in np.argwhere(mask & concerned & ~traded).tolist():
-            why = reason or seen.stopped[names[column]]
+            why = reason or against[names[column]]
             found.setdefault(place, {}).setdefault(names[column], why)
 
     note(np.broadcast_to(stopped, concerned.shape), None)

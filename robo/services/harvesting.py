@@ -21,8 +21,9 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray, TaxMode
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import assessing, gathering, offering, ordering, targeting
+from robo.services import assessing, gathering, inquiring, offering, ordering, targeting
 from robo.services.asking import EPOCH, TaxSide
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
@@ -59,6 +60,7 @@ class _Made:
 def plan(
     db: Database,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     calendar: MarketCalendar,
@@ -93,7 +95,7 @@ def plan(
         accounts.retarget(session, moved, at)
 
     lands = calendar.sessions_left_in_year(on) < LAST_SESSIONS
-    night = _Night(db, keyring, prices, clock, policy, on, f"harvest/{slot}", lands=lands)
+    night = _Night(db, keyring, broker, prices, clock, policy, on, f"harvest/{slot}", lands=lands)
     for wave in turns:
         for start in range(0, len(wave), _PAGE):
             made: list[_Made] = []
@@ -116,6 +118,7 @@ class _Night:
         self,
         db: Database,
         keyring: Keyring,
+        broker: Broker,
         prices: PriceSource,
         clock: Clock,
         policy: Policy,
@@ -124,7 +127,8 @@ class _Night:
         *,
         lands: bool,
     ) -> None:
-        self._db, self._keyring, self._prices, self._lands = db, keyring, prices, lands
+        self._db, self._keyring, self._broker = db, keyring, broker
+        self._prices, self._lands = prices, lands
         self._clock, self._policy, self._on, self._cause = clock, policy, on, cause
         self._made: dict[tuple[object, ...], Followed | None] = {}
 
@@ -146,7 +150,9 @@ class _Night:
             lots, tax = assessing.tax_side(
                 session, self._keyring, self._policy, names, ids, lots, self._on
             )
-            seen = board(self._prices, names.tolist(), self._clock.now())
+            now = self._clock.now()
+            limits = inquiring.limits(session, self._broker, now)
+            seen = limits.on(board(self._prices, names.tolist(), now))
             sold = self._sold(raw, lots, tax, seen)
             gone = universe.gone(session)
             why = targeting.barred(session, raw)
@@ -198,7 +204,18 @@ class _Night:
         rests = tax.aim.has & self._lands
         seeks = (tax.taxes.mode == TaxMode.HARVEST) & ~rests
         free = seeks[lots.account] & (lots.hold_day <= today) & ~stopped & ~barred & (price > 0)
-        return self._chosen(lots, tax, free & (gain < 0), net, worth - tax.basis_cents)
+        good = self._chosen(lots, tax, free & (gain < 0), net, worth - tax.basis_cents)
+        return self._of_a_share(lots, seen, good)
+
+    @staticmethod
+    def _of_a_share(lots: LotChunk, seen: Board, good: BoolArray) -> BoolArray:
+        """Return the lots (L,) without those that would be too little to sell."""
+        _, name = np.unique(lots.account << 32 | lots.security_id, return_inverse=True)
+        nanos = np.zeros(int(name.max(initial=-1)) + 1, dtype=np.int64)
+        np.add.at(nanos, name[good], lots.nanos[good])
+        security, sold = lots.security_id.tolist(), nanos[name].tolist()
+        little = [seen.is_too_little(*one) for one in zip(security, sold, strict=True)]
+        return good & ~np.array(little, dtype=np.bool_)
 
     def _chosen(
         self, lots: LotChunk, tax: TaxSide, free: BoolArray, net: FloatArray, gain: IntArray

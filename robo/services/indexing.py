@@ -13,8 +13,9 @@ from robo.core.clock import Clock, business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import drafting, gathering, modelling, ordering, solving
+from robo.services import drafting, gathering, inquiring, modelling, ordering, solving
 from robo.services.isolating import Blame
 from robo.services.modelling import Model
 from robo.services.ordering import Plan
@@ -34,6 +35,7 @@ _CASH_PAGE: Final = 2_000
 def plan(
     db: Database,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     calendar: MarketCalendar,
@@ -52,7 +54,7 @@ def plan(
     model = modelling.ensure(db, prices, clock, calendar, policy)
     if model is None:
         return 0
-    night = _Night(db, keyring, prices, clock, calendar, policy, model, f"index/{slot}")
+    night = _Night(db, keyring, broker, prices, clock, calendar, policy, model, f"index/{slot}")
     after = ""
     while True:
         with db.read() as session:
@@ -67,6 +69,7 @@ def plan(
 def invest(
     db: Database,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     calendar: MarketCalendar,
@@ -78,7 +81,7 @@ def invest(
         model = modelling.current(session, prices, clock.now())
     if model is None:
         return 0
-    night = _Night(db, keyring, prices, clock, calendar, policy, model, f"cash/{slot}")
+    night = _Night(db, keyring, broker, prices, clock, calendar, policy, model, f"cash/{slot}")
     after: AccountId | str = ""
     while True:
         with db.read() as session:
@@ -99,6 +102,7 @@ class _Night:
         self,
         db: Database,
         keyring: Keyring,
+        broker: Broker,
         prices: PriceSource,
         clock: Clock,
         calendar: MarketCalendar,
@@ -106,7 +110,8 @@ class _Night:
         model: Model,
         cause: str,
     ) -> None:
-        self._db, self._keyring, self._prices, self._clock = db, keyring, prices, clock
+        self._db, self._keyring, self._broker = db, keyring, broker
+        self._prices, self._clock = prices, clock
         self._calendar, self._policy, self._model, self._cause = calendar, policy, model, cause
         self._turns = Turns(db, policy)
         self.planned = 0
@@ -146,7 +151,8 @@ class _Night:
                 sells=sells,
                 lands=self._calendar.sessions_left_in_year(on) < LAST_SESSIONS,
             )
-        seen = board(self._prices, self._model.security_ids.tolist(), now)
+            limits = inquiring.limits(session, self._broker, now)
+        seen = limits.on(board(self._prices, self._model.security_ids.tolist(), now))
         solved = solving.solve(self._model, seen, loaded.ask, self._policy, on)
         settles = self._calendar.shift(on, self._policy.deposit_settle_sessions).isoformat()
         return drafting.plans(loaded, self._model, solved, self._cause, seen, settles)

@@ -53,7 +53,7 @@ def plan(
         raw, bans = _read(db, part, business_date(now))
         prices_now = board(prices, raw.security_ids(), now)
         with db.read() as session:
-            prices_now.stopped.update(inquiring.unplannable(session, broker, now))
+            prices_now = inquiring.limits(session, broker, now).on(prices_now)
         settles = _guess(calendar, policy, business_date(now))
         if raw.sleeves:
             plans.extend(_plans(raw, prices_now, minimum, slot, settles, bans))

@@ -113,7 +113,7 @@ def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder
         left = [one for one in waiting if one.id not in found]
         found |= look(session, bench, price, left)
     left = [one for one in waiting if one.id not in found]
-    found |= _too_small(sizes, left)
+    found |= sizing.too_small(sizes, left)
     return Judged([(one, found[one.id]) for one in waiting if one.id in found], sizes)
 
 
@@ -154,9 +154,7 @@ def _by_name(
     found: dict[str, Reason] = {}
     for one in waiting:
         if one.security_id in gone:
-            # Nobody plans to buy it now; what must be sold would only be planned again.
-            buying = one.side == "buy"
-            found[one.id] = Reason.REFUSE_NOT_TRADABLE if buying else Reason.WAIT_REFUSED
+            found[one.id] = Reason.REFUSE_NOT_TRADABLE
         elif one.security_id in stopped:
             found[one.id] = stopped[one.security_id]
         elif (places.get(one.account_id, ""), one.security_id, one.side) in tired:
@@ -370,30 +368,3 @@ def _sellers(
         brought = int(notional_cents(sold, known.get(security, 0)))
         day[account] = day.get(account, 0) + spent + brought
     return day, value, twice
-
-
-def _too_small(sizes: Sizes, waiting: Sequence[WaitingOrder]) -> dict[str, Reason]:
-    """Orders whose block would be less than the least that the broker takes of the name."""
-    totals: dict[tuple[str, int, str], list[WaitingOrder]] = {}
-    for one in waiting:
-        caps = sizes.capabilities
-        assert caps is not None
-        plain = caps.fractional and caps.notional and one.security_id not in sizes.whole
-        if not plain:
-            place = one.account_id if caps.account_model is AccountModel.SEGREGATED else one.firm_id
-            totals.setdefault((place, one.security_id, one.side), []).append(one)
-    found: dict[str, Reason] = {}
-    for mine in totals.values():
-        first = mine[0]
-        cents = sum(one.notional_cents or 0 for one in mine) or None
-        nanos = sum(one.nanos or 0 for one in mine) or None
-        summed = blocks.BlockSum(
-            "", first.firm_id, first.security_id, first.side, cents, nanos, first.account_id
-        )
-        if sizes.of(summed) is None:
-            assert sizes.capabilities is not None
-            # It waits where others' orders may make it a share, or it would be planned again.
-            apart = sizes.capabilities.fractional and first.side == "buy"
-            why = Reason.REFUSE_WHOLE_SHARES if apart else Reason.WAIT_WHOLE_SHARES
-            found |= {one.id: why for one in mine}
-    return found

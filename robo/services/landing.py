@@ -20,6 +20,7 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.money import PPM, format_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
 from robo.services import ordering, shelving
 from robo.services.isolating import Blame
@@ -64,6 +65,7 @@ class _Made:
 def plan(
     db: Database,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     calendar: MarketCalendar,
@@ -101,7 +103,7 @@ def plan(
             def look(part: Sequence[AccountId], found: list[_Made] = found) -> None:
                 mine = [account for first in part for account in by_first[first]]
                 with db.read() as session:
-                    shelf = shelving.read(session, keyring, prices, clock, policy, mine, on)
+                    shelf = shelving.read(session, keyring, broker, prices, clock, policy, mine, on)
                 found.extend(_landed(shelf, policy, on, f"land/{slot}", last=left == 0))
 
             Blame[AccountId](db, clock, _JOB, str).together(wave[start : start + _PAGE], look)
@@ -212,6 +214,7 @@ def _plans(
             security: trims
             for security, trims in names.items()
             if sum(one.worth_cents for one in trims) >= policy.order_notional_cents_min
+            and not shelf.seen.is_too_little(security, sum(one.nanos for one in trims))
         }
         total += sum(one.gain_cents for trims in worth_it.values() for one in trims)
         skips = {

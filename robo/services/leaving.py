@@ -12,8 +12,9 @@ from robo.core.clock import Clock, to_micros
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import ordering, parting
+from robo.services import inquiring, ordering, parting
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan
 from robo.services.queueing import waves
@@ -34,6 +35,7 @@ class Leaving:
 
     db: Database
     keyring: Keyring
+    broker: Broker
     prices: PriceSource
     clock: Clock
     policy: Policy
@@ -85,8 +87,10 @@ class Leaving:
     def _plans(self, listed: Mapping[AccountId, Mapping[int, Leaver]]) -> list[Plan]:
         """Return what accounts sell of the names that have to go, and what is news about them."""
         names = sorted({security for some in listed.values() for security in some})
-        seen = board(self.prices, names, self.clock.now())
+        now = self.clock.now()
         with self.db.read() as session:
+            limits = inquiring.limits(session, self.broker, now)
+            seen = limits.on(board(self.prices, names, now))
             made = parting.plans(session, self.keyring, self.policy, listed, seen, self.on)
         return [
             news

@@ -40,7 +40,8 @@ class Queue:
     executions: tuple[Stray, ...]
     """Executions that could not be accepted."""
     accounts: tuple[Standstill, ...]
-    """Accounts in which the broker has taken nothing on two days, or longer."""
+    """Accounts in which the broker has taken nothing on two days, or longer, and those that are
+    closing with shares that it does not take."""
 
 
 def queue(

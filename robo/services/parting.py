@@ -41,9 +41,10 @@ _CODES: Final = (
     Reason.SKIP_YEAR_TARGET,
     Reason.SKIP_ORDER_OPEN,
     Reason.SKIP_ACCOUNT_BUSY,
+    Reason.SKIP_NOT_TRADABLE,
 )
 _FREE, _RESTRICTED, _UNSETTLED, _WASH, _GAIN, _NO_PRICE, _HALTED = range(7)
-_WANTED, _TARGET, _ORDERED, _BUSY = range(7, 11)
+_WANTED, _TARGET, _ORDERED, _BUSY, _UNTRADED = range(7, 12)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +92,7 @@ def plans(
         for place in [ids.index(one.account_id)]
         if one.security_id in leaving[one.account_id]
     }
-    return _plans(raw, lots, tax, part, ordered, policy, on)
+    return _plans(raw, lots, tax, part, ordered, board, policy, on)
 
 
 def _part(
@@ -124,6 +125,7 @@ def _part(
     code[lots.hold_day[lot] > today] = _UNSETTLED
     code[_sell_blocked(raw, lots, lot)] = _RESTRICTED
     code[[board.stopped.get(one) is Reason.SKIP_HALTED for one in security]] = _HALTED
+    code[[board.stopped.get(one) is Reason.SKIP_NOT_TRADABLE for one in security]] = _UNTRADED
     code[price <= 0] = _NO_PRICE
     code[np.array(waits, dtype=np.bool_)] = _ORDERED
     code[busy[owner]] = _BUSY
@@ -204,6 +206,7 @@ def _plans(
     tax: TaxSide,
     part: _Part,
     ordered: Mapping[tuple[int, int], Reason],
+    board: Board,
     policy: Policy,
     on: date,
 ) -> list[Plan]:
@@ -223,6 +226,11 @@ def _plans(
             sold.setdefault(place, {}).setdefault(security, []).append(row)
         else:
             kept.setdefault(place, {}).setdefault(security, why)
+    for place, names in sold.items():
+        for security, rows in list(names.items()):
+            if board.is_stuck(security, int(lots.nanos[part.lot[rows]].sum())):
+                del names[security]
+                kept.setdefault(place, {})[security] = Reason.SKIP_WHOLE_SHARES
     # What was bought of late goes first: no fill that stops early then leaves it behind.
     for some in (some for mine in sold.values() for some in mine.values()):
         some.sort(key=lambda row: not tax.is_fresh[part.lot[row]])

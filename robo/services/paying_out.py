@@ -21,6 +21,7 @@ from robo.core.errors import (
 from robo.core.ids import AccountId, FirmId, child_id
 from robo.core.money import format_cents
 from robo.core.policy import Policy
+from robo.core.reasons import Reason
 from robo.ledger import recipes
 from robo.services import mailing, selling
 from robo.services.sealing import Vault
@@ -30,6 +31,10 @@ from robo.store.withdrawals import Withdrawal
 
 OPEN: Final = ("requested", "selling", "settling")
 """States of a withdrawal that was not sent."""
+_FOR_GOOD: Final = frozenset({Reason.SKIP_RESTRICTED, Reason.SKIP_NOT_OVERWEIGHT})
+"""Why a name is not sold however long we wait."""
+_PERHAPS: Final = frozenset({Reason.SKIP_NOT_TRADABLE, Reason.SKIP_WHOLE_SHARES})
+"""Why it may not be sold however long we wait."""
 
 
 def sleeve_of(
@@ -111,6 +116,22 @@ def promise_cause(session: Session, one: Withdrawal, more_cents: int) -> str:
     return f"{one.id}/{place}{one.promised_cents + more_cents}"
 
 
+def is_all(one: Withdrawal, skips: Mapping[int, Reason], policy: Policy, at_micros: int) -> bool:
+    """Return whether a withdrawal pays what there is, not nothing: no more will be sold for it.
+
+    What the broker does not trade, or not in fractions, may come back tomorrow and may never: the
+    rest of the account does not stand still for it.
+    """
+    long = _waited(one.requested_at, at_micros) >= policy.close_part_days
+    hopeless = _FOR_GOOD | (_PERHAPS if long else frozenset())
+    return not one.closing and hopeless.issuperset(skips.values())
+
+
+def _waited(since_micros: int, at_micros: int) -> int:
+    """Return the days between the business dates of two instants."""
+    return (business_date(from_micros(at_micros)) - business_date(from_micros(since_micros))).days
+
+
 def part_of(session: Session, one: Withdrawal, policy: Policy, at_micros: int) -> Withdrawal | None:
     """Return the settled part of a closing that need not wait for what cannot be sold; or None.
 
@@ -122,8 +143,7 @@ def part_of(session: Session, one: Withdrawal, policy: Policy, at_micros: int) -
         return None
     parts = _parts(_by_id(session, one.account_id), one)
     since = max([one.requested_at, *(part.requested_at for part in parts)])
-    waited = business_date(from_micros(at_micros)) - business_date(from_micros(since))
-    if waited.days < policy.close_part_days:
+    if _waited(since, at_micros) < policy.close_part_days:
         return None
     if withdrawals.waiting_proceeds(session, one.account_id):
         return None  # more settles soon, and leaves with it

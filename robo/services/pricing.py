@@ -65,11 +65,10 @@ def basket(
     """Return what the allocator would buy for an account, and how far it then is from (N,)."""
     raw = loaded.raw
     account_id = raw.account_ids[0]
-    stopped = seen.stopped | inquiring.unplannable(session, broker, now)
     minimum = max(policy.order_notional_cents_min, broker.capabilities.buy_notional_cents_min)
     selling = {one.account_id for one in raw.open_orders if one.side == "sell"}
     bans = purchase_bans(session, [account_id], business_date(now), selling)
-    board = Board(seen.price_micros, stopped)
+    board = inquiring.limits(session, broker, now).on(seen)
     found = allocating.allocate(raw, board, minimum, bans)
     buys = {name: cents for _, names in found for name, cents, _ in names if cents}
     column = model.columns(list(buys))

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from robo.core.errors import BrokerUnavailableError, NotFoundError
 from robo.core.ids import SecurityId
-from robo.core.money import round_ratio
+from robo.core.money import NANOS_PER_SHARE, round_ratio
 from robo.core.reasons import Reason
 from robo.ports.prices import ActionKind, PriceSource
 
@@ -18,6 +18,20 @@ class Board:
 
     price_micros: dict[int, int]
     stopped: dict[int, Reason]
+    unbought: Mapping[int, Reason] = field(default_factory=dict)
+    """Names that may be sold and are not to be bought, and why."""
+    whole: frozenset[int] = frozenset()
+    """Names of which a sale has to be of a share at least: the broker takes whole shares only."""
+    shared: bool = False
+    """Orders of other accounts may make a share of what is less, sooner or later."""
+
+    def is_too_little(self, security_id: int, sell_nanos: int) -> bool:
+        """Return whether a sale would be less than the broker takes, or wait for others' sales."""
+        return security_id in self.whole and 0 < sell_nanos < NANOS_PER_SHARE
+
+    def is_stuck(self, security_id: int, sell_nanos: int) -> bool:
+        """Return whether a sale would be less than the broker takes, however long it waits."""
+        return not self.shared and self.is_too_little(security_id, sell_nanos)
 
 
 def board(prices: PriceSource, security_ids: Sequence[int], at: datetime) -> Board:

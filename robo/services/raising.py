@@ -13,6 +13,7 @@ from robo.portfolio.problem import TaxMode
 from robo.ports.prices import PriceSource
 from robo.services import drafting, gathering, modelling, solving
 from robo.services.asking import Ask
+from robo.services.inquiring import Limits
 from robo.services.ordering import Plan
 from robo.services.quoting import board
 from robo.store import chunks, direct
@@ -29,6 +30,7 @@ def plan(
     raw: chunks.RawChunk,
     need_cents: int,
     cause: str,
+    limits: Limits,
 ) -> Plan | None:
     """Return the sales of one direct sleeve that raise money, by the optimizer.
 
@@ -44,6 +46,7 @@ def plan(
         raw: The account.
         need_cents: To raise, positive.
         cause: Names the batch.
+        limits: What the broker does not trade.
 
     Returns:
         None where the sleeve is none, there is no risk model, or it cannot be raised like this.
@@ -59,7 +62,7 @@ def plan(
     loaded = gathering.load(session, keyring, policy, model, raw, rows, on, sells=True)
     wanted = need_cents + need_cents * policy.sell_margin_ppm // PPM + 1
     first = replace(loaded.ask, need_cents=np.array([wanted], dtype=np.int64))
-    seen = board(prices, model.security_ids.tolist(), now)
+    seen = limits.on(board(prices, model.security_ids.tolist(), now))
     for ask in (first, _careless(first)):
         solved = solving.solve(model, seen, ask, policy, on)
         price = [seen.price_micros.get(int(model.security_ids[one]), 0) for one in solved.column]

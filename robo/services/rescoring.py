@@ -20,6 +20,7 @@ from robo.core.clock import Clock, to_micros
 from robo.core.errors import NotFoundError
 from robo.core.ids import AccountId, child_id
 from robo.core.policy import Policy
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
 from robo.services import following, offering, targeting
 from robo.services.isolating import Blame
@@ -62,7 +63,13 @@ class Reached:
 
 
 def apply(
-    db: Database, keyring: Keyring, prices: PriceSource, clock: Clock, policy: Policy, on: date
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    prices: PriceSource,
+    clock: Clock,
+    policy: Policy,
+    on: date,
 ) -> Reached:
     """Bring every account in line with the scores in use; twice changes nothing.
 
@@ -90,7 +97,7 @@ def apply(
             with db.write() as session:
                 cursors.move_cursor(session, f"rescored/{firm_id}", active)
                 Behind(missed).put(session, firm_id)
-    leaving = Leaving(db, keyring, prices, clock, policy, Turns(db, policy), on)
+    leaving = Leaving(db, keyring, broker, prices, clock, policy, Turns(db, policy), on)
     return Reached(run.customers, run.accounts, leaving.part())
 
 

@@ -1,12 +1,13 @@
 """What is sold to raise money: the most overweight first, free lots only, restrictions kept."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
 from robo.core.clock import business_date
-from robo.core.money import PPM, notional_cents
+from robo.core.money import NANOS_PER_SHARE, PPM, notional_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio import allocator
@@ -49,7 +50,7 @@ def _barred(raw: chunks.RawChunk) -> set[int]:
 
 def plan(
     raw: chunks.RawChunk,
-    prices: PriceSource,
+    now: Board,
     at: datetime,
     policy: Policy,
     cause: str,
@@ -60,19 +61,23 @@ def plan(
 
     A little more is sold than needed (`sell_margin_ppm`), so that a falling price or a fee does not
     leave the withdrawal short; what is left over is invested again. `pick` names the lots.
+
+    Of a name that goes in whole shares only, whole shares are sold, one too many rather than one
+    too few; a fraction of it stays, for the account's other names to pay.
     """
-    now = board(prices, raw.security_ids(), at)
     free = _free_nanos(raw, business_date(at).isoformat())
     if need_cents is None:
         return _everything(raw, now, free, cause)
     chunk = chunks.build(raw, now.price_micros)
     slots = chunk.slots()
     names = [chunk.security_ids[column] for column in slots.security[0].tolist() if column >= 0]
+    step = np.array([[NANOS_PER_SHARE if s in now.whole else 1 for s in names]], dtype=np.int64)
     free_nanos = np.array([[free.get(security_id, 0) for security_id in names]], dtype=np.int64)
+    free_nanos -= free_nanos % step
     price = np.array([[now.price_micros.get(s, 0) for s in names]], dtype=np.int64)
     value = np.maximum(slots.value_cents[:, : len(names)], 0)
     sellable = np.minimum(value, chunk_notional(free_nanos, price))
-    stops = np.array([[_stop(raw, now, free, s) for s in names]], dtype=np.int8)
+    stops = np.array([[_stop(raw, now, free, s, now.is_too_little) for s in names]], dtype=np.int8)
     wanted = need_cents + need_cents * policy.sell_margin_ppm // PPM + 1
     sells = allocator.allocate_withdrawal(
         value,
@@ -88,6 +93,7 @@ def plan(
         dust_cents=1,
         everything=sells.close_out[:, None],
     )
+    nanos += -nanos % step
     trades: list[Trade] = []
     skips: dict[int, Reason] = {}
     for place, security_id in enumerate(names):
@@ -102,7 +108,13 @@ def plan(
     return Plan(raw.sleeves[0], cause, tuple(trades), skips)
 
 
-def _stop(raw: chunks.RawChunk, now: Board, free: dict[int, int], security_id: int) -> int:
+def _stop(
+    raw: chunks.RawChunk,
+    now: Board,
+    free: dict[int, int],
+    security_id: int,
+    is_little: Callable[[int, int], bool],
+) -> int:
     if security_id in _barred(raw):
         return allocator.reason_code(Reason.SKIP_RESTRICTED)
     if security_id in now.stopped:
@@ -110,6 +122,8 @@ def _stop(raw: chunks.RawChunk, now: Board, free: dict[int, int], security_id: i
     held = raw.balances[raw.sleeves[0].account_id].holdings_nanos.get(security_id, 0)
     if held and not free.get(security_id, 0):
         return allocator.reason_code(Reason.SKIP_UNSETTLED)
+    if is_little(security_id, free.get(security_id, 0)):
+        return allocator.reason_code(Reason.SKIP_WHOLE_SHARES)
     return 0
 
 
@@ -117,11 +131,14 @@ def _everything(raw: chunks.RawChunk, now: Board, free: dict[int, int], cause: s
     trades: list[Trade] = []
     skips: dict[int, Reason] = {}
     for security_id in raw.balances[raw.sleeves[0].account_id].holdings_nanos:
-        code = _stop(raw, now, free, security_id)
+        code = _stop(raw, now, free, security_id, now.is_stuck)
+        goes = free.get(security_id, 0)
+        if security_id in now.whole and not now.shared:
+            goes -= goes % NANOS_PER_SHARE
         if code:
             skips[security_id] = allocator.reason_of(code)
-        elif free.get(security_id, 0):
-            trades.append(Trade(security_id, Reason.SELL_CLOSE_OUT, sell_nanos=free[security_id]))
+        elif goes:
+            trades.append(Trade(security_id, Reason.SELL_CLOSE_OUT, sell_nanos=goes))
     return Plan(raw.sleeves[0], cause, tuple(trades), skips)
 
 

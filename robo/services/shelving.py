@@ -15,8 +15,9 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, IntArray
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import assessing
+from robo.services import assessing, inquiring
 from robo.services.asking import EPOCH, TaxSide, fallen
 from robo.services.quoting import Board, board
 from robo.store import chunks, lot_chunks
@@ -32,8 +33,9 @@ _STAYS: Final[tuple[Reason | None, ...]] = (
     Reason.SKIP_NO_PRICE,
     Reason.SKIP_HALTED,
     Reason.SKIP_WASH_LOSS,
+    Reason.SKIP_NOT_TRADABLE,
 )
-_FREE, _UNSETTLED, _RESTRICTED, _NO_PRICE, _HALTED, _WASH = range(6)
+_FREE, _UNSETTLED, _RESTRICTED, _NO_PRICE, _HALTED, _WASH, _UNTRADED = range(7)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +52,7 @@ class Shelf:
     masked: BoolArray
     """At a loss today, or after a fall before the fill, it would be washed."""
     long: BoolArray
+    seen: Board
 
     @property
     def gain_cents(self) -> IntArray:
@@ -60,6 +63,7 @@ class Shelf:
 def read(
     session: Session,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     policy: Policy,
@@ -72,7 +76,8 @@ def read(
     lots = lot_chunks.read(session, ids)
     names = np.unique(lots.security_id)
     lots, tax = assessing.tax_side(session, keyring, policy, names, ids, lots, on)
-    seen = board(prices, names.tolist(), clock.now())
+    limits = inquiring.limits(session, broker, clock.now())
+    seen = limits.on(board(prices, names.tolist(), clock.now()))
     price = np.array([seen.price_micros.get(s, 0) for s in lots.security_id.tolist()], np.int64)
     worth = notional_cents(lots.nanos, price)
     worth -= -(-worth * policy.trade_cost_ppm // PPM)
@@ -86,6 +91,7 @@ def read(
         stays=_stays(raw, lots, seen, price, today),
         masked=(tax.no_loss | tax.whole_only) & (lowest < tax.basis_cents),
         long=tax_arrays.is_long(tax.held_day, today),
+        seen=seen,
     )
 
 
@@ -98,14 +104,16 @@ def _stays(
     waits = [(raw.account_ids[place], security) in busy for place, security in pairs]
     barred = [s in raw.restricted.get(raw.sleeves[place].account_id, {}) for place, s in pairs]
     halted = [seen.stopped.get(security) is Reason.SKIP_HALTED for _, security in pairs]
+    gone = [seen.stopped.get(security) is Reason.SKIP_NOT_TRADABLE for _, security in pairs]
     return np.select(
         [
             np.array(barred, dtype=np.bool_),
             np.array(halted, dtype=np.bool_),
             price <= 0,
+            np.array(gone, dtype=np.bool_),
             np.array(waits, dtype=np.bool_) | (lots.hold_day > today),
         ],
-        [_RESTRICTED, _HALTED, _NO_PRICE, _UNSETTLED],
+        [_RESTRICTED, _HALTED, _NO_PRICE, _UNTRADED, _UNSETTLED],
         _FREE,
     ).astype(np.int64)
 

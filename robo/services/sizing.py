@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from robo.core.money import NANOS_PER_SHARE, PPM, nanos_for_cents
-from robo.ports.broker import Capabilities
+from robo.core.reasons import Reason
+from robo.ports.broker import AccountModel, Capabilities
 from robo.store.blocks import Block, BlockSum, Outcome
 from robo.store.controls import Tradability
+from robo.store.windows import WaitingOrder
 
 _DECIMALS: Final = 9
 
@@ -74,6 +76,37 @@ class Sizes:
 
 
 AS_ORDERED: Final = Sizes()
+
+
+def too_small(sizes: Sizes, waiting: Sequence[WaitingOrder]) -> dict[str, Reason]:
+    """Return the orders whose block would be less than the least that the broker takes."""
+    totals: dict[tuple[str, int, str], list[WaitingOrder]] = {}
+    for one in waiting:
+        caps = sizes.capabilities
+        assert caps is not None
+        plain = caps.fractional and caps.notional and one.security_id not in sizes.whole
+        if not plain:
+            place = one.account_id if caps.account_model is AccountModel.SEGREGATED else one.firm_id
+            totals.setdefault((place, one.security_id, one.side), []).append(one)
+    found: dict[str, Reason] = {}
+    for mine in totals.values():
+        first = mine[0]
+        cents = sum(one.notional_cents or 0 for one in mine) or None
+        nanos = sum(one.nanos or 0 for one in mine) or None
+        summed = BlockSum(
+            "", first.firm_id, first.security_id, first.side, cents, nanos, first.account_id
+        )
+        if sizes.of(summed) is None:
+            assert sizes.capabilities is not None
+            # It waits where others' orders may make it a share; planners leave alone what never is.
+            never = (
+                sizes.capabilities.fractional
+                if first.side == "buy"
+                else sizes.capabilities.account_model is AccountModel.SEGREGATED
+            )
+            why = Reason.REFUSE_WHOLE_SHARES if never else Reason.WAIT_WHOLE_SHARES
+            found |= {one.id: why for one in mine}
+    return found
 
 
 def learnt(

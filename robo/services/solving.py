@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from robo.core.money import PPM
+from robo.core.money import NANOS_PER_SHARE, PPM
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio import optimizer, plans, positions
@@ -77,7 +77,9 @@ def solve(model: Model, board: Board, ask: Ask, policy: Policy, on: date) -> Sol
     has settled, and are planned again then.
     """
     market, known = _market(model, board, policy)
-    inside, problem, spared = _problem(market, known, model, ask, policy, on)
+    inside, problem, spared = _problem(
+        market, known, _among(model, board.unbought), model, ask, policy, on
+    )
     solution = optimizer.solve(problem)
     buy, sold = _affordable(problem, solution, policy)
     status = solution.status.copy()
@@ -94,6 +96,7 @@ def solve(model: Model, board: Board, ask: Ask, policy: Policy, on: date) -> Sol
     least = policy.order_notional_cents_min
     sold = sparing.within_aim(problem, ask, inside, sold, least)
     sold = sparing.within_room(problem, ask, spared, sold, least)
+    sold = _of_a_share(problem, sold, model, board)
     buy = np.where(following.of_companies(model, spared.losses(sold, buy.shape)), 0, buy)
     return _told(problem, ask, inside, status, buy, sold)
 
@@ -110,7 +113,13 @@ def _market(model: Model, board: Board, policy: Policy) -> tuple[Market, BoolArr
 
 
 def _problem(
-    market: Market, known: BoolArray, model: Model, ask: Ask, policy: Policy, on: date
+    market: Market,
+    known: BoolArray,
+    unbought: BoolArray,
+    model: Model,
+    ask: Ask,
+    policy: Policy,
+    on: date,
 ) -> tuple[IntArray, Problem, Spared]:
     """Return which lots take part, the optimizer's question, and what stands in their way."""
     today = (on - EPOCH).days
@@ -142,7 +151,7 @@ def _problem(
         lot_is_long=tax_arrays.is_long(held, today),
         lot_is_blocked=spared.blocked,
         lot_wait=tax_arrays.waits(held, today, policy.long_wait_days),
-        rule=_rules(ask, known, owner, column, spared),
+        rule=_rules(ask, known, unbought, owner, column, spared),
     )
     closed = (gain_room(taxes) <= 0) & (taxes.gain_budget_cents >= 0)
     budget = np.where(closed, NO_ROOM, taxes.gain_budget_cents)
@@ -152,11 +161,17 @@ def _problem(
 
 
 def _rules(
-    ask: Ask, known: BoolArray, owner: IntArray, column: IntArray, spared: Spared
+    ask: Ask,
+    known: BoolArray,
+    unbought: BoolArray,
+    owner: IntArray,
+    column: IntArray,
+    spared: Spared,
 ) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """Return what may not be done with names, (A, N)."""
     rule = np.where(ask.buyable & known, 0, int(Rule.NEVER_BUY)).astype(np.uint8)
     rule |= np.where(ask.frozen | ~known, np.uint8(Rule.NEVER_TRADE), np.uint8(0))
+    rule |= np.where(unbought, np.uint8(Rule.NEVER_BUY), np.uint8(0))
     rule |= np.where(ask.tax.no_buy, np.uint8(Rule.NEVER_BUY), np.uint8(0))
     if ask.need_cents is not None:
         rule |= np.uint8(Rule.NEVER_BUY)
@@ -226,6 +241,25 @@ def _within(buy: IntArray, free_cents: IntArray, least_cents: int) -> IntArray:
     rows, top = np.arange(len(buy)), buy.argmax(axis=1)
     kept[rows, top] += wanted - kept.sum(axis=1)
     return np.where(kept >= least_cents, kept, 0)
+
+
+def _among(model: Model, names: Collection[int]) -> BoolArray:
+    """Return which of the model's names are in a collection, (N,)."""
+    return np.array([one in names for one in model.security_ids.tolist()], dtype=np.bool_)
+
+
+def _of_a_share(problem: Problem, sold: IntArray, model: Model, board: Board) -> IntArray:
+    """Return sales of lots (L,) without those of less than a share where that is not taken."""
+    whole = _among(model, board.whole)
+    if not whole.any():
+        return sold
+    accounts = problem.accounts
+    count = accounts.holding_name.size
+    holding = np.repeat(np.arange(count), np.diff(accounts.lot_indptr))
+    nanos = np.zeros(count, dtype=np.int64)
+    np.add.at(nanos, holding, sold)
+    small = whole[accounts.holding_name] & (nanos < NANOS_PER_SHARE)
+    return np.where(small[holding], 0, sold)
 
 
 def _told(

@@ -16,8 +16,9 @@ from robo.core.ids import AccountId, LotId
 from robo.core.money import PPM, notional_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
+from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import ordering
+from robo.services import inquiring, ordering
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
@@ -45,7 +46,14 @@ class _Piece:
     long: bool
 
 
-def plan(db: Database, keyring: Keyring, prices: PriceSource, clock: Clock, policy: Policy) -> int:
+def plan(
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    prices: PriceSource,
+    clock: Clock,
+    policy: Policy,
+) -> int:
     """Plan the sales that customers chose for restricted names; return how many accounts sell.
 
     Once a business date for each account: what did not sell is asked for again tomorrow.
@@ -54,12 +62,15 @@ def plan(db: Database, keyring: Keyring, prices: PriceSource, clock: Clock, poli
         chosen = chunks.customers_who_sell(session)
         todo = [a for c in chosen for a in accounts.accounts_of_customer(session, c)]
     blame = Blame[AccountId](db, clock, "sell-restricted", str)
-    return blame.each(todo, lambda one: _plan_one(db, keyring, prices, clock.now(), policy, one))
+    return blame.each(
+        todo, lambda one: _plan_one(db, keyring, broker, prices, clock.now(), policy, one)
+    )
 
 
 def _plan_one(
     db: Database,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     now: datetime,
     policy: Policy,
@@ -75,12 +86,13 @@ def _plan_one(
         window, found = standings.of_accounts(session, keyring, policy, ids, on)
         standing = found[account_id]
         planned = effects.open_gains(session, [standing.customer_id])
+        limits = inquiring.limits(session, broker, now)
     left = standing.budget_left_cents
     if window.kinds[account_id] is AccountKind.IRA:
         left = None
     if left is not None:
         left = max(0, left - planned.get(standing.customer_id, 0))
-    seen = board(prices, names, now)
+    seen = limits.on(board(prices, names, now))
     made = _Account(raw, seen, policy, window, standing, left).plan(names, on)
     if not made.trades and not made.skips:
         return 0
@@ -137,6 +149,8 @@ class _Account:
                 continue
             limited = rules[security_id].to_sell == "sell_within_budget"
             goes, why = self._goes(security_id, price, on, limited=limited)
+            if self.seen.is_stuck(security_id, sum(one.lot.nanos for one in goes)):
+                goes, why = [], Reason.SKIP_WHOLE_SHARES
             if goes:
                 trades.append(self._trade(security_id, goes))
                 sold += goes

@@ -22,10 +22,12 @@ from robo.core.money import format_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ledger import recipes
+from robo.ports.broker import Broker
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.ports.prices import PriceSource
-from robo.services import ordering, paying_out, picking, raising, selling
+from robo.services import inquiring, ordering, paying_out, picking, raising, selling
 from robo.services.isolating import Blame
+from robo.services.quoting import board
 from robo.services.taxing import contributing, standings
 from robo.store import (
     accounts,
@@ -43,8 +45,6 @@ from robo.store.withdrawals import Withdrawal
 
 _JOB: Final = "pay-withdrawals"
 _OPEN: Final = paying_out.OPEN
-_FOR_GOOD: Final = frozenset({Reason.SKIP_RESTRICTED, Reason.SKIP_NOT_OVERWEIGHT})
-"""Why a name is not sold however long we wait."""
 
 
 def request(
@@ -115,6 +115,7 @@ def request(
 def plan(
     db: Database,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     policy: Policy,
@@ -124,12 +125,15 @@ def plan(
     with db.read() as session:
         todo = withdrawals.in_states(session, "requested")
     blame = Blame[Withdrawal](db, clock, "plan-withdrawals", lambda one: one.account_id)
-    return blame.each(todo, lambda one: _plan_one(db, keyring, prices, clock, policy, one, slot))
+    return blame.each(
+        todo, lambda one: _plan_one(db, keyring, broker, prices, clock, policy, one, slot)
+    )
 
 
 def _plan_one(
     db: Database,
     keyring: Keyring,
+    broker: Broker,
     prices: PriceSource,
     clock: Clock,
     policy: Policy,
@@ -145,14 +149,21 @@ def _plan_one(
         window, found = standings.of_accounts(session, keyring, policy, mine, business_date(now))
         if raw.open_orders or waiting:
             return 0  # what is on its way decides how much is still needed
-        need = _need(withdrawal, settled[withdrawal.account_id])
+        need = withdrawal.need_cents(settled[withdrawal.account_id])
         if need is not None and need <= 0:
             return 0  # `pay` promises it what has settled since
         cause = f"{withdrawal.id}/{slot}"
-        made = need and raising.plan(session, keyring, prices, clock, policy, raw, need, cause)
+        limits = inquiring.limits(session, broker, now)
+        made = need and raising.plan(
+            session, keyring, prices, clock, policy, raw, need, cause, limits
+        )
     if not made:
         pick = picking.least_tax(window, found[withdrawal.account_id], withdrawal.account_id)
-        made = selling.plan(raw, prices, now, policy, cause, need, pick)
+        seen = limits.on(board(prices, raw.security_ids(), now))
+        made = selling.plan(raw, seen, now, policy, cause, need, pick)
+    if not made.trades:
+        # Nothing can be sold: say so once a day, not once a slot.
+        made = replace(made, cause=f"{withdrawal.id}/{business_date(now).isoformat()}/kept")
     with db.write() as session:
         current = withdrawals.get(session, withdrawal.id)
         if current is None or current.state != "requested":
@@ -162,18 +173,10 @@ def _plan_one(
         ordering.write(session, keyring, [made], to_micros(now))
         if made.trades:
             withdrawals.save(session, replace(current, state="selling"))
-        elif not current.closing and _FOR_GOOD.issuperset(made.skips.values()):
-            # Nothing that is left may ever be sold for it: pay what there is, not nothing.
+        elif paying_out.is_all(current, made.skips, policy, to_micros(now)):
             short = replace(current, cents=current.promised_cents, state="settling")
             withdrawals.save(session, short)
     return int(bool(made.trades))
-
-
-def _need(withdrawal: Withdrawal, settled_cents: int) -> int | None:
-    """Return what sales must bring; None for everything."""
-    if withdrawal.closing:
-        return None
-    return withdrawal.cents - withdrawal.promised_cents - settled_cents
 
 
 def pay(db: Database, keyring: Keyring, bank: Bank, clock: Clock, policy: Policy) -> int:

@@ -1,7 +1,8 @@
 """Accounts at the broker in which nothing was taken for days, though something was to be told.
 
 Broker orders that were told in vain or held back, and planned orders that the guards let become
-none: each kind keeps, when its day is over, what it waited for.
+none: each kind keeps, when its day is over, what it waited for. And accounts that are closing with
+shares that nobody takes: names that the broker does not trade, fractions where it takes whole ones.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from sqlmodel import Session
 
 from robo.core.ids import AccountId
 from robo.core.reasons import Reason
-from robo.store import controls
+from robo.store import controls, ledger
+from robo.store.accounts import AccountRow
 from robo.store.blocks import BlockRow
 from robo.store.controls import BrokerAccountRow
-from robo.store.orders import OrderRow, in_state
+from robo.store.orders import OrderRow, SkipRow, in_state
 
 EXPIRED: Final = "rejected:expired:"
 """How the code of a block begins that was told in vain, or held back, until its day was over."""
@@ -31,6 +33,8 @@ _USUAL: Final = (
     Reason.WAIT_WHOLE_SHARES,
 )
 """What we did ourselves, what every night does, and small change that waits for more."""
+_NEVER: Final = (Reason.SKIP_NOT_TRADABLE, Reason.SKIP_WHOLE_SHARES)
+"""Why shares of an account that is closing may stay for ever."""
 _TAKEN: Final = ("filled", "partial", "canceled")
 _BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
@@ -42,6 +46,8 @@ _UNSENT: Any = _ORDER.c.block_id.is_(None) & (
 Its fields are (state, instant, code): SQLite prefers them to the index of blocks only if both the
 state and the instant are asked for.
 """
+_SKIP: Any = SkipRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_ACCOUNT: Any = AccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _KEPT: Any = BrokerAccountRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
@@ -53,7 +59,7 @@ class Standstill:
     """Empty where there is none yet."""
     firm_id: str
     account_id: AccountId | None
-    """Ours; None for a firm's shared one."""
+    """Ours; None for a firm's shared one as a whole."""
     code: str
     """Why nothing was taken, the last time."""
     said: str
@@ -61,6 +67,7 @@ class Standstill:
     since: int
     last: int
     orders: int
+    """Those in vain; of an account that is closing, how often a name was found to stay."""
 
 
 def listed(
@@ -89,7 +96,53 @@ def listed(
         found[where] = Standstill(where, firm, None, told, said, since, int(last), orders)
     still = [one for one in found.values() if one.last - one.since >= apart_micros]
     still = sorted(still, key=lambda one: (one.since, one.broker_account))[:limit]
-    return [_owned(session, one) for one in still]
+    known = [_owned(session, one) for one in still]
+    left = _closing(session, firm_id, since_micros)
+    known += [one for one in left if one.last - one.since >= apart_micros]
+    return sorted(known, key=lambda one: (one.since, one.broker_account))[:limit]
+
+
+def _closing(session: Session, firm_id: str, since_micros: int) -> list[Standstill]:
+    """Return the accounts that are closing and hold what the broker does not take.
+
+    Each day says once more of each name why it stays; a fraction that waits for others' orders
+    ends with its day.
+    """
+    account, firm, place = _ACCOUNT.c.id, _ACCOUNT.c.firm_id, _KEPT.c.reference
+    shared = "omnibus/" + firm
+    waited = _HELD + Reason.WAIT_WHOLE_SHARES
+    kept = (_SKIP, _SKIP.c.reason, _SKIP.c.at, _SKIP.c.reason.in_(_NEVER))
+    ended = (_ORDER, _ORDER.c.code, _ORDER.c.planned_at, and_(_UNSENT, _ORDER.c.code == waited))
+    found: dict[AccountId, Standstill] = {}
+    for rows, why, at, those in (kept, ended):
+        columns = (func.coalesce(place, shared), firm, account, why, rows.c.security_id)
+        statement = (
+            select(*columns, func.min(at), func.max(at), func.count())
+            .join(rows, rows.c.account_id == account)
+            .outerjoin(_KEPT, _KEPT.c.account_id == account)
+            .where(_ACCOUNT.c.state == "closing", those, at >= since_micros)
+            .group_by(*columns)
+        )
+        if firm_id:
+            statement = statement.where(firm == firm_id)
+        for where, whose, one, code, security, first, last, count in session.connection().execute(
+            statement
+        ):
+            mine = AccountId(one)
+            if not ledger.account_balances(session, mine).holdings_nanos.get(security):
+                continue
+            before = found.get(mine)
+            found[mine] = Standstill(
+                where,
+                whose,
+                mine,
+                code.removeprefix(_HELD),
+                "",
+                min(int(first), before.since if before else int(first)),
+                max(int(last), before.last if before else int(last)),
+                int(count) + (before.orders if before else 0),
+            )
+    return list(found.values())
 
 
 def _taken(since_micros: int) -> Any:

@@ -45,6 +45,10 @@ class Withdrawal:
         """Return whether it was not sent yet, nor given up."""
         return self.state in {"requested", "selling", "settling"}
 
+    def need_cents(self, settled_cents: int) -> int | None:
+        """Return what sales must bring beside cash that has settled; None for everything."""
+        return None if self.closing else self.cents - self.promised_cents - settled_cents
+
     @property
     def known_cents(self) -> int | None:
         """Return what was asked for; None for a closing that is not through, or never was."""

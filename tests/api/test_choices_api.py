@@ -39,7 +39,7 @@ def account(world: World) -> AccountId:
     world.pay_in(found, 400_000_00)
     r = world.runtime
     graduating.admit(r.db, r.prices, r.clock, r.policy, r.calendar)
-    indexing.invest(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "first")
+    indexing.invest(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "first")
     world.trade()
     return found
 
@@ -167,7 +167,7 @@ def test_a_limit_of_ones_own_is_never_passed_and_sells_nothing(
     )
     world.pay_in(account, 60_000_00, "after the limit")
     r = world.runtime
-    indexing.invest(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "limited")
+    indexing.invest(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "limited")
     world.trade()
     assert set(column(world, bought)) <= left
     assert len(held(me, account)) == 28  # what is beyond the limit stays

@@ -228,7 +228,7 @@ class DeskMachine(RuleBasedStateMachine):
     @rule()
     def raise_money(self) -> None:
         d = self.desk
-        withdrawing.plan(d.db, d.keyring, d.prices, d.clock, d.policy, self.step())
+        withdrawing.plan(d.db, d.keyring, d.broker, d.prices, d.clock, d.policy, self.step())
 
     @rule(away=st.booleans())
     def pay_out(self, *, away: bool) -> None:

@@ -113,7 +113,7 @@ def test_a_withdrawal_sells_once_a_slot_however_little_that_brought(desk: Desk) 
     withdrawing.request(d.db, d.keyring, d.prices, d.clock, account, "wdr_1", str(link), 40_00)
     planned = []
     for slot in ("s1", "s1", "s2"):
-        args = d.db, d.keyring, d.prices, d.clock, d.policy
+        args = d.db, d.keyring, d.broker, d.prices, d.clock, d.policy
         planned.append(withdrawing.plan(*args, slot))
         desk.send()
         for client_id, order in list(desk.broker.orders.items()):
@@ -171,10 +171,14 @@ def test_halted_names_are_not_sold_because_of_a_restriction(desk: Desk) -> None:
         )
     desk.prices.halted = {1}
 
-    halted = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock, desk.policy)
+    halted = unwinding.plan(
+        desk.db, desk.keyring, desk.broker, desk.prices, desk.clock, desk.policy
+    )
     desk.prices.halted = set()
-    resumed = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock, desk.policy)
-    twice = unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock, desk.policy)
+    resumed = unwinding.plan(
+        desk.db, desk.keyring, desk.broker, desk.prices, desk.clock, desk.policy
+    )
+    twice = unwinding.plan(desk.db, desk.keyring, desk.broker, desk.prices, desk.clock, desk.policy)
     fill_all(desk)
 
     assert (halted, resumed, twice) == (0, 1, 0)

@@ -18,7 +18,7 @@ from robo.portfolio import ladder
 from robo.services import graduating, indexing, modelling, ordering
 from robo.services.ordering import Plan, Trade
 from robo.services.washing.counting import counts
-from robo.store import accounts, direct, effects, tax_profiles
+from robo.store import accounts, controls, direct, effects, tax_profiles
 from robo.store.tax_profiles import Choice
 
 
@@ -31,14 +31,16 @@ class Garden(World):
         on = self.next_session()
         r = self.runtime
         graduating.review(self.db, r.prices, r.clock, r.calendar, r.policy, on)
-        indexing.plan(self.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, on.isoformat())
+        indexing.plan(
+            self.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, on.isoformat()
+        )
         self.direct_trade()
 
     def direct_trade(self) -> None:
         r = self.runtime
         slot = f"{business_date(self.clock.now()).isoformat()}/d{self.windows}"
         graduating.admit(self.db, r.prices, r.clock, r.policy, r.calendar)
-        indexing.invest(self.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+        indexing.invest(self.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
         self.trade()
 
     def direct(self, account: AccountId) -> direct.DirectSleeve:
@@ -141,12 +143,27 @@ def test_cash_that_comes_is_invested_without_selling_anything(garden: Garden) ->
         goes = Plan(garden.sleeve(account), "goes", (sale,), {})
         ordering.write(session, r.keyring, [goes], to_micros(garden.clock.now()))
     garden.pay_in(account, 5_000_00, "again")
-    indexing.invest(garden.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "around")
+    indexing.invest(
+        garden.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "around"
+    )
     fresh = [one for one in garden.orders(account) if one not in known]
     assert len(fresh) > 1
     assert [reason for _, reason, one in fresh if one == name] == ["sell_left_out"]
     skips = "SELECT security_id FROM skip WHERE reason = 'skip_order_open'"
     assert garden.rows(skips) == [(name,)]
+    # What the broker does not trade is not planned over and over: its money goes to the others.
+    gone = min(after.holdings_nanos)
+    with garden.db.write() as session:
+        controls.put_tradability(session, [controls.Tradability(gone, 0, 1, 1)])
+    known = garden.orders(account)
+    garden.trade()
+    garden.pay_in(account, 5_000_00, "once more")
+    indexing.invest(garden.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "gone")
+    bought = {one for _, _, one in set(garden.orders(account)) - set(known)}
+    assert bought
+    assert gone not in bought
+    untraded = "SELECT security_id FROM skip WHERE reason = 'skip_not_tradable'"
+    assert garden.rows(untraded) == [(gone,)]
 
 
 def test_a_night_twice_writes_nothing_twice(garden: Garden) -> None:
@@ -159,7 +176,9 @@ def test_a_night_twice_writes_nothing_twice(garden: Garden) -> None:
     on = business_date(garden.clock.now())
 
     again = graduating.review(garden.db, r.prices, r.clock, r.calendar, r.policy, on)
-    indexing.plan(garden.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, on.isoformat())
+    indexing.plan(
+        garden.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, on.isoformat()
+    )
 
     assert again == 0
     assert garden.scalar("SELECT count(*) FROM orders") == count

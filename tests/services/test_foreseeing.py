@@ -297,9 +297,9 @@ def night(world: World) -> None:
     r = world.runtime
     graduating.review(world.db, r.prices, r.clock, r.calendar, r.policy, on)
     slot = on.isoformat()
-    indexing.plan(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
-    harvesting.plan(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
-    indexing.invest(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+    indexing.plan(world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
+    harvesting.plan(world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
+    indexing.invest(world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
     trading.send(world.db, r.broker, r.clock, r.policy, slot)
     for _ in range(10):
         finishing.collect(world.db, r.keyring, r.broker, r.clock, r.policy)

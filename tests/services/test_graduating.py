@@ -147,7 +147,7 @@ def test_a_price_that_was_never_a_close_adds_no_names(world: World) -> None:
     world.pay_in(account, 100_000_00)
     admit(world)
     r = world.runtime
-    indexing.invest(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "first")
+    indexing.invest(world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "first")
     world.trade()
     names = grown(world, account).names
     world.next_session()

@@ -265,7 +265,7 @@ def realised(world: World) -> int:
 def harvest(world: World) -> int:
     r = world.runtime
     slot = business_date(world.clock.now()).isoformat()
-    return harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+    return harvesting.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
 
 
 def choose(world: World, account: AccountId, choice: Choice) -> None:

@@ -165,7 +165,7 @@ def test_fills_of_an_account_with_a_bad_lot_wait_until_it_is_mended(scene: Scene
     world, bad = scene.world, scene.leaving[0]
     r = world.runtime
     # Planned on good lots: whoever plans on bad ones fails then already.
-    withdrawing.plan(world.db, r.keyring, r.prices, r.clock, r.policy, "before")
+    withdrawing.plan(world.db, r.keyring, r.broker, r.prices, r.clock, r.policy, "before")
     tamper(world, f"UPDATE lot SET acquired_on = 'xx' WHERE account_id = '{bad}'")
 
     run_a_day(world)

@@ -180,7 +180,9 @@ def investor(world: World, cents: int) -> AccountId:
     r = world.runtime
     if cents in GROWN:
         graduating.admit(world.db, r.prices, r.clock, r.policy, r.calendar)
-        indexing.invest(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, "first")
+        indexing.invest(
+            world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "first"
+        )
     world.trade()
     return account
 
@@ -197,7 +199,9 @@ def land(world: World) -> int:
     """Run the job alone."""
     r = world.runtime
     slot = business_date(world.clock.now()).isoformat()
-    return landing.plan(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+    return landing.plan(
+        world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot
+    )
 
 
 def night(world: World) -> None:
@@ -207,7 +211,7 @@ def night(world: World) -> None:
     slot = on.isoformat()
     graduating.review(world.db, r.prices, r.clock, r.calendar, r.policy, on)
     for service in (landing, indexing, harvesting):
-        service.plan(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+        service.plan(world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
     world.trade()
 
 

@@ -63,7 +63,9 @@ def test_a_years_target_is_reached_from_the_part_that_is_sold_first(
     go(desk, date(2026, 12, 31))
     desk.prices.price_micros = 150_000_000
 
-    landing.plan(desk.db, desk.keyring, desk.prices, desk.clock, calendar, desk.policy, "last")
+    landing.plan(
+        desk.db, desk.keyring, desk.broker, desk.prices, desk.clock, calendar, desk.policy, "last"
+    )
     desk.send()
     block = str(desk.column("SELECT id FROM block WHERE closed_at IS NULL")[0])
     desk.broker.fill_at(block, 150_000_000)

@@ -259,7 +259,7 @@ def restrict(world: World, account: AccountId, security_id: int, choice: str) ->
 
 def unwind(world: World) -> None:
     r = world.runtime
-    unwinding.plan(world.db, r.keyring, r.prices, world.clock, r.policy)
+    unwinding.plan(world.db, r.keyring, r.broker, r.prices, world.clock, r.policy)
 
 
 def test_an_employers_shares_are_left_alone_until_the_customer_says_sell(world: World) -> None:

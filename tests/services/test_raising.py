@@ -86,7 +86,7 @@ def invested(world: World, cents: int) -> AccountId:
 
 def invest(world: World, slot: str) -> None:
     r = world.runtime
-    indexing.invest(world.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+    indexing.invest(world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
     world.trade()
 
 

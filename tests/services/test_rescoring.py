@@ -496,13 +496,13 @@ def scandal(
 def rescore(world: World) -> Reached:
     r = world.runtime
     on = business_date(world.clock.now())
-    return rescoring.apply(world.db, r.keyring, r.prices, r.clock, r.policy, on)
+    return rescoring.apply(world.db, r.keyring, r.broker, r.prices, r.clock, r.policy, on)
 
 
 def harvest(world: World) -> int:
     r = world.runtime
     slot = business_date(world.clock.now()).isoformat()
-    return harvesting.plan(r.db, r.keyring, r.prices, r.clock, r.calendar, r.policy, slot)
+    return harvesting.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, slot)
 
 
 def invested(world: World, count: int, basket_id: str) -> list[AccountId]:

@@ -170,7 +170,7 @@ def choose(desk: Desk, account: AccountId, choice: Choice) -> None:
 def unwind(desk: Desk) -> int:
     """Plan twice, as the job comes again, and return how many accounts sell."""
     made = [
-        unwinding.plan(desk.db, desk.keyring, desk.prices, desk.clock, desk.policy)
+        unwinding.plan(desk.db, desk.keyring, desk.broker, desk.prices, desk.clock, desk.policy)
         for _ in range(2)
     ]
     assert made[1] == 0

@@ -252,7 +252,7 @@ def worth(world: World, lot: lots.OpenLot) -> int:
 def sold_restricted(world: World, account: AccountId) -> set[int]:
     """Sell what was asked for and return which names were sold at a loss or gain so far."""
     r = world.runtime
-    unwinding.plan(world.db, r.keyring, r.prices, r.clock, r.policy)
+    unwinding.plan(world.db, r.keyring, r.broker, r.prices, r.clock, r.policy)
     world.trade()
     with world.db.read() as session:
         rows = session.connection().exec_driver_sql(
