@@ -76,7 +76,7 @@ def _add_time(commands: Any) -> None:
     demo.set_defaults(do=_demo)
     life = commands.add_parser("life", help="live a life from $100 on several market seeds")
     life.add_argument("--seeds", type=_seeds, help="whole numbers, with commas between")
-    life.add_argument("--until-age", type=int)
+    life.add_argument("--until-age", type=float, help="years of age, with a part of one")
     life.add_argument("--out", type=Path, help="where pictures and tables go")
     life.set_defaults(do=_life)
 

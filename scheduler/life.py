@@ -76,7 +76,7 @@ class Outcome:
     seconds: float
 
 
-def main(seeds: Sequence[int], until_age: int, out: Path) -> int:
+def main(seeds: Sequence[int], until_age: float, out: Path) -> int:
     """Live, check, draw, print; return 0 if nothing was forced, washed, over budget or broken."""
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -95,7 +95,7 @@ def main(seeds: Sequence[int], until_age: int, out: Path) -> int:
     return int(bool(forced or washed or over or findings))
 
 
-def live(seed: int, until_age: int, out: Path) -> Outcome:
+def live(seed: int, until_age: float, out: Path) -> Outcome:
     """Return what a seed came to; its decisions are written beside the pictures."""
     began = time.monotonic()
     with _seldom_collecting(), lived(seed, until_age) as (life, rt):

@@ -43,6 +43,7 @@ SAVING: Final = ((19, 25_00), (23, 100_00), (27, 300_00), (32, 600_00))
 STEP_WEEKS: Final = 4
 """Weeks that pass at once; weekly plans make up for the dates between."""
 EMPLOYER_AGE, SCANDAL_AGE = 27, 35
+_YEAR_DAYS: Final = 365.25
 _POLICY: Final = replace(Policy.default(), model_sessions=60, idle_model_sessions=250)
 """Risk is fitted once a quarter: at every look of thirty-six years it is half of the work."""
 _LAST_EFFECT: Final = text(
@@ -91,7 +92,7 @@ class Life:
 
 
 @contextmanager
-def lived(seed: int, until_age: int) -> Iterator[tuple[Life, Runtime]]:
+def lived(seed: int, until_age: float) -> Iterator[tuple[Life, Runtime]]:
     """Yield a life that has been lived, while its database is still open."""
     place = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(
@@ -100,13 +101,19 @@ def lived(seed: int, until_age: int) -> Iterator[tuple[Life, Runtime]]:
         settings = _settings(Path(folder), seed)
         with timelapse.opened(settings, _POLICY) as lapse:
             life = Life(seed)
-            _live(lapse, life, until_age)
+            _live(lapse, life, day_of(until_age))
             found = verify(lapse.runtime.db, lapse.runtime.keyring, settings.anchors_path)
             life.findings = [f"{one.code} {one.subject}: {one.detail}" for one in found]
             with lapse.runtime.db.read() as session:
                 told = session.connection().execute(_TROUBLES)
                 life.troubles = [" ".join(map(str, row)) for row in told]
             yield life, lapse.runtime
+
+
+def day_of(age: float) -> date:
+    """Return the day on which somebody born on `BORN` is so old; a birthday for whole years."""
+    whole = int(age)
+    return BORN.replace(year=BORN.year + whole) + timedelta(days=round((age - whole) * _YEAR_DAYS))
 
 
 def age_on(day: date) -> int:
@@ -134,14 +141,14 @@ def _settings(folder: Path, seed: int) -> Settings:
     return settings
 
 
-def _live(lapse: Timelapse, life: Life, until_age: int) -> None:
+def _live(lapse: Timelapse, life: Life, until: date) -> None:
     me = _begin(lapse, life)
     rt, employed, scandal = lapse.runtime, False, False
     saving = SAVING[0][1]
     with rt.db.read() as session:
         life.ids = sorted(one.id for one in universe.everything(session))
     day = lapse.runtime.calendar.on_or_after(business_date(lapse.clock.now()))
-    while age_on(day) < until_age:
+    while day < until:
         age = age_on(day)
         wanted = max(pair for pair in SAVING if pair[0] <= age)[1]
         if wanted != saving:
