@@ -145,7 +145,7 @@ def bring(
         page = broker.activities(after)
         due = [one for one in page.activities if one.on <= on]
         with db.read() as session:
-            done = activities.noted(session, [one.id for one in due])
+            done = activities.noted(session, [(one.id, one.broker_account) for one in due])
         for activity in due:
             if activity.id in done:
                 continue

@@ -63,10 +63,22 @@ def note(
     )
 
 
-def noted(session: Session, ids: Collection[str]) -> set[str]:
-    """Return those of some activities that are kept already."""
-    statement = select(_ACTIVITY.c.id).where(_ACTIVITY.c.id.in_(list(ids)))
-    return set(session.connection().execute(statement).scalars())
+def noted(session: Session, told: Collection[tuple[str, str]]) -> set[str]:
+    """Return those of some activities that are kept already, of (id, the broker's account).
+
+    Also those that are kept under longer ids, as the adapter told them once: what follows the last
+    `::` has stayed. It tells them again if it has lost what it remembers.
+    """
+    statement = select(_ACTIVITY.c.id).where(_ACTIVITY.c.id.in_([one for one, _ in told]))
+    known = set(session.connection().execute(statement).scalars())
+    places = sorted({place for one, place in told if one not in known})
+    if not places:
+        return known
+    longer = select(_ACTIVITY.c.id).where(
+        _ACTIVITY.c.broker_account.in_(places), _ACTIVITY.c.id.like("%::%")
+    )
+    every = session.connection().execute(longer).scalars()
+    return known | {str(one).rpartition("::")[2] for one in every} & {one for one, _ in told}
 
 
 def settle(session: Session, activity_id: str, state: str) -> bool:

@@ -20,7 +20,7 @@ from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.ports.broker import AccountModel, Activity, BrokerOrderState, Side
+from robo.ports.broker import AccountModel, Activity, BrokerOrderState, CashKind, Side
 from robo.ports.prices import ActionKind
 from robo.services import (
     adjusting,
@@ -1006,6 +1006,19 @@ def test_the_odd_cent_of_a_dividend_is_not_always_the_same_accounts() -> None:
 
     # Each wins 3 of 10: mean 600, standard deviation sqrt(2,000 x 0.3 x 0.7) = 20.5.
     assert max(abs(count - 600) for count in won.values()) < 5 * 20.5
+
+
+def test_a_fee_that_was_told_under_a_longer_id_is_charged_once(desk: Desk) -> None:
+    (told,) = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=0)
+    fee = replace(told, id="20260303000000000::fee", action_id="", kind=CashKind.FEE, cents=-3_00)
+    desk.broker.brought = [fee]
+    desk.adjust()
+    desk.broker.brought += [replace(fee, id="fee"), replace(fee, id="another", cents=-2_00)]
+
+    assert bring(desk) == 1
+
+    assert desk.scalar("SELECT amount FROM balance WHERE book = 'firm/firm_a/rounding'") == -5_00
+    assert desk.findings() == []
 
 
 def test_activities_that_come_one_a_page_are_all_applied(desk: Desk) -> None:
