@@ -30,6 +30,9 @@ _LOOKS: Final = (
 )
 """(how often, how far) one goes back further: order is promised for each account only, and what
 comes late of one account may have an id of minutes before what was read of another."""
+_FAR_EVERY, _FAR = timedelta(hours=6), timedelta(days=1)
+"""How often, and how far, one goes back for what came later still; not at a start, which is busy,
+and where a short-lived process would do nothing else."""
 _EVENTS_MAX: Final = 2_000
 """Events of one stretch; more are read by the next."""
 _SILENCE_SECONDS: Final = 2.0
@@ -89,6 +92,9 @@ class ActivityStream:
             if thoroughly or at is None or not fresh:
                 self._looking[far] = now
                 back = far
+        if not timedelta() <= now - self._looked_at.setdefault(_FAR, now) < _FAR_EVERY:
+            self._looking[_FAR] = now
+            back = _FAR
         return "" if at is None else id_at(max(_BEGINS, at - back))
 
     def done(self) -> None:

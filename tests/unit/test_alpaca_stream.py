@@ -98,8 +98,18 @@ def test_what_is_told_late_of_another_account_is_found_though_its_id_is_minutes_
     reader.clock.advance(timedelta(minutes=15))
     reader.pull()
 
+    reader.wire.book(BEGINS - timedelta(hours=20), 4)
+    reader.pull()
+    later = reader.known()
+    reader.clock.advance(timedelta(hours=6))
+    reader.wire.book(BEGINS + timedelta(hours=6), 5)
+    reader.pull()
+    reader.wire.book(BEGINS - timedelta(hours=15), 6)
+    reader.pull()
+
     assert soon == ["r1", "r2"]
-    assert sorted(reader.known()) == ["r1", "r2", "r3"]
+    assert sorted(later) == ["r1", "r2", "r3"]
+    assert sorted(reader.known()) == ["r1", "r2", "r3", "r4", "r5"]  # and the next in six hours
 
 
 def test_more_events_than_a_stretch_holds_in_what_is_read_again_stop_nothing(
