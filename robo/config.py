@@ -53,6 +53,8 @@ class Settings:
     """Directory of the anchors; empty = anchors/ in the state directory. Put it elsewhere."""
     universe: str = "packaged"
     """`packaged` (1,505 names) or `minimal` (about 150)."""
+    ladders: str = ""
+    """File with the firm's own table of ladders and segments; empty = ours."""
     requests_per_minute: int = 1200
     """Per caller and process; the shield in front of everything."""
     signups_per_hour: int = 600

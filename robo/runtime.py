@@ -18,6 +18,7 @@ from robo.core.errors import ConfigError
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.plugins import load
+from robo.portfolio import ladder
 from robo.ports.broker import Broker
 from robo.ports.funding import Bank
 from robo.ports.mail import Mailer
@@ -121,7 +122,7 @@ def build(
         raise ConfigError(message)
     return Runtime(
         settings=settings,
-        policy=policy or Policy.default(),
+        policy=with_ladders(settings, policy or Policy.default()),
         db=db,
         keyring=keyring,
         clock=clock,
@@ -131,6 +132,23 @@ def build(
         bank=load("robo.banks", settings.bank)(context),
         mailer=load("robo.mailers", settings.mailer)(context),
     )
+
+
+def with_ladders(settings: Settings, policy: Policy) -> Policy:
+    """Return a policy with the firm's own table of ladders, where the settings name one.
+
+    Raises:
+        ConfigError: If that file cannot be read, or is not such a table.
+    """
+    if not settings.ladders:
+        return policy
+    try:
+        own = replace(policy, ladders=Path(settings.ladders).read_text(encoding="utf-8"))
+        ladder.book_of(own.ladders)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        message = f"ROBO_LADDERS is no table of ladders and segments: {error}"
+        raise ConfigError(message) from error
+    return own
 
 
 def boot(

@@ -23,6 +23,7 @@ _EXCLUDED_MAX: Final = 200
 _TILTS_MAX: Final = 20
 _LADDERS: Final = ("standard", "dense")
 _THEMES: Final = ("fades", "stays")
+_LADDER: Final = {"description": "standard: the one of the account's segment."}
 _LIMIT: Final = {"description": "At most so many names; 0 for no limit of your own."}
 _STAYS: Final = {"description": "The least share of a theme that stays."}
 _TILTS: Final = {
@@ -35,7 +36,7 @@ _TE: Final = "Annual standard deviation of a return difference, in ppm; the mode
 class ChoicesRequest(Schema):
     """What shall change; what is left out stays."""
 
-    ladder = Word(*_LADDERS)
+    ladder = Word(*_LADDERS, metadata=_LADDER)
     names_max = Whole(least=0, most=500, metadata=_LIMIT)
     theme = Word(*_THEMES)
     stays_ppm = Ppm(metadata=_STAYS)
@@ -69,7 +70,7 @@ class ChoicesReply(Schema):
     """What holds for an account."""
 
     account_id = Id(required=True)
-    ladder = Word(*_LADDERS, required=True)
+    ladder = Word(*_LADDERS, required=True, metadata=_LADDER)
     names = Whole(required=True, metadata={"description": "How many names the balance carries."})
     names_max = Whole(required=True, metadata=_LIMIT)
     theme = Word(*_THEMES, required=True)
@@ -159,7 +160,7 @@ def put_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
     close_reading()
     r = runtime()
     mine = AccountId(account.id)
-    return _row_json(personalising.save(r.db, r.broker, r.prices, r.clock, mine, wishes))
+    return _row_json(personalising.save(r.db, r.broker, r.prices, r.clock, r.policy, mine, wishes))
 
 
 def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:

@@ -87,7 +87,9 @@ def put_tax_choices(body: dict[str, Any], customer_id: str) -> dict[str, Any]:
     customer = owned_customer(customer_id)
     close_reading()
     r = runtime()
-    made = choosing.choose(r.db, r.keyring, r.clock, customer, body, actor=caller().actor)
+    made = choosing.choose(
+        r.db, r.keyring, r.clock, customer, body, actor=caller().actor, policy=r.policy
+    )
     return choice_json(made)
 
 

@@ -54,6 +54,10 @@ class Policy:
     ladder_all_cents: int = 2_000_000_000
     """$20 million: who has it holds the whole index, where an average position is $40,000."""
 
+    ladders: str = ""
+    """The text of a firm's own table of ladders and segments, in place of the one that ships with
+    us: which customers hold how many names, and may use what, is a firm's to say."""
+
     ladder_rise_ppm_max: int = 500_000
     """A price more than half above the least of a name's last closes adds no names to an account: a
     wrong price goes as it came, and the count that rests on it never would."""

@@ -11,7 +11,7 @@ A accounts; cents, whole names. `tables/ladders.toml` holds the ladders and the 
 
 import itertools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal, localcontext
 from functools import cache
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from robo.core.money import CENTS_PER_DOLLAR, PPM
+from robo.core.policy import Policy
 from robo.portfolio.checks import ints, require
 from robo.portfolio.problem import BoolArray, IntArray
 
@@ -29,6 +30,12 @@ BALANCE_MAX: Final = 10**12
 """Ten billion dollars in cents: products with parts per million stay inside int64."""
 NO_LIMIT: Final = 2**31 - 1
 """`names_max` of a customer who chose none."""
+BASKET_NAMES: Final = 10
+"""Every basket has so many: whose ladder carries more follows the index too."""
+SEGMENTS_OWN: Final = "standard"
+"""What is kept of who chose no ladder: the segment's holds."""
+DENSE: Final = "dense"
+"""The ladder that customers may choose, where their segment may use it."""
 FADED_AT: Final = 80
 """A theme that fades has gone where so many names are held."""
 _FIELDS: Final = ("id", "from", "ladder", "may_use")
@@ -47,6 +54,8 @@ class Ladder:
     """The balance at which each further name is carried, strictly rising; shape (last - first,)."""
     position_cents_min: int = 0
     """No further name is carried before an average position has this size; 0 for any."""
+    parts: tuple[tuple[int, "Ladder"], ...] = ()
+    """Where it is joined of several: the balances from which each holds. Else empty."""
 
     def count(self, balance_cents: ArrayLike) -> IntArray:
         """Return how many names balances carry, any shape.
@@ -57,6 +66,21 @@ class Ladder:
         balance = _amounts("balance_cents", balance_cents)
         passed = np.searchsorted(self.reach_cents, balance, side="right")
         return np.asarray(self.steps[0][1] + passed, dtype=np.int64)
+
+    def lost(self, before_cents: IntArray, after_cents: IntArray) -> IntArray:
+        """Return how many names balances carry less after they fell, (A,).
+
+        By the ladder that held before: that another one holds below takes no name.
+        """
+        if not self.parts:
+            return self.count(before_cents) - self.count(after_cents)
+        starts = np.array([start for start, _ in self.parts], dtype=np.int64)
+        part = np.searchsorted(starts, before_cents, side="right") - 1
+        names = np.zeros(before_cents.shape, dtype=np.int64)
+        for place in np.unique(part).tolist():
+            mine = part == place
+            names[mine] = self.parts[place][1].lost(before_cents[mine], after_cents[mine])
+        return names
 
     def with_all_at(self, cents: int) -> "Ladder":
         """Return the ladder whose last count is reached at another balance.
@@ -85,6 +109,12 @@ class Book:
     version: int
     ladders: dict[str, Ladder]
     segments: tuple[Segment, ...]
+    default: Ladder
+    """Of who chose none: each segment's own, joined so that a larger one never carries less."""
+
+    def stairs(self, chosen: str) -> Ladder:
+        """Return the ladder of who chose one, or none; one that has gone is none."""
+        return self.default if chosen == SEGMENTS_OWN else self.ladders.get(chosen, self.default)
 
     def segment(self, balance_cents: int) -> Segment:
         """Return the segment of a balance."""
@@ -140,6 +170,31 @@ def ladder_of(
     return Ladder(name, sentence, tuple(steps), reached, position_cents_min)
 
 
+def joined(segments: Sequence[Segment], ladders: Mapping[str, Ladder]) -> Ladder:
+    """Return the ladder of balances that pass from segment to segment.
+
+    Where a segment's own ladder carries more than the one before, the names it has more are all
+    reached where it begins (and come one a review); where it carries fewer, none is added until it
+    carries more.
+    """
+    first = ladders[segments[0].ladder]
+    if all(one.ladder == segments[0].ladder for one in segments):
+        return first
+    start, reach = first.steps[0][1], list[int]()
+    ends = [*(one.from_cents for one in segments[1:]), BALANCE_MAX + 1]
+    for segment, end in zip(segments, ends, strict=True):
+        own = ladders[segment.ladder]
+        more = int(own.count(segment.from_cents)) - start - len(reach)
+        reach += [max(segment.from_cents, 1)] * more
+        rest = own.reach_cents[start + len(reach) - own.steps[0][1] :]
+        reach += rest[rest < end].tolist()
+    begins = min(first.steps[0][0], reach[0]), start
+    steps = (begins, (reach[-1], start + len(reach)))
+    parts = tuple((one.from_cents, ladders[one.ladder]) for one in segments)
+    reached = np.array(reach, dtype=np.int64)
+    return Ladder(SEGMENTS_OWN, first.sentence, steps, reached, parts=parts)
+
+
 def review(
     ladder: Ladder,
     before: Carried,
@@ -147,8 +202,13 @@ def review(
     withdrawn_cents: ArrayLike,
     names_max: ArrayLike,
     is_empty: ArrayLike,
+    is_anew: ArrayLike | None = None,
 ) -> Carried:
     """Return what accounts carry now: at most one name more, fewer only by their own doing.
+
+    A count may stand above the ladder, where a segment or a firm's table has changed under it. Then
+    it stays, and a withdrawal lowers it by its part or by the names the ladder takes for it,
+    whichever is more.
 
     Args:
         ladder: The staircase.
@@ -157,6 +217,8 @@ def review(
         withdrawn_cents: Taken out since the last review, (A,).
         names_max: The customer's own limit, (A,); `NO_LIMIT` for none.
         is_empty: Holds nothing yet, so that it starts where its balance is, (A,).
+        is_anew: The customer has chosen another ladder since, so that its count holds, (A,); None
+            for nobody.
 
     Raises:
         ValueError: If shapes differ or an amount lies outside its bounds.
@@ -171,10 +233,15 @@ def review(
     require("names_max", not limit.size or int(limit.min()) > 0, "must be at least one name")
     whole = np.maximum(balance + withdrawn, 1)
     part_ppm = -(-withdrawn * PPM // whole)
-    rested = np.maximum(rested - -(-rested * part_ppm // PPM), balance)
-    carried = ladder.count(rested)
-    count = np.where(empty, carried, np.minimum(carried, before.count + 1))
-    return Carried(np.minimum(count, limit), rested)
+    left = rested - -(-rested * part_ppm // PPM)
+    now = np.maximum(left, balance)
+    carried = ladder.count(now)
+    taken = np.maximum(ladder.lost(rested, left), -(-before.count * part_ppm // PPM))
+    stays = before.count - taken
+    if is_anew is not None:
+        stays = np.where(np.asarray(is_anew, dtype=np.bool_), 0, stays)
+    count = np.maximum(np.minimum(carried, before.count + 1), stays)
+    return Carried(np.minimum(np.where(empty, carried, count), limit), now)
 
 
 def theme_ppm(count: ArrayLike, stays_ppm: ArrayLike) -> IntArray:
@@ -193,27 +260,35 @@ def theme_ppm(count: ArrayLike, stays_ppm: ArrayLike) -> IntArray:
     names, least = np.broadcast_arrays(ints("count", count), ints("stays_ppm", stays_ppm))
     inside = not least.size or (int(least.min()) >= 0 and int(least.max()) <= PPM)
     require("stays_ppm", inside, "must be 0 to 1_000_000")
-    first = book().ladders["standard"].steps[0][1]
-    fading = (FADED_AT - names) * PPM // (FADED_AT - first)
+    fading = (FADED_AT - names) * PPM // (FADED_AT - BASKET_NAMES)
     return np.asarray(np.maximum(np.clip(fading, 0, PPM), least), dtype=np.int64)
 
 
 @cache
-def book(all_at_cents: int | None = None) -> Book:
-    """Return the ladders and segments that ship with us.
+def book(all_at_cents: int | None = None, table: str = "") -> Book:
+    """Return the ladders and segments of a firm's table, or those that ship with us.
 
     Args:
-        all_at_cents: Where the standard ladder reaches all names, in place of the table's balance.
+        all_at_cents: Where our standard ladder reaches all names, in place of its own balance; a
+            firm's table says that itself.
+        table: The text of a firm's table.
 
     Raises:
-        ValueError: If that is not above the balance of the step before.
+        ValueError: If that is not above the balance of the step before, or the table is none.
     """
+    if table:
+        return book_of(table)
     if all_at_cents is not None:
         made = book()
         moved = {**made.ladders, "standard": made.ladders["standard"].with_all_at(all_at_cents)}
-        return replace(made, ladders=moved)
+        return replace(made, ladders=moved, default=joined(made.segments, moved))
     place = files("robo.portfolio") / "tables" / "ladders.toml"
     return book_of(place.read_text(encoding="utf-8"))
+
+
+def of_policy(policy: Policy) -> Book:
+    """Return the ladders and segments that hold where a policy does."""
+    return book(policy.ladder_all_cents, policy.ladders)
 
 
 def book_of(text: str) -> Book:
@@ -235,7 +310,9 @@ def book_of(text: str) -> Book:
     require("segment", rising, "must begin at 0 and rise")
     nested = all(a.may_use <= b.may_use for a, b in itertools.pairwise(segments))
     require("segment", nested, "must not take away what a smaller one may use")
-    return Book(int(found["version"]), ladders, segments)
+    promised = DENSE in ladders or not any(DENSE in one.may_use for one in segments)
+    require("ladder", promised, f"{DENSE!r} is missing though a segment may use it")
+    return Book(int(found["version"]), ladders, segments, joined(segments, ladders))
 
 
 def _ladder(name: str, row: dict[str, Any]) -> Ladder:

@@ -26,7 +26,7 @@ def first_row(sleeve: Sleeve, names: int) -> DirectSleeve:
     return DirectSleeve(
         sleeve_id=sleeve.id,
         account_id=sleeve.account_id,
-        ladder="standard",
+        ladder=ladder.SEGMENTS_OWN,
         names_max=0,
         theme="fades",
         stays_ppm=0,

@@ -216,7 +216,7 @@ def _names(
     held += [(lot.security_id, lot.nanos) for lot in more]
     shares = sum(notional_cents(nanos, seen.price_micros.get(one, 0)) for one, nanos in held)
     nav = min(balances.cash_cents + balances.unsettled_cents + shares, ladder.BALANCE_MAX)
-    stairs = ladder.book(policy.ladder_all_cents).ladders[row.ladder]
+    stairs = ladder.of_policy(policy).stairs(row.ladder)
     count = int(stairs.count(max(nav, row.carried_cents)))
     return min(max(count, row.names), row.names_max or ladder.NO_LIMIT)
 

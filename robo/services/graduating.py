@@ -134,7 +134,7 @@ def _admit_moved(
 
 def _first_cents(policy: Policy) -> int:
     """Return the balance from which an account holds more than ten names."""
-    return ladder.book(policy.ladder_all_cents).ladders["standard"].steps[0][0]
+    return ladder.of_policy(policy).default.steps[0][0]
 
 
 def _all_direct(session: Session) -> list[AccountId]:
@@ -297,15 +297,18 @@ def _carried(
     ids = page.raw.account_ids
     empty = np.array([moved or not page.raw.balances[one].holdings_nanos for one in ids])
     today = np.array([row.reviewed_on == on.isoformat() for row in rows], dtype=np.bool_)
-    for name, stairs in ladder.book(policy.ladder_all_cents).ladders.items():
+    anew = np.array([row.reviewed_on == direct.ANEW for row in rows], dtype=np.bool_)
+    book = ladder.of_policy(policy)
+    for name in sorted({row.ladder for row in rows}):
         mine = np.array([row.ladder == name for row in rows], dtype=np.bool_)
         after = ladder.review(
-            stairs,
+            book.stairs(name),
             Carried(names[mine], before[mine]),
             page.nav_cents[mine],
             page.withdrawn[mine],
             limit[mine],
             empty[mine],
+            anew[mine],
         )
         count[mine], rested[mine] = after.count, after.balance_cents
     return np.where(today & ~empty, np.minimum(count, names), count), rested

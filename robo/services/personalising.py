@@ -151,7 +151,8 @@ def preview(
         raise RefusedError(message, code="no_risk_model")
     seen = board(prices, sorted({*model.security_ids.tolist(), *raw.security_ids()}), now)
     place = _Place(raw, row, model, seen, frozenset(universe.gone(session)))
-    entitling.require(features(row, wishes), _nav(raw, seen), can=broker.capabilities)
+    book = ladder.of_policy(policy)
+    entitling.require(features(row, wishes), _nav(raw, seen), book, can=broker.capabilities)
     after = _wished(policy, place, wishes)
     changed, benchmark = _changed(session, place, after, wishes)
     loaded = gathering.load(
@@ -161,7 +162,7 @@ def preview(
     night = (
         pricing.basket(session, broker, policy, model, seen, loaded, benchmark[1], now)
         if _stays_a_basket(place.sleeve, after)
-        else pricing.direct(policy, model, seen, loaded, on)
+        else pricing.direct(session, broker, policy, model, seen, loaded, now)
     )
     names = {one.security_id for one in changed.targets[place.sleeve.target_id]}
     before = {one.security_id for one in place.target}
@@ -191,6 +192,7 @@ def save(
     broker: Broker,
     prices: PriceSource,
     clock: Clock,
+    policy: Policy,
     account_id: AccountId,
     wishes: Wishes,
 ) -> DirectSleeve:
@@ -205,12 +207,13 @@ def save(
     with db.read() as session:
         raw, row = _stands(session, account_id)
     seen = board(prices, raw.security_ids(), clock.now())
-    entitling.require(features(row, wishes), _nav(raw, seen), can=broker.capabilities)
+    book = ladder.of_policy(policy)
+    entitling.require(features(row, wishes), _nav(raw, seen), book, can=broker.capabilities)
     now = to_micros(clock.now())
     with db.write() as session:
         raw, row = _stands(session, account_id)
         sleeve = raw.sleeves[0]
-        after = replace(_merged(row, wishes), reviewed_on="")
+        after = _merged(row, wishes)
         direct.put(session, [after], now)
         people.put_restrictions(
             session, sleeve.customer_id, [_own(sleeve, one, now) for one in wishes.exclude]
@@ -279,7 +282,7 @@ def _stands(session: Session, account_id: AccountId) -> tuple[chunks.RawChunk, D
 
 
 def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
-    """Return a row with the wishes in place of what it said.
+    """Return a row with the wishes in place of what it said, to be reviewed.
 
     Raises:
         InvalidInputError: If a theme shall stay with no share, or fade with one.
@@ -288,6 +291,8 @@ def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
     said = {name: getattr(wishes, name) for name in kept if getattr(wishes, name) is not None}
     tilts = row.tilts if wishes.tilts is None else following.tilts_text(wishes.tilts)
     merged = replace(row, **said, tilts=tilts)
+    anew = row.reviewed_on == direct.ANEW or merged.ladder != row.ladder
+    merged = replace(merged, reviewed_on=direct.ANEW if anew else direct.CHANGED)
     if merged.theme == "fades" and not wishes.stays_ppm:
         return replace(merged, stays_ppm=0)
     if merged.theme == "stays" and merged.stays_ppm:
@@ -313,9 +318,9 @@ def _wished(policy: Policy, place: _Place, wishes: Wishes) -> DirectSleeve:
             message = f"There is no tilt {unknown[0]!r}."
             raise InvalidInputError(message, code="unknown_tilt", fields={"tilts": [message]})
     after = _merged(place.row, wishes)
-    stairs = ladder.book(policy.ladder_all_cents).ladders[after.ladder]
+    stairs = ladder.of_policy(policy).stairs(after.ladder)
     reached = int(stairs.count(max(nav, after.carried_cents)))
-    names = max(reached, place.row.names) if wishes.ladder is None else reached
+    names = reached if after.reviewed_on == direct.ANEW else max(reached, place.row.names)
     return replace(after, names=min(names, after.names_max or ladder.NO_LIMIT))
 
 
@@ -379,7 +384,7 @@ def _target(
 
 def _stays_a_basket(sleeve: Sleeve, after: DirectSleeve) -> bool:
     """Return whether the ladder leaves a sleeve with its basket's names."""
-    return sleeve.kind == "basket" and after.names <= ladder.book().ladders["standard"].steps[0][1]
+    return sleeve.kind == "basket" and after.names <= ladder.BASKET_NAMES
 
 
 def _in_mode(loaded: Loaded, wishes: Wishes) -> Loaded:

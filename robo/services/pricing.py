@@ -39,9 +39,18 @@ class Night:
     trades: int
 
 
-def direct(policy: Policy, model: Model, seen: Board, loaded: Loaded, on: date) -> Night:
+def direct(
+    session: Session,
+    broker: Broker,
+    policy: Policy,
+    model: Model,
+    seen: Board,
+    loaded: Loaded,
+    now: datetime,
+) -> Night:
     """Return what the optimizer would do with an account."""
-    solved = solving.solve(model, seen, loaded.ask, policy, on)
+    board = inquiring.limits(session, broker, now).on(seen)
+    solved = solving.solve(model, board, loaded.ask, policy, business_date(now))
     return Night(
         following_ppm=int(solved.after_ppm[0]),
         tax_cents=int(solved.tax_cents[0]),

@@ -13,6 +13,10 @@ from robo.store.columns import STRICT, check, integer, one_of, text
 from robo.store.database import bulk, select_in
 from robo.store.transfers import DepositRow, WithdrawalRow
 
+ANEW: Final = ""
+"""`reviewed_on` of who was never reviewed, or chose another ladder since: its count holds."""
+CHANGED: Final = "changed"
+"""`reviewed_on` of who chose something else since: another target is made, the count stays."""
 _PAID: Final = ("sent", "paid")
 
 
@@ -30,6 +34,7 @@ class DirectSleeveRow(SQLModel, table=True):
     sleeve_id: str = text(key=True, to="sleeve.id")
     account_id: str = text(to="account.id", unique=True)
     ladder: str = text(default="standard")
+    """The customer's choice; `standard` for the ladder of the account's segment."""
     names_max: int = integer(default=0)
     """The customer's own limit; 0 for none."""
     theme: str = text(default="fades")
@@ -44,6 +49,7 @@ class DirectSleeveRow(SQLModel, table=True):
     withdrawn_cents: int = integer(default=0)
     """All that had been taken out when the count was last reviewed; see `taken_out`."""
     reviewed_on: str = text(default="")
+    """The day of the last review, or `ANEW` or `CHANGED`."""
     changed_at: int = integer()
 
 

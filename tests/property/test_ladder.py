@@ -214,12 +214,111 @@ def _start():
     return Carried(np.array([10]), np.array([0]))
 
 
-def _step(state, balance, withdrawn=0, limit=NO_LIMIT):
+def _step(state, balance, withdrawn=0, limit=NO_LIMIT, stairs=STANDARD):
     ones = (np.array([balance]), np.array([withdrawn]), np.array([limit]), np.array([False]))
-    return review(STANDARD, state, *ones)
+    return review(stairs, state, *ones)
 
 
 def test_a_feature_begins_where_the_first_segment_has_it():
     assert book().begins_cents("tilts") == 250_000_00
     assert book().begins_cents("gain_budget") == 0
     assert book().begins_cents("time travel") is None
+
+
+OWN = book_of(
+    """
+version = 2
+
+[ladder.plain]
+sentence = "Few names."
+position_min = 0
+steps = [[25_000, 10], [1_000_000, 20], [10_000_000, 60]]
+
+[ladder.wide]
+sentence = "Many names."
+position_min = 0
+steps = [[100_000, 10], [1_000_000, 100], [5_000_000, 200]]
+
+[ladder.narrow]
+sentence = "Fewer again."
+position_min = 0
+steps = [[25_000, 10], [5_000_000, 100], [20_000_000, 250]]
+
+[[segment]]
+id = "small"
+from = 0
+ladder = "plain"
+may_use = []
+
+[[segment]]
+id = "large"
+from = 1_000_000
+ladder = "wide"
+may_use = ["tilts"]
+
+[[segment]]
+id = "largest"
+from = 5_000_000
+ladder = "narrow"
+may_use = ["tilts"]
+"""
+)
+"""A firm's own: at $1 million its ladder leaps from 20 to 100 names, at $5 million it falls."""
+
+
+def test_the_segment_decides_the_ladder_of_who_chose_none():
+    small, large = OWN.ladders["plain"], OWN.ladders["wide"]
+
+    assert OWN.default.count([999_999_99, 1_000_000_00]).tolist() == [19, 100]
+    assert OWN.default.count(50_000_00) == small.count(50_000_00)
+    assert OWN.default.count(3_000_000_00) == large.count(3_000_000_00)
+    assert OWN.ladders["narrow"].count(5_000_000_00) < 200
+    assert OWN.default.count([5_000_000_00, 20_000_000_00]).tolist() == [199, 250]
+    assert (np.diff(OWN.default.reach_cents) >= 0).all()
+    assert OWN.stairs("standard") is OWN.stairs("gone") is OWN.default
+    assert book().stairs("standard") is STANDARD
+    assert book().stairs("dense") is DENSE
+
+
+@given(
+    st.integers(10_000_00, 8_000_000_00),
+    st.lists(st.tuples(st.integers(-60, 200), st.integers(0, 30)), min_size=1, max_size=40),
+)
+def test_a_change_of_segment_takes_no_name_and_a_withdrawal_at_most_its_part(start, life):
+    balance, state = start, Carried(OWN.default.count([start]), np.array([start]))
+
+    for percent, out in life:
+        withdrawn = balance * out // 100
+        balance = min(max(1, (balance - withdrawn) * (100 + percent) // 100), 10_000_000_00)
+        after = _step(state, balance, withdrawn, stairs=OWN.default)
+        fell = int(state.count[0] - after.count[0])
+        assert fell >= -1
+        if not withdrawn:
+            assert fell <= 0
+        rests = state.balance_cents
+        left = rests - rests * withdrawn // max(1, balance + withdrawn)
+        segment = OWN.ladders[OWN.segment(int(rests[0])).ladder]
+        by_ladder = int(segment.count(rests)[0] - segment.count(left)[0])
+        by_part = int(state.count[0]) * withdrawn / (balance + withdrawn)
+        assert fell <= max(by_ladder, by_part) + 2
+        state = after
+
+
+def test_who_chose_another_ladder_has_its_count_and_nobody_else_loses_names_to_a_table():
+    state = Carried(np.array([300, 300]), np.array([100_000_00, 100_000_00]))
+    ones = (np.array([100_000_00] * 2), np.array([0, 0]), np.array([NO_LIMIT] * 2))
+
+    after = review(STANDARD, state, *ones, np.array([False] * 2), np.array([True, False]))
+
+    assert after.count.tolist() == [int(STANDARD.count(100_000_00)), 300]
+
+
+def test_a_table_that_promises_a_ladder_it_lacks_is_refused():
+    text = """
+version = 1
+ladder.plain = {sentence = "", position_min = 0, steps = [[1, 10], [2, 11]]}
+segment = [{id = "all", from = 0, ladder = "plain", may_use = ["dense"]}]
+"""
+    with pytest.raises(ValueError, match="dense"):
+        book_of(text)
+    assert book_of(text.replace('"dense"', "")).default.count(3_00) == 11

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from world import World, make_world
 
-from robo.core.errors import RefusedError
+from robo.core.errors import ConfigError, RefusedError
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.portfolio import ladder
+from robo.runtime import with_ladders
 from robo.services import entitling, personalising
 from robo.services.personalising import Wishes
 from robo.store import direct, worths
@@ -88,6 +89,7 @@ def test_a_tilt_that_is_saved_without_a_preview_is_refused_too(world: World) -> 
             r.broker,
             r.prices,
             r.clock,
+            r.policy,
             account,
             Wishes(tilts={"sector technology": 1_000}),
         )
@@ -106,7 +108,7 @@ def test_small_positions_need_a_broker_with_fractional_shares(
     broker: Any = SimpleNamespace(
         capabilities=replace(r.broker.capabilities, fractional=fractional)
     )
-    asked = world.db, broker, r.prices, r.clock, account, Wishes(ladder="dense")
+    asked = world.db, broker, r.prices, r.clock, r.policy, account, Wishes(ladder="dense")
 
     if fractional:
         assert personalising.save(*asked).ladder == "dense"
@@ -116,6 +118,61 @@ def test_small_positions_need_a_broker_with_fractional_shares(
 
     assert refused.value.code == "dense_needs_fractions"
     assert world.scalar("SELECT count(*) FROM direct_sleeve") == 0
+
+
+OWN = """
+version = 7
+segment = [
+    {id = "all", from = 0, ladder = "plain", may_use = ["exclusions"]},
+    {id = "more", from = 2_000, ladder = "wide", may_use = ["exclusions", "tilts", "tax_mode"]},
+]
+[ladder.plain]
+sentence = "Ten names for long."
+position_min = 0
+steps = [[1_000_000, 10], [2_000_000, 500]]
+[ladder.wide]
+sentence = "Thirty names soon."
+position_min = 0
+steps = [[1_000, 10], [5_000, 30], [2_000_000, 500]]
+"""
+
+
+def test_a_firms_own_table_is_obeyed_where_it_is_loaded(world: World, tmp_path: Path) -> None:
+    (account,) = world.add_accounts(1)
+    world.pay_in(account, 1_900_00)
+    place = tmp_path / "ladders.toml"
+    place.write_text(OWN, encoding="utf-8")
+    r = world.runtime
+    policy = with_ladders(replace(r.settings, ladders=str(place)), r.policy)
+    asked = world.db, r.broker, r.prices, r.clock, policy, account
+
+    for wish, code in (
+        (Wishes(theme="stays", stays_ppm=1), "segment_unknown"),
+        (Wishes(ladder="dense"), "segment_unknown"),
+        (Wishes(tilts={"sector technology": 1_000}), "segment_too_small"),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            personalising.save(*asked, wish)
+        assert refused.value.code == code
+    world.pay_in(account, 200_00, "more")
+    saved = personalising.save(*asked, Wishes(tilts={"sector technology": 1_000}))
+
+    assert saved.tilts == '{"sector technology":1000}'
+    assert ladder.of_policy(policy).default.count([1_999_99, 5_000_00]).tolist() == [10, 30]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "version = 1", "version = 1\nladder = 3\nsegment = []", OWN.replace("10]", "[]]")]
+)
+def test_a_table_that_is_none_ends_the_start(world: World, tmp_path: Path, text: str) -> None:
+    place = tmp_path / "ladders.toml"
+    place.write_text(text, encoding="utf-8")
+    settings = replace(world.runtime.settings, ladders=str(place))
+
+    with pytest.raises(ConfigError, match="ROBO_LADDERS"):
+        with_ladders(settings, world.runtime.policy)
+    with pytest.raises(ConfigError, match="ROBO_LADDERS"):
+        with_ladders(replace(settings, ladders=str(tmp_path / "nowhere")), world.runtime.policy)
 
 
 def test_a_customers_accounts_count_together(world: World) -> None:

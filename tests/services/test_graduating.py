@@ -20,6 +20,26 @@ from robo.store import accounts, direct, ledger
 from robo.store.database import insert_many
 from robo.store.direct import DirectSleeve
 
+SEGMENTED = """
+version = 1
+segment = [
+    {id = "small", from = 0, ladder = "plain", may_use = []},
+    {id = "large", from = 100_000, ladder = "wide", may_use = []},
+    {id = "larger", from = 300_000, ladder = "narrow", may_use = []},
+]
+[ladder.plain]
+sentence = ""
+position_min = 0
+steps = [[25_000, 10], [100_000, 20]]
+[ladder.wide]
+sentence = ""
+position_min = 0
+steps = [[50_000, 29], [150_000, 31]]
+[ladder.narrow]
+sentence = ""
+position_min = 0
+steps = [[25_000, 10], [1_000_000, 20]]
+"""
 QUIET = {"ROBO_SIM_EVENTS_PPM": "0"}
 
 
@@ -193,3 +213,20 @@ def test_a_firms_own_last_balance_is_where_the_whole_index_is_held(
 
         # 80 names at $2.0 million, 500 at $2.1 million; log(2.05 / 2) / log(2.1 / 2) = 0.506.
         assert grown(world, account).names == 80 + int(420 * 0.5061)
+
+        # Another table, in which the large have a ladder of their own, and more names at once.
+        first, second = world.add_accounts(2)
+        world.pay_in(first, 99_000_00)
+        world.pay_in(second, 120_000_00)
+        r, own = world.runtime, replace(policy, ladders=SEGMENTED)
+        graduating.admit(world.db, r.prices, r.clock, own, r.calendar)
+        assert [grown(world, one).names for one in (first, second)] == [19, 30]
+        assert (followed(world, first), followed(world, second)) == (19, 30)
+        # A segment whose ladder carries less (13 names) takes nothing of what the others reached.
+        indexing.invest(world.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, own, "first")
+        world.trade()
+        world.pay_in(second, 200_000_00, "to the next segment")
+        on = world.next_session()
+        graduating.review(world.db, r.prices, r.clock, r.calendar, own, on)
+        assert grown(world, second).carried_cents > 300_000_00
+        assert (grown(world, second).names, followed(world, second)) == (31, 31)

@@ -9,6 +9,8 @@ from sqlmodel import Session
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import InvalidInputError
 from robo.core.money import format_cents
+from robo.core.policy import Policy
+from robo.portfolio import ladder
 from robo.services import entitling, licensing
 from robo.services.mailing import payload
 from robo.services.sealing import Vault
@@ -61,6 +63,7 @@ def choose(
     changes: Mapping[str, Any],
     *,
     actor: str,
+    policy: Policy | None = None,
 ) -> Choice:
     """Change what a customer chose; what is not named stays. The same choice writes nothing.
 
@@ -71,6 +74,7 @@ def choose(
         customer: Whose.
         changes: Fields of `Choice`.
         actor: Who asked.
+        policy: Whose segments hold; those that ship with us if left out.
 
     Raises:
         InvalidInputError: If target and amount do not fit together, an amount is out of range, or
@@ -88,7 +92,8 @@ def choose(
             _check_elsewhere(session, customer.id, made)
         if (before.target, before.target_cents) != (made.target, made.target_cents):
             _check_budget(made)
-        entitling.require_of_customer(session, customer.id, _features(before, made))
+        book = ladder.of_policy(policy) if policy else None
+        entitling.require_of_customer(session, customer.id, _features(before, made), book)
         same = replace(made, buy_buy_sell=int(made.buy_buy_sell)) == before
         if same and before.number:
             return before
