@@ -25,7 +25,7 @@ from robo.runtime import Runtime, load_keyring
 from robo.services import adjusting, finishing, investing, marking, targeting, trading, withdrawing
 from robo.services.listing import sync_universe
 from robo.services.verifying import verify
-from robo.store import ledger, universe
+from robo.store import ledger, lots, prices, universe
 from robo.store.database import Database, connect, insert_many
 
 FIRM = FirmId("firm_house")
@@ -129,6 +129,20 @@ class World:
             if not busy:
                 return
             self.clock.advance(timedelta(minutes=minutes / 10))
+
+    def announce_split(self, account: AccountId, security_id: int) -> None:
+        """Entitle an account to a split that goes ex today and that nobody has booked."""
+        on = business_date(self.clock.now()).isoformat()
+        row = (f"split/{on}", "split", security_id, on, on, '{"ratio_num":1,"ratio_den":1}')
+        with self.db.write() as session:
+            prices.publish(session, [row])
+            lots.entitle(session, [(f"split/{on}", account, security_id, 1)])
+
+    def book_splits(self, account: AccountId) -> None:
+        """Say that an account has got its splits."""
+        with self.db.write() as session:
+            for (split,) in session.connection().exec_driver_sql("SELECT id FROM action").all():
+                lots.fulfil(session, split, [account])
 
     def next_session(self) -> date:
         """Settle and mark the day, move to ten o'clock of the next session, apply its actions."""

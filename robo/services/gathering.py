@@ -12,10 +12,10 @@ from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio.problem import BoolArray
-from robo.services import assessing, following
+from robo.services import assessing, following, readying
 from robo.services.asking import Ask
 from robo.services.modelling import Model
-from robo.store import accounts, chunks, lot_chunks, universe
+from robo.store import chunks, lot_chunks, universe
 from robo.store.direct import DirectSleeve
 from robo.store.keyring import Keyring
 from robo.store.lot_chunks import LotChunk
@@ -34,9 +34,11 @@ class Loaded:
     """Names that are bought only because others may not be, (A, N)."""
 
 
-def plannable(session: Session, account_ids: Sequence[AccountId]) -> chunks.RawChunk:
+def plannable(
+    session: Session, account_ids: Sequence[AccountId], on: date, policy: Policy
+) -> chunks.RawChunk:
     """Return those accounts that may be planned now: open, and with nothing to wait for."""
-    ready = accounts.eligible(session, account_ids)
+    ready = readying.ready(session, account_ids, on, policy)
     raw = chunks.read(session, [one for one in account_ids if one in ready])
     waiting = busy(raw)
     if not waiting:

@@ -22,7 +22,7 @@ from robo.portfolio.chunk import notional_cents
 from robo.portfolio.ladder import NO_LIMIT, Carried
 from robo.portfolio.problem import IntArray
 from robo.ports.prices import PriceSource
-from robo.services import benchmarking, following, modelling
+from robo.services import benchmarking, following, modelling, readying
 from robo.services.isolating import Blame
 from robo.services.modelling import Model, last_closed
 from robo.services.quoting import board, least_closes
@@ -190,7 +190,7 @@ def _read(
     empty_only: bool,
 ) -> _Page:
     with db.read() as session:
-        ready = accounts.eligible(session, account_ids)
+        ready = readying.ready(session, account_ids, business_date(clock.now()), policy)
         raw = chunks.read(session, [one for one in account_ids if one in ready])
         if empty_only:
             ids = [one for one in raw.account_ids if not raw.balances[one].holdings_nanos]

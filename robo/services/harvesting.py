@@ -23,7 +23,15 @@ from robo.portfolio.chunk import notional_cents
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray, TaxMode
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import assessing, gathering, inquiring, offering, ordering, targeting
+from robo.services import (
+    assessing,
+    gathering,
+    inquiring,
+    offering,
+    ordering,
+    readying,
+    targeting,
+)
 from robo.services.asking import EPOCH, TaxSide
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
@@ -135,7 +143,7 @@ class _Night:
     def look(self, account_ids: Sequence[AccountId]) -> list[_Made]:
         """Return what changes for some accounts."""
         with self._db.read() as session:
-            ready = accounts.eligible(session, account_ids)
+            ready = readying.ready(session, account_ids, self._on, self._policy)
             raw = chunks.read(session, [one for one in account_ids if one in ready])
             busy = gathering.busy(raw)
             ids = [

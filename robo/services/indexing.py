@@ -15,7 +15,15 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import drafting, gathering, inquiring, modelling, ordering, solving
+from robo.services import (
+    drafting,
+    gathering,
+    inquiring,
+    modelling,
+    ordering,
+    readying,
+    solving,
+)
 from robo.services.isolating import Blame
 from robo.services.modelling import Model
 from robo.services.ordering import Plan
@@ -114,6 +122,7 @@ class _Night:
         self._prices, self._clock = prices, clock
         self._calendar, self._policy, self._model, self._cause = calendar, policy, model, cause
         self._turns = Turns(db, policy)
+        self._waiting: list[Plan] = []
         self.planned = 0
 
     def take(self, account_ids: Sequence[AccountId], *, sells: bool) -> None:
@@ -129,14 +138,17 @@ class _Night:
         blame = Blame[Plan](self._db, self._clock, job, lambda one: one.sleeve.account_id)
         for part in turns:
             made.clear()
+            self._waiting.clear()
             Blame[AccountId](self._db, self._clock, job, str).together(part, look)
-            self._turns.each([one for one in made if one.trades], self._write, blame)
+            traded = [one for one in made if one.trades]
+            self._turns.each([*self._waiting, *traded], self._write, blame)
 
     def _plans(self, account_ids: Sequence[AccountId], *, sells: bool) -> list[Plan]:
         now = self._clock.now()
         on = business_date(now)
         with self._db.read() as session:
-            raw = gathering.plannable(session, account_ids)
+            self._waiting += readying.reasons(session, account_ids, on, self._policy)
+            raw = gathering.plannable(session, account_ids, on, self._policy)
             if not raw.sleeves:
                 return []
             rows = direct.of_accounts(session, raw.account_ids)
@@ -158,7 +170,10 @@ class _Night:
         return drafting.plans(loaded, self._model, solved, self._cause, seen, settles)
 
     def _write(self, session: Session, part: Sequence[Plan]) -> None:
-        ready = accounts.eligible(session, [one.sleeve.account_id for one in part])
-        fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
+        on = business_date(self._clock.now())
+        ids = [one.sleeve.account_id for one in part]
+        ready = readying.ready(session, ids, on, self._policy)
+        kept = [p for p in part if p.sleeve.account_id in ready or not p.trades]
+        fresh = ordering.unwritten(session, kept)
         ordering.write(session, self._keyring, fresh, to_micros(self._clock.now()))
         self.planned += sum(1 for one in fresh if one.trades)

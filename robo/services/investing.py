@@ -13,7 +13,7 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import allocating, inquiring, ordering
+from robo.services import allocating, inquiring, ordering, readying
 from robo.services.allocating import Bans
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
@@ -50,7 +50,8 @@ def plan(
 
     def plans_of(part: Sequence[AccountId]) -> None:
         now = clock.now()
-        raw, bans = _read(db, part, business_date(now))
+        raw, bans, waiting = _read(db, part, business_date(now), policy)
+        plans.extend(waiting)
         prices_now = board(prices, raw.security_ids(), now)
         with db.read() as session:
             prices_now = inquiring.limits(session, broker, now).on(prices_now)
@@ -60,8 +61,11 @@ def plan(
 
     def write_part(session: Session, part: Sequence[Plan]) -> None:
         ids = [one.sleeve.account_id for one in part]
-        ready = accounts.eligible(session, ids)
-        fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
+        # The action may have been announced since they were read.
+        on = business_date(clock.now())
+        ready = readying.ready(session, ids, on, policy)
+        kept = [p for p in part if p.sleeve.account_id in ready or not p.trades]
+        fresh = ordering.unwritten(session, kept)
         ordering.write(session, keyring, fresh, to_micros(clock.now()))
         nonlocal planned
         planned += sum(1 for one in fresh if one.trades)
@@ -84,13 +88,17 @@ def _pages(db: Database) -> Iterator[list[AccountId]]:
         yield found
 
 
-def _read(db: Database, account_ids: Sequence[AccountId], on: date) -> tuple[chunks.RawChunk, Bans]:
+def _read(
+    db: Database, account_ids: Sequence[AccountId], on: date, policy: Policy
+) -> tuple[chunks.RawChunk, Bans, list[Plan]]:
+    """Return those accounts that may be planned, what they may not buy, and why others wait."""
     with db.read() as session:
-        ready = accounts.eligible(session, account_ids)
+        ready = readying.ready(session, account_ids, on, policy)
         kept = [account for account in account_ids if account in ready]
         raw = chunks.read(session, kept)
         selling = {one.account_id for one in raw.open_orders if one.side == "sell"}
-        return raw, purchase_bans(session, kept, on, selling)
+        waiting = readying.reasons(session, account_ids, on, policy)
+        return raw, purchase_bans(session, kept, on, selling), waiting
 
 
 def _guess(calendar: MarketCalendar, policy: Policy, today: date) -> str:

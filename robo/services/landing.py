@@ -22,7 +22,7 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import ordering, shelving
+from robo.services import ordering, readying, shelving
 from robo.services.isolating import Blame
 from robo.services.mailing import payload
 from robo.services.ordering import Plan, Trade
@@ -83,7 +83,7 @@ def plan(
     with db.read() as session:
         chosen = tax_profiles.choices(session, tax_profiles.harvesters(session))
         aiming = sorted(one for one, choice in chosen.items() if choice.target != "none")
-        owned = _owned(session, aiming)
+        owned = _owned(session, aiming, on, policy)
         turns = waves(session, [mine[0] for mine in owned.values()], on)
     by_first = {mine[0]: mine for mine in owned.values()}
     planned = 0
@@ -111,10 +111,12 @@ def plan(
     return planned
 
 
-def _owned(session: Session, customer_ids: Sequence[str]) -> dict[str, list[AccountId]]:
+def _owned(
+    session: Session, customer_ids: Sequence[str], on: date, policy: Policy
+) -> dict[str, list[AccountId]]:
     """Return customer -> accounts that are open and sell for nothing else."""
     mine = accounts.of_customers(session, customer_ids)
-    ready = accounts.eligible(session, mine)
+    ready = readying.ready(session, mine, on, policy)
     found: dict[str, list[AccountId]] = {}
     for account, owner in households.owners_of(session, mine).items():
         if account in ready:

@@ -105,6 +105,36 @@ def test_thirty_thousand_dollars_grow_from_ten_names_to_eleven(garden: Garden) -
     assert garden.findings() == []
 
 
+def test_an_account_whose_split_is_not_booked_is_not_planned_until_it_is_and_says_why(
+    garden: Garden,
+) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 30_000_00)
+    garden.trade()
+    split = min(garden.balances(account).holdings_nanos)
+    seen: list[tuple[str, bool]] = []
+
+    for cause in ("grow", "go on"):
+        garden.announce_split(account, split)
+        garden.pay_in(account, 500_00, cause)
+        for _ in range(2):
+            before = len(garden.orders(account))
+            garden.night()
+            traded = len(garden.orders(account)) > before
+            seen.append((garden.sleeve(account).kind, traded))
+            garden.book_splits(account)
+
+    assert seen == [
+        ("basket", False),
+        ("direct_index", True),
+        ("direct_index", False),
+        ("direct_index", True),
+    ]
+    skips = f"SELECT reason FROM skip WHERE security_id = {split}"
+    assert garden.rows(skips) == [("wait_action",)] * 2
+    assert garden.findings() == []
+
+
 def test_every_trade_of_a_direct_sleeve_says_why_and_what_it_does(garden: Garden) -> None:
     (account,) = garden.add_accounts(1)
     garden.pay_in(account, 400_000_00)
