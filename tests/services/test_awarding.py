@@ -274,3 +274,26 @@ def test_what_cannot_be_booked_for_one_is_booked_for_nobody(
     assert desk.held(first) == ledger.AccountBalances(0, 0, 0, 0, {1: 8 * SHARE})
     assert lots_of(desk, first, NEW) == []
     assert (len(waiting(desk)), desk.findings()) == (1, [])
+
+
+def test_a_sale_that_waited_for_a_parked_split_is_booked_in_new_shares_once_that_is(
+    desk: Desk,
+) -> None:
+    (account,) = holders(desk, "firm_a", [10 * SHARE])
+    block = desk.sell({account: 2 * SHARE})
+    told = publish(desk, ActionKind.SPLIT, **SPLIT)
+    desk.broker.brought = [replace(one, nanos_before=5) for one in told]
+    desk.adjust()
+    desk.broker.at = desk.clock.now()
+    desk.broker.fill_at(block, 5_000_000)
+    desk.collect()
+    before = desk.held(account).holdings_nanos
+
+    award(desk, Terms(ratio=(2, 1)))
+    desk.collect()
+
+    assert before == {1: 10 * SHARE}
+    assert desk.held(account).holdings_nanos == {1: 18 * SHARE}
+    assert (basis(desk, account), desk.held(account).unsettled_cents) == (90_00, 10_00)
+    assert desk.findings() == []
+    broker_equals_books(desk, "firm_a")
