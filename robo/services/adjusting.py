@@ -194,13 +194,17 @@ def _apply(
         for row in entitled
         if row[0] in firms and firms[row[0]].firm_id == firm_id and only in {None, row[0]}
     ]
+    customers = sum(nanos for _, nanos, _ in mine)
+    action = json.loads(detail) if detail else {}
     if charging.concerns(activity):
         had = [(account, nanos) for account, nanos, _ in mine]
+        if charging.is_shared(activity) and only is None:
+            activity = partaking.charged(
+                db, keyring, firm_id, activity, action, customers, at_micros
+            )
         charging.charge(db, keyring, clock, policy, firm_id, activity, had)
         return
-    customers = sum(nanos for _, nanos, _ in mine)
     waiting = {account for account, _, state in mine if state == "waiting"}
-    action = json.loads(detail) if detail else {}
     # What the firm holds for itself lies among its customers' shares and is divided with them.
     own = partaking.held(db, firm_id, activity, action) if only is None else 0
     held = customers + own

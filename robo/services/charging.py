@@ -1,8 +1,9 @@
 """Cash that the broker moves without an order or a corporate action of ours: fees, interest, tax.
 
 Fees and interest are the firm's. Tax withheld from a dividend, and a dividend taken back, are taken
-from those who had it; where their cash is gone the firm carries it. Cash from outside is no result
-of trading. What nobody can explain is kept as unknown and becomes a break for a person.
+from those who had it, the firm itself among them; where customers' cash is gone it carries theirs.
+Cash from outside is no result of trading. What nobody can explain is kept as unknown and becomes a
+break for a person.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,11 @@ def concerns(activity: Activity) -> bool:
     """Return whether an activity is cash to be charged or credited rather than an action."""
     back = bool(activity.takes_back) and activity.kind is ActionKind.CASH_DIVIDEND
     return isinstance(activity.kind, CashKind) or back
+
+
+def is_shared(activity: Activity) -> bool:
+    """Return whether an activity falls on everybody who had the dividend that it is of."""
+    return activity.kind not in _FIRMS and state_of(activity) == "booked"
 
 
 def state_of(activity: Activity) -> str:

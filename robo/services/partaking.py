@@ -12,7 +12,7 @@ from typing import Any
 from sqlmodel import Session
 
 from robo.core.clock import day_begins
-from robo.core.ids import FirmId, child_id
+from robo.core.ids import FirmId, SecurityId, child_id
 from robo.core.money import round_ratio
 from robo.ports.broker import Activity
 from robo.services import dividing, owning
@@ -75,6 +75,35 @@ def apart(activity: Activity, own: int, customers: int) -> tuple[Activity, Own]:
         cents=activity.cents - cents,
     )
     return rest, Own(delta, fresh, cents)
+
+
+def charged(
+    db: Database,
+    keyring: Keyring,
+    firm_id: FirmId,
+    activity: Activity,
+    action: Mapping[str, Any],
+    customers: int,
+    at_micros: int,
+) -> Activity:
+    """Return the customers' part of a dividend that is taken back, or taxed; the firm has its own.
+
+    Args:
+        db: Owns short transactions.
+        keyring: Signs the chains.
+        firm_id: Whose account at the broker it is.
+        activity: What was taken of them all, or given back.
+        action: The dividend as it was published; empty if it never was.
+        customers: Nanoshares of everybody who was entitled.
+        at_micros: Now.
+    """
+    if not action:
+        return activity
+    # What is told of a tax may name no security: the dividend does.
+    named = replace(activity, security_id=SecurityId(int(action["security_id"])))
+    rest, part = apart(named, held(db, firm_id, named, action), customers)
+    take(db, keyring, firm_id, named, part, at_micros)
+    return rest
 
 
 def take(

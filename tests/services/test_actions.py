@@ -246,6 +246,34 @@ def test_what_the_firm_holds_for_itself_gets_its_own_part_of_an_action_and_no_cu
     assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
 
 
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+@pytest.mark.parametrize("back", [True, False], ids=["taken back", "taxed"])
+def test_what_is_taken_of_a_dividend_falls_on_what_the_firm_holds_for_itself_too(
+    desk: Desk, side: Side, *, back: bool
+) -> None:
+    (account,) = holders(desk, "firm_a", [10 * SHARE])
+    late_fill(desk, side)
+    own, others = (1, 1) if side is Side.BUY else (-1, 0)
+    (paid,) = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.adjust()
+    had = desk.held(account).cash_cents, firms_own(desk, "firm_a")["USD/2"]
+    taken = -paid.cents if back else -20 * (10 + own + others)
+    told = replace(paid, id="taken", cents=taken, nanos_before=0)
+    if back:
+        told = replace(told, takes_back=paid.id)
+    else:
+        told = replace(told, kind=CashKind.WITHHOLDING, security_id=SecurityId(0))
+    desk.broker.brought.append(told)
+
+    desk.adjust()
+    desk.adjust()
+
+    each = 100 if back else 20
+    left = desk.held(account).cash_cents, firms_own(desk, "firm_a")["USD/2"]
+    assert left == (had[0] - 10 * each, had[1] - own * each)
+    assert (desk.findings(), breaks(desk), compared(desk)) == ([], [], [])
+
+
 def test_a_split_of_what_only_the_firm_holds_is_the_firms(desk: Desk) -> None:
     late_fill(desk, Side.BUY)
     desk.sell({AccountId(str(desk.column("SELECT id FROM account")[0])): SHARE}, cause="out")
