@@ -209,7 +209,7 @@ def _apply(
     own = partaking.held(db, firm_id, activity, action) if only is None else 0
     held = customers + own
     place = Place(activity.broker_account, firm_id, only)
-    fits = held == activity.nanos_before
+    fits = held == activity.nanos_before and dividing.may_be(activity, action)
     if not fits and (waiting or own) and activity.kind in _SHARES_DIVIDED:
         fits = parking.traded_since(db, keyring, broker, clock, place, activity, action, held)
     parked = not fits and activity.kind in _SHARES_DIVIDED

@@ -78,9 +78,8 @@ def is_of(
         arrived: What came there since from accounts at other firms, in order.
     """
     split = activity.kind is ActionKind.SPLIT
-    brings = activity.new_security_id is not None and (activity.new_nanos or activity.cents)
-    if activity.kind is ActionKind.SPIN_OFF and not brings:
-        return False  # the basis would move to nothing
+    if not may_be(activity, action):
+        return False
     if activity.nanos_before == held:
         return True
     if activity.kind not in {ActionKind.SPLIT, ActionKind.SPIN_OFF}:
@@ -166,6 +165,19 @@ def book(
     # A dividend, or the cash that stands in for fractions of a share.
     made.transfers += recipes.dividend(account, part.cents, cause)
     return made
+
+
+def may_be(activity: Activity, action: Mapping[str, Any]) -> bool:
+    """Return whether what came is anything that can be booked of an action.
+
+    The basis of a spin-off that brings nothing would move to nothing; what is sold at once for
+    cash alone must be what was announced.
+    """
+    if activity.kind is not ActionKind.SPIN_OFF:
+        return True
+    if pays_alone(activity):
+        return activity.new_security_id == action.get("new_security_id") is not None
+    return activity.new_security_id is not None and activity.new_nanos > 0
 
 
 def pays_alone(activity: Activity) -> bool:

@@ -588,6 +588,22 @@ def test_a_spin_off_of_less_than_a_share_may_bring_cash_alone_which_is_a_sale_of
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
+@pytest.mark.parametrize("before", [0, 3 * SHARE])
+def test_cash_alone_that_is_said_to_be_of_another_name_than_was_announced_is_a_persons(
+    desk: Desk, before: int
+) -> None:
+    (holder,) = holders(desk, "firm_a", [3 * SHARE])
+    (told,) = publish(desk, ActionKind.SPIN_OFF, **KEEPS, new_nanos=0, cents=9_00)
+    other = replace(told, nanos_before=before, new_security_id=SecurityId(1))
+    desk.broker.brought = [other]
+
+    desk.adjust()
+
+    assert (desk.held(holder).cash_cents, basis(desk, holder)) == (0, 30_00)
+    assert breaks(desk) == ["break.action", "break.found"]
+    assert desk.findings() == []
+
+
 def arrive(desk: Desk, account: AccountId, nanos: int) -> None:
     """Have shares of security 1 come in that were bought at another firm years ago."""
     one = arrivals.MoveIn(
