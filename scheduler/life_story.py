@@ -47,7 +47,8 @@ _YEAR_DAYS: Final = 365.25
 _POLICY: Final = replace(Policy.default(), model_sessions=60, idle_model_sessions=250)
 """Risk is fitted once a quarter: at every look of thirty-six years it is half of the work."""
 _LAST_EFFECT: Final = text(
-    "SELECT after_ppm FROM plan_effect WHERE account_id = :account ORDER BY at DESC LIMIT 1"
+    "SELECT after_ppm FROM plan_effect WHERE account_id = :account AND after_ppm IS NOT NULL "
+    "ORDER BY at DESC LIMIT 1"
 )
 _TROUBLES: Final = text(
     "SELECT 'job', job, code, detail, 'since', min(slot), 'times', count(*) FROM job_failure "

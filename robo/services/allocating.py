@@ -13,7 +13,10 @@ from robo.core.ids import AccountId, SecurityId
 from robo.core.reasons import Reason
 from robo.portfolio import allocator
 from robo.portfolio.chunk import Slots
+from robo.services import weighing
+from robo.services.modelling import Model
 from robo.services.quoting import Board
+from robo.services.weighing import Ppm
 from robo.store import chunks
 from robo.store.accounts import Sleeve
 
@@ -21,14 +24,21 @@ Bans = Mapping[AccountId, Mapping[SecurityId, date]]
 """Names that a wash sale keeps accounts from buying, until when."""
 
 
-Named = tuple[int, int, Reason]
-"""A name that is bought or left out: security, cents, why."""
+Named = tuple[int, int, Reason, Ppm]
+"""A name that is bought or left out: security, cents, why, what it adds to tracking error."""
 
 
 def allocate(
-    raw: chunks.RawChunk, prices: Board, minimum_cents: int, bans: Bans
+    raw: chunks.RawChunk,
+    prices: Board,
+    minimum_cents: int,
+    bans: Bans,
+    model: Model | None = None,
 ) -> Iterator[tuple[Sleeve, list[Named]]]:
-    """Yield the basket sleeves that have cash to invest, each with what it buys and leaves out."""
+    """Yield the basket sleeves that have cash to invest, each with what it buys and leaves out.
+
+    Without a risk model, nothing is said of what that does to risk.
+    """
     chunk = chunks.build(raw, prices.price_micros)
     slots = chunk.slots()
     blocked = _blocked(raw, prices, slots, chunk.security_ids, bans)
@@ -42,13 +52,15 @@ def allocate(
         minimum_cents=minimum_cents,
         blocked=blocked[rows],
     )
+    risks = weighing.of_purchases(model, chunk, slots, rows, buys.buy_cents)
     for place, row in enumerate(rows.tolist()):
         names = [
-            (chunk.security_ids[column], cents, allocator.reason_of(code))
-            for column, cents, code in zip(
+            (chunk.security_ids[column], cents, allocator.reason_of(code), risk)
+            for column, cents, code, risk in zip(
                 slots.security[row].tolist(),
                 buys.buy_cents[place].tolist(),
                 buys.code[place].tolist(),
+                risks[place],
                 strict=True,
             )
             if column >= 0 and code

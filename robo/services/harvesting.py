@@ -31,6 +31,7 @@ from robo.services import (
     ordering,
     readying,
     targeting,
+    weighing,
 )
 from robo.services.asking import EPOCH, TaxSide
 from robo.services.isolating import Blame
@@ -167,6 +168,8 @@ class _Night:
             if len(self._made) > _MADE_MAX:
                 self._made.clear()
             plans = self._plans(raw, lots, tax, seen, sold)
+            weighed = weighing.weighed(session, self._prices, now, raw, list(plans.values()))
+            plans = dict(zip(plans, weighed, strict=True))
             return [
                 _Made(
                     sleeve,
@@ -294,8 +297,8 @@ class _Night:
                 ),
                 {},
                 effect=PlanEffect(
-                    before_ppm=0,
-                    after_ppm=0,
+                    before_ppm=None,
+                    after_ppm=None,
                     tax_cents=int((gain[every] * rate[every]).sum()) // PPM,
                     cost_cents=self._cost(int(worth[every].sum())),
                     short_gain_cents=int(gain[every][~long[every]].sum()),
@@ -326,7 +329,7 @@ class _Night:
             sell_nanos=sum(nanos for _, nanos in named),
             lots=named,
             gains=tuple(gain[list(rows)].tolist()),
-            effect=TradeEffect(tax_cents, cost, 0),
+            effect=TradeEffect(tax_cents, cost, None),
         )
 
     def _followed(

@@ -13,15 +13,17 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import allocating, inquiring, ordering, readying
+from robo.services import allocating, inquiring, modelling, ordering, readying, weighing
 from robo.services.allocating import Bans
 from robo.services.isolating import Blame
+from robo.services.modelling import Model
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
 from robo.services.turns import Turns
 from robo.services.washing.bans import purchase_bans
 from robo.store import accounts, chunks
 from robo.store.database import Database
+from robo.store.effects import TradeEffect
 from robo.store.keyring import Keyring
 
 _JOB: Final = "invest-cash"
@@ -55,9 +57,10 @@ def plan(
         prices_now = board(prices, raw.security_ids(), now)
         with db.read() as session:
             prices_now = inquiring.limits(session, broker, now).on(prices_now)
+            model = modelling.current(session, prices, now)
         settles = _guess(calendar, policy, business_date(now))
         if raw.sleeves:
-            plans.extend(_plans(raw, prices_now, minimum, slot, settles, bans))
+            plans.extend(_plans(raw, prices_now, model, policy, minimum, slot, settles, bans))
 
     def write_part(session: Session, part: Sequence[Plan]) -> None:
         ids = [one.sleeve.account_id for one in part]
@@ -109,16 +112,26 @@ def _guess(calendar: MarketCalendar, policy: Policy, today: date) -> str:
 def _plans(
     raw: chunks.RawChunk,
     prices: Board,
+    model: Model | None,
+    policy: Policy,
     minimum_cents: int,
     slot: str,
     settles: str,
     bans: Bans,
 ) -> list[Plan]:
     plans: list[Plan] = []
-    for sleeve, names in allocating.allocate(raw, prices, minimum_cents, bans):
+    for sleeve, names in allocating.allocate(raw, prices, minimum_cents, bans, model):
         hold = raw.hold_until.get(sleeve.account_id, "")
         trades = tuple(
-            Trade(security, why, buy_cents=cents) for security, cents, why in names if cents
+            Trade(
+                security,
+                why,
+                buy_cents=cents,
+                # A purchase realises nothing.
+                effect=TradeEffect(0, weighing.cost_cents(cents, policy), risk),
+            )
+            for security, cents, why, risk in names
+            if cents
         )
         plans.append(
             Plan(
@@ -127,7 +140,9 @@ def _plans(
                 cause=slot if trades else slot[:10],
                 trades=trades,
                 skips={
-                    security: why for security, cents, why in names if not cents and why in _SKIPS
+                    security: why
+                    for security, cents, why, _ in names
+                    if not cents and why in _SKIPS
                 },
                 hold_until=settles if hold == "?" else hold,
             )

@@ -7,8 +7,9 @@ budget for gains does not allow, which holds here as everywhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import ordering, readying, shelving
+from robo.services import ordering, readying, shelving, weighing
 from robo.services.isolating import Blame
 from robo.services.mailing import payload
 from robo.services.ordering import Plan, Trade
@@ -104,7 +105,13 @@ def plan(
                 mine = [account for first in part for account in by_first[first]]
                 with db.read() as session:
                     shelf = shelving.read(session, keyring, broker, prices, clock, policy, mine, on)
-                found.extend(_landed(shelf, policy, on, f"land/{slot}", last=left == 0))
+                    made = _landed(shelf, policy, on, f"land/{slot}", last=left == 0)
+                    plans = [plan for one in made for plan in one.plans]
+                    now = clock.now()
+                    told = iter(weighing.weighed(session, prices, now, shelf.raw, plans))
+                found.extend(
+                    replace(one, plans=tuple(islice(told, len(one.plans)))) for one in made
+                )
 
             Blame[AccountId](db, clock, _JOB, str).together(wave[start : start + _PAGE], look)
             Turns(db, policy).each(found, write, Blame(db, clock, _JOB, lambda one: one.account_id))
@@ -242,7 +249,7 @@ def _trade(
         sell_nanos=sum(nanos for _, nanos in named),
         lots=named,
         gains=tuple(one.gain_cents for one in ordered),
-        effect=TradeEffect(_tax(shelf, place, trims), _cost(trims, policy), 0),
+        effect=TradeEffect(_tax(shelf, place, trims), _cost(trims, policy), None),
     )
 
 
@@ -252,8 +259,8 @@ def _effect(
     trims = [one for some in names.values() for one in some]
     long = sum(one.gain_cents for one in trims if shelf.long[int(one.lot_id)])
     return PlanEffect(
-        before_ppm=0,
-        after_ppm=0,
+        before_ppm=None,
+        after_ppm=None,
         tax_cents=_tax(shelf, place, trims),
         cost_cents=_cost(trims, policy),
         short_gain_cents=sum(one.gain_cents for one in trims) - long,

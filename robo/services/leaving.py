@@ -14,13 +14,13 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import inquiring, ordering, parting
+from robo.services import inquiring, ordering, parting, weighing
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan
 from robo.services.queueing import waves
 from robo.services.quoting import board
 from robo.services.turns import Turns
-from robo.store import barred, leavers
+from robo.store import barred, chunks, leavers
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 from robo.store.leavers import Leaver
@@ -92,6 +92,9 @@ class Leaving:
             limits = inquiring.limits(session, self.broker, now)
             seen = limits.on(board(self.prices, names, now))
             made = parting.plans(session, self.keyring, self.policy, listed, seen, self.on)
+            sells = [plan.sleeve.account_id for plan in made if plan.trades]
+            raw = chunks.read(session, sells)
+            made = weighing.weighed(session, self.prices, now, raw, made)
         return [
             news
             for plan in made

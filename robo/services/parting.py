@@ -69,7 +69,8 @@ def plans(
 ) -> list[Plan]:
     """Return what accounts sell of the names that leave them, and why they keep what they keep.
 
-    Each name that is held or ordered has a sale or a reason, or both. The caller names the cause.
+    Each name that is held or ordered has a sale or a reason, or both. The caller names the cause,
+    and weighs what they do to risk.
 
     Args:
         session: Of one snapshot.
@@ -266,8 +267,8 @@ def _effect(
         return None
     gain, worth = part.gain_cents[rows], int(part.worth_cents[rows].sum())
     return PlanEffect(
-        before_ppm=0,
-        after_ppm=0,
+        before_ppm=None,
+        after_ppm=None,
         tax_cents=int(taxed[rows].sum()),
         cost_cents=-(-worth * policy.trade_cost_ppm // PPM),
         short_gain_cents=int(gain[~long[rows]].sum()),
@@ -295,6 +296,6 @@ def _trade(
         lots=named,
         gains=tuple(part.gain_cents[list(rows)].tolist()),
         effect=TradeEffect(
-            int(taxed[list(rows)].sum()), -(-worth * policy.trade_cost_ppm // PPM), 0
+            int(taxed[list(rows)].sum()), -(-worth * policy.trade_cost_ppm // PPM), None
         ),
     )

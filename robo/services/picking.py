@@ -39,7 +39,7 @@ def least_tax(window: Window, standing: Standing, account_id: AccountId) -> Pick
 
     def pick(held: Sequence[OpenLot], nanos: int, price_micros: int) -> Picks:
         masks = window.masks(account_id, held)
-        pure = [_adjusted(window, lot) for lot in held if lot.nanos]
+        pure = [adjusted(window, lot) for lot in held if lot.nanos]
         found = selection.lowest_tax(
             pure,
             nanos,
@@ -56,7 +56,8 @@ def least_tax(window: Window, standing: Standing, account_id: AccountId) -> Pick
     return pick
 
 
-def _adjusted(window: Window, lot: OpenLot) -> tax_lots.Lot:
+def adjusted(window: Window, lot: OpenLot) -> tax_lots.Lot:
+    """Return a lot with the basis and the holding period that wash sales have left it."""
     lot_id = LotId(lot.id)
     held_from = date.fromisoformat(lot.acquired_on)
     made = tax_lots.Lot(lot_id, SecurityId(lot.security_id), held_from, lot.nanos, lot.basis_cents)

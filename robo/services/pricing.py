@@ -79,7 +79,7 @@ def basket(
     bans = purchase_bans(session, [account_id], business_date(now), selling)
     board = inquiring.limits(session, broker, now).on(seen)
     found = allocating.allocate(raw, board, minimum, bans)
-    buys = {name: cents for _, names in found for name, cents, _ in names if cents}
+    buys = {name: cents for _, names in found for name, cents, _, _ in names if cents}
     column = model.columns(list(buys))
     cents = np.array(list(buys.values()), dtype=np.int64)
     known = column >= 0

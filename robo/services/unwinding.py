@@ -18,7 +18,7 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import inquiring, ordering
+from robo.services import inquiring, ordering, weighing
 from robo.services.isolating import Blame
 from robo.services.ordering import Plan, Trade
 from robo.services.quoting import Board, board
@@ -97,6 +97,7 @@ def _plan_one(
     if not made.trades and not made.skips:
         return 0
     with db.read() as session:
+        (made,) = weighing.weighed(session, prices, now, raw, [made])
         said = orders.skipped(session, account_id, made.batch_id)
     if not made.trades and said >= made.skips.keys():
         return 0  # asked again every few seconds: nothing new is to be said
@@ -219,15 +220,15 @@ class _Account:
             sell_nanos=sum(one.lot.nanos for one in goes),
             lots=tuple((one.lot.id, one.lot.nanos) for one in goes),
             gains=tuple(one.gain_cents for one in goes),
-            effect=TradeEffect(self._tax(goes), cost, 0),
+            effect=TradeEffect(self._tax(goes), cost, None),
         )
 
     def _effect(self, sold: Sequence[_Piece]) -> PlanEffect | None:
         if not sold:
             return None
         return PlanEffect(
-            before_ppm=0,
-            after_ppm=0,
+            before_ppm=None,
+            after_ppm=None,
             tax_cents=self._tax(sold),
             cost_cents=-(-sum(s.worth_cents for s in sold) * self.policy.trade_cost_ppm // PPM),
             short_gain_cents=sum(one.gain_cents for one in sold if not one.long),

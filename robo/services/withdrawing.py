@@ -25,7 +25,7 @@ from robo.ledger import recipes
 from robo.ports.broker import Broker
 from robo.ports.funding import Bank, BankTransfer, TransferDirection
 from robo.ports.prices import PriceSource
-from robo.services import inquiring, ordering, paying_out, picking, raising, selling
+from robo.services import estimating, inquiring, ordering, paying_out, raising, selling
 from robo.services.isolating import Blame
 from robo.services.quoting import board
 from robo.services.taxing import contributing, standings
@@ -158,9 +158,9 @@ def _plan_one(
             session, keyring, prices, clock, policy, raw, need, cause, limits
         )
     if not made:
-        pick = picking.least_tax(window, found[withdrawal.account_id], withdrawal.account_id)
         seen = limits.on(board(prices, raw.security_ids(), now))
-        made = selling.plan(raw, seen, now, policy, cause, need, pick)
+        taxed = window, found[withdrawal.account_id]
+        made = estimating.sales(db, prices, now, policy, raw, seen, *taxed, cause, need)
     if not made.trades:
         # Nothing can be sold: say so once a day, not once a slot.
         made = replace(made, cause=f"{withdrawal.id}/{business_date(now).isoformat()}/kept")

@@ -38,8 +38,9 @@ class TradeEffectRow(SQLModel, table=True):
     tax_cents: int = integer()
     """Tax of the lots it sells; negative where it saves tax."""
     cost_cents: int = integer()
-    tracking_error_ppm: int = integer()
-    """Annual tracking error of the plan, less that of the plan without this trade."""
+    tracking_error_ppm: int | None = integer(null=True)
+    """Annual tracking error of the plan, less that of the plan without this trade; NULL where no
+    risk model could say."""
 
 
 class PlanEffectRow(SQLModel, table=True):
@@ -49,9 +50,9 @@ class PlanEffectRow(SQLModel, table=True):
     __table_args__ = (STRICT,)
     batch_id: str = text(key=True)
     account_id: str = text(to="account.id", index=True)
-    before_ppm: int = integer()
-    """Annual tracking error of what was held."""
-    after_ppm: int = integer()
+    before_ppm: int | None = integer(null=True)
+    """Annual tracking error of what was held; NULL where no risk model could say."""
+    after_ppm: int | None = integer(null=True)
     tax_cents: int = integer()
     cost_cents: int = integer()
     short_gain_cents: int = integer()
@@ -73,15 +74,15 @@ class TradeEffect:
 
     tax_cents: int
     cost_cents: int
-    tracking_error_ppm: int
+    tracking_error_ppm: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanEffect:
     """What a plan does; see `PlanEffectRow`."""
 
-    before_ppm: int
-    after_ppm: int
+    before_ppm: int | None
+    after_ppm: int | None
     tax_cents: int
     cost_cents: int
     short_gain_cents: int

@@ -104,6 +104,9 @@ def test_orders_say_why_and_their_fills_add_up(story: Story) -> None:
     spent = 0
     for order in details:
         fills = order["fills"]
+        # No risk model has been made here: the effect on risk is unknown, not nothing.
+        assert order["effect"] == {"tracking_error_ppm": None, "tax": "0.00", "cost": "0.01"}
+        assert order["plan_effect"] is None
         assert sum(parse_cents(f["notional"]) for f in fills) == parse_cents(
             order["filled_notional"]
         )

@@ -84,6 +84,10 @@ def test_a_direct_sleeve_ends_its_year_on_the_target(world: World) -> None:
     assert len(world.balances(account).holdings_nanos) > 20
     assert abs(missing(world, account)) <= NEAR_CENTS
     assert reasons(world) == {"sell_year_target"}
+    risks = "FROM trade_effect JOIN orders ON id = order_id WHERE reason = 'sell_year_target'"
+    assert world.scalar(f"SELECT count(*) {risks} AND tracking_error_ppm <> 0") > 0
+    assert world.scalar(f"SELECT count(*) {risks} AND tracking_error_ppm IS NULL") == 0
+    assert world.scalar("SELECT min(after_ppm) FROM plan_effect") > 0
     assert washed(world, account) == 0
     assert world.findings() == []
 

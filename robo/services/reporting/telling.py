@@ -11,7 +11,8 @@ from robo.core.money import INT64_MAX, format_cents
 from robo.core.reasons import SENTENCES, Reason
 from robo.core.shares import format_nanos
 from robo.ledger import chart
-from robo.store import histories, views
+from robo.store import effects, histories, views
+from robo.store.effects import PlanEffect, TradeEffect
 from robo.store.histories import ShownFill, ShownOrder, ShownSkip
 
 _INNER: Final = ("reserve", "release")
@@ -69,6 +70,8 @@ class OrderLine:
     skip: ShownSkip | None
     outcome: str
     """Why it ended as it did, for orders that were rejected or cancelled."""
+    effect: TradeEffect | None = None
+    """What its plan expected it to do; None for a skip, and where nobody worked it out."""
 
 
 def activity(
@@ -116,14 +119,16 @@ def order_lines(
     keyed.sort(key=lambda pair: pair[0], reverse=True)
     page = keyed[:limit]
     names = views.names(session, sorted({row.security_id for _, row in page}))
-    lines = [line(row, names) for _, row in page]
+    mine = [row.id for _, row in page if isinstance(row, ShownOrder)]
+    known = effects.of_orders(session, mine)
+    lines = [line(row, names, known) for _, row in page]
     return lines, (page[-1][0] if len(keyed) > limit else None)
 
 
 def order_line(
     session: Session, account_id: str, order_id: str
-) -> tuple[OrderLine, list[ShownFill]]:
-    """Return one order of an account with its fills.
+) -> tuple[OrderLine, list[ShownFill], PlanEffect | None]:
+    """Return one order of an account with its fills, and what its plan was expected to do.
 
     Raises:
         NotFoundError: If the account has no such order.
@@ -133,16 +138,23 @@ def order_line(
         message = "there is no such order"
         raise NotFoundError(message)
     names = views.names(session, [found.security_id])
-    return line(found, names), histories.fills(session, order_id)
+    shown = line(found, names, effects.of_orders(session, [order_id]))
+    plan = effects.of_batches(session, [found.batch_id]).get(found.batch_id)
+    return shown, histories.fills(session, order_id), plan
 
 
-def line(row: ShownOrder | ShownSkip, names: Mapping[int, tuple[str, str]]) -> OrderLine:
+def line(
+    row: ShownOrder | ShownSkip,
+    names: Mapping[int, tuple[str, str]],
+    known: Mapping[str, TradeEffect],
+) -> OrderLine:
     """Return an order or a skip with its sentences."""
     symbol = names.get(row.security_id, (f"#{row.security_id}", ""))[0]
     sentence = _sentence(row.reason)
     if isinstance(row, ShownOrder):
         outcome = _sentence(row.code) if row.code else ""
-        return OrderLine(row.planned_at, symbol, row.reason, sentence, row, None, outcome)
+        effect = known.get(row.id)
+        return OrderLine(row.planned_at, symbol, row.reason, sentence, row, None, outcome, effect)
     return OrderLine(row.at, symbol, row.reason, sentence, None, row, "")
 
 
