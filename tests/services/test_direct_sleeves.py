@@ -1,24 +1,27 @@
 """Accounts grow into direct sleeves: names one by one, whole books, every trade explained."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from world import World, make_world
 
 from robo.core.clock import business_date, to_micros
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
+from robo.core.policy import Policy
 from robo.core.reasons import SENTENCES, Reason
 from robo.portfolio import ladder
-from robo.services import graduating, indexing, modelling, ordering
+from robo.ports.prices import Quote
+from robo.services import following, graduating, indexing, modelling, ordering
 from robo.services.ordering import Plan, Trade
 from robo.services.washing.counting import counts
-from robo.store import accounts, controls, direct, effects, tax_profiles
+from robo.store import accounts, controls, direct, effects, tax_profiles, worths
 from robo.store.tax_profiles import Choice
 
 
@@ -214,18 +217,107 @@ def test_a_night_twice_writes_nothing_twice(garden: Garden) -> None:
     assert garden.scalar("SELECT count(*) FROM orders") == count
 
 
+class Fallen:
+    """Prices of which every quote and close has fallen to two fifths."""
+
+    def __init__(self, prices: Any) -> None:
+        self._prices = prices
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prices, name)
+
+    def quotes(self, ids: Sequence[SecurityId], at: datetime) -> dict[SecurityId, Quote]:
+        found = self._prices.quotes(ids, at)
+        return {i: replace(q, price_micros=q.price_micros * 2 // 5) for i, q in found.items()}
+
+    def closes(self, on: date) -> dict[SecurityId, int]:
+        return {i: micros * 2 // 5 for i, micros in self._prices.closes(on).items()}
+
+
 def test_a_fall_of_the_market_takes_no_name_away(garden: Garden) -> None:
     (account,) = garden.add_accounts(1)
     garden.pay_in(account, 100_000_00)
     garden.direct_trade()
-    names = garden.direct(account).names
+    names, held = garden.direct(account).names, garden.balances(account).holdings_nanos
+    upright = garden.runtime
+    garden.runtime = replace(upright, prices=Fallen(upright.prices))
 
-    for _ in range(6):
+    for _ in range(3):
         garden.night()
+    garden.pay_in(account, 2_000_00, "in the fall")
+    garden.night()
 
-    assert garden.direct(account).names >= names
+    with garden.db.read() as session:
+        worth = worths.at_last_marks(session, [account])
+    assert 35_000_00 < worth < 45_000_00
+    assert ladder.book().ladders["standard"].count(worth) < names - 4
+    assert garden.direct(account).names == names == len(garden.target(account))
     assert garden.direct(account).carried_cents >= 100_000_00
+    after = garden.balances(account).holdings_nanos
+    assert all(after.get(one, 0) >= nanos for one, nanos in held.items())
+    assert garden.scalar("SELECT count(*) FROM orders WHERE side = 'sell'") == 0
     assert garden.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("cents", "nights"),
+    [(1_050_00, 4), (99_650_00, 3), pytest.param(1_050_00, 120, marks=pytest.mark.soak)],
+    ids=["the first rungs", "the last", "many"],
+)
+def test_the_dense_ladder_adds_a_name_a_night_and_sells_none(
+    garden: Garden, cents: int, nights: int
+) -> None:
+    (account,) = garden.add_accounts(1)
+    row = replace(following.first_row(garden.sleeve(account), 10), ladder="dense")
+    with garden.db.write() as session:
+        direct.put(session, [row], 1)
+    garden.pay_in(account, cents)
+    garden.direct_trade()
+    stairs = ladder.book().ladders["dense"]
+    first = int(stairs.count(cents))
+    counts, held = [first], [len(garden.balances(account).holdings_nanos)]
+
+    for night in range(nights):
+        rung = stairs.reach_cents[min(first + night, 499) - 10]
+        nav = garden.direct(account).carried_cents if night else cents
+        garden.pay_in(account, max(300_00, int(rung) - nav + 20_00), f"night {night}")
+        garden.night()
+        counts.append(garden.direct(account).names)
+        held.append(len(garden.balances(account).holdings_nanos))
+
+    wanted = [min(first + night, 500) for night in range(nights + 1)]
+    assert counts == wanted
+    assert held[-1] == counts[-1]
+    assert len(garden.target(account)) == counts[-1]
+    assert garden.scalar("SELECT count(*) FROM orders WHERE side = 'sell'") == 0
+    assert garden.findings() == []
+
+
+def test_what_is_too_little_for_a_name_waits_in_the_largest_purchase(
+    tmp_path: Path, seasons: MarketCalendar
+) -> None:
+    policy = replace(Policy.default(), order_notional_cents_min=800_00)
+    settings = {"ROBO_SIM_EVENTS_PPM": "0"}
+    with make_world(tmp_path, seasons, settings=settings, policy=policy) as world:
+        garden = Garden(world.runtime, world.clock)
+        (account,) = garden.add_accounts(1)
+        garden.pay_in(account, 60_000_00)
+        garden.direct_trade()
+        counts = [len(garden.balances(account).holdings_nanos)]
+
+        for month in range(6):
+            garden.pay_in(account, 12_000_00, f"month {month}")
+            garden.direct_trade()
+            assert garden.balances(account).cash_cents < 800_00
+            counts.append(len(garden.balances(account).holdings_nanos))
+            garden.next_session()
+
+        # The theme's ten fit at once; the five others weigh less than 1 % and wait for $800 each.
+        assert counts[0] == counts[1] == 10
+        assert counts == sorted(counts)
+        assert counts[-1] == len(garden.target(account)) == 15
+        assert garden.scalar("SELECT min(notional_cents) FROM orders") >= 800_00
+        assert garden.scalar("SELECT count(*) FROM orders WHERE side = 'sell'") == 0
 
 
 def test_a_restricted_name_is_neither_bought_nor_sold_and_leaves_the_target(
