@@ -49,9 +49,13 @@ def give(
 ) -> None:
     """Book parts of an activity in the caller's transaction: transfers, lots, who has got it.
 
+    Whoever has got it since the parts were made, by hand or by another process, is left out.
+
     Raises:
         RefusedError: If one of them does not fit its account.
     """
+    still = lots.unbooked_of(session, activity.action_id, [part.account_id for part in some])
+    some = [part for part in some if part.account_id in still]
     held = _lots_of(session, activity, action, [part.account_id for part in some])
     made = dividing.Booked()
     for part in some:

@@ -13,7 +13,7 @@ from robo.core.errors import RefusedError, RoboError
 from robo.core.ids import AccountId, SecurityId
 from robo.ports.broker import Position, Side
 from robo.ports.prices import ActionKind
-from robo.services import adjusting, awarding, reconciling
+from robo.services import adjusting, awarding, partaking, reconciling
 from robo.services.awarding import Terms
 from robo.services.resolving import Word
 from robo.store import ledger, lots
@@ -172,34 +172,34 @@ def test_what_the_firm_holds_for_itself_takes_part_and_the_firm_may_take_other_c
     broker_equals_books(desk, "firm_a")
 
 
-@pytest.mark.parametrize(
-    ("terms", "code"),
-    [
-        (Terms(), "terms_unfit"),
-        (Terms(ratio=(2, 1), nanos=1), "terms_unfit"),
-        (Terms(ratio=(0, 1)), "terms_unfit"),
-        (Terms(ratio=(2, -1)), "terms_unfit"),
-        (Terms(ratio=(10**9, 1)), "terms_unfit"),
-        (Terms(ratio=(1, 1)), "terms_unfit"),
-        (Terms(nanos=-10 * SHARE - 1), "terms_unfit"),
-        (Terms(ratio=(2, 1), cents=-1), "terms_unfit"),
-        (Terms(ratio=(2, 1), cents=10**17), "terms_unfit"),
-        (Terms(ratio=(2, 1), new_security_id=2), "terms_unfit"),
-        (Terms(ratio=(2, 1), basis_ppm=1), "terms_unfit"),
-        (Terms(ratio=(2, 1), cents=1), "cash_differs"),
-        (Terms(ratio=(3, 1)), "position_differs"),
-        (Terms(nanos=10 * SHARE - 1), "position_differs"),
-    ],
-)
-def test_terms_that_are_of_no_sense_or_not_as_the_broker_has_it_book_nothing(
-    desk: Desk, terms: Terms, code: str
-) -> None:
+REFUSED: list[tuple[Terms, str]] = [
+    (Terms(), "terms_unfit"),
+    (Terms(ratio=(2, 1), nanos=1), "terms_unfit"),
+    (Terms(ratio=(0, 1)), "terms_unfit"),
+    (Terms(ratio=(2, -1)), "terms_unfit"),
+    (Terms(ratio=(10**9, 1)), "terms_unfit"),
+    (Terms(ratio=(1, 1)), "terms_unfit"),
+    (Terms(nanos=-10 * SHARE - 1), "terms_unfit"),
+    (Terms(ratio=(2, 1), cents=-1), "terms_unfit"),
+    (Terms(ratio=(2, 1), cents=10**17), "terms_unfit"),
+    (Terms(ratio=(2, 1), new_security_id=2), "terms_unfit"),
+    (Terms(ratio=(2, 1), basis_ppm=1), "terms_unfit"),
+    (Terms(ratio=(2, 1), cents=1), "cash_differs"),
+    (Terms(ratio=(3, 1)), "position_differs"),
+    (Terms(nanos=10 * SHARE - 1), "position_differs"),
+]
+
+
+def test_terms_that_are_of_no_sense_or_not_as_the_broker_has_it_book_nothing(desk: Desk) -> None:
     (account,) = park(desk, ActionKind.SPLIT, SPLIT, (10 * SHARE,))
+    codes = []
 
-    with pytest.raises(RoboError) as refused:
-        award(desk, terms)
+    for terms, _ in REFUSED:
+        with pytest.raises(RoboError) as refused:
+            award(desk, terms)
+        codes.append(refused.value.code)
 
-    assert refused.value.code == code
+    assert codes == [code for _, code in REFUSED]
     assert desk.held(account).holdings_nanos == {1: 10 * SHARE}
     assert (len(waiting(desk)), desk.findings()) == (1, [])
 
@@ -297,3 +297,23 @@ def test_a_sale_that_waited_for_a_parked_split_is_booked_in_new_shares_once_that
     assert (basis(desk, account), desk.held(account).unsettled_cents) == (90_00, 10_00)
     assert desk.findings() == []
     broker_equals_books(desk, "firm_a")
+
+
+def test_what_a_person_books_while_the_broker_tells_it_again_is_booked_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = park(desk, ActionKind.SPLIT, SPLIT, (10 * SHARE,))
+    again = [replace(one, id="again", nanos_before=10 * SHARE) for one in desk.broker.brought]
+    desk.broker.brought += again
+    real = partaking.take
+
+    def meanwhile(*args: Any) -> None:
+        award(desk, Terms(ratio=(2, 1), despite_positions=True))
+        real(*args)
+
+    monkeypatch.setattr(partaking, "take", meanwhile)
+    adjusting.bring(desk.db, desk.keyring, desk.broker, desk.clock, desk.policy, desk.today())
+
+    assert desk.held(account).holdings_nanos == {1: 20 * SHARE}
+    assert desk.scalar("SELECT count(*) FROM event WHERE kind = 'action.applied'") == 1
+    assert desk.findings() == []
