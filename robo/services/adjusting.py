@@ -18,7 +18,7 @@ from robo.core.ids import AccountId, FirmId
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.core.shares import format_nanos
-from robo.ports.broker import Activity, Broker
+from robo.ports.broker import AccountModel, Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
 from robo.services import charging, crediting, dividing, ordering, parking, partaking, targeting
 from robo.services.comparing import Place
@@ -71,6 +71,7 @@ def apply_day(
     # An action that cannot be written stops the day: without it prices and shares disagree for all.
     Turns(db, policy).each(announced, announce)
     brought = bring(db, keyring, broker, clock, policy, on)
+    brought += _give_what_is_owed(db, keyring, broker, clock, policy, on)
     _leave_dead_names(db, clock)
     return len(announced) + brought
 
@@ -161,6 +162,42 @@ def bring(
             return count
 
 
+def _give_what_is_owed(
+    db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy, on: date
+) -> int:
+    """Book actions of customers' shares that their firm owes them, all of them; return how many.
+
+    At the broker there is nothing of the name, so it tells nothing.
+    """
+    if broker.capabilities.account_model is AccountModel.SEGREGATED:
+        return 0
+    due: list[Activity] = []
+    with db.read() as session:
+        for firm_id, told in partaking.owed(session, on):
+            mine = _entitled(session, told, firm_id, None)
+            action = json.loads(prices.action_detail(session, told.action_id))
+            own = partaking.held_then(session, firm_id, told, action)
+            waits = any(state == "waiting" for _, _, state in mine)
+            if waits and sum(nanos for _, nanos, _ in mine) + own == 0:
+                due.append(told)
+    for told in due:
+        _apply(db, keyring, broker, clock, policy, told)
+    return len(due)
+
+
+def _entitled(
+    session: Session, activity: Activity, firm_id: FirmId, only: AccountId | None
+) -> list[tuple[AccountId, int, str]]:
+    """Return (account, nanoshares, state) of a firm's accounts that are entitled to an activity."""
+    entitled = lots.entitlements(session, activity.action_id)
+    firms = accounts.sleeves(session, [account for account, _, _ in entitled])
+    return [
+        row
+        for row in entitled
+        if row[0] in firms and firms[row[0]].firm_id == firm_id and only in {None, row[0]}
+    ]
+
+
 def _noted(one: Activity) -> tuple[str, str, str, int, str, int, str]:
     """Return an activity as it is kept for comparing with the broker."""
     state, on = charging.state_of(one), one.on.isoformat()
@@ -186,14 +223,8 @@ def _apply(
     at_micros = to_micros(clock.now())
     with db.read() as session:
         firm_id, only = _whose(session, activity.broker_account)
-        entitled = lots.entitlements(session, activity.action_id)
-        firms = accounts.sleeves(session, [account for account, _, _ in entitled])
+        mine = _entitled(session, activity, firm_id, only)
         detail = prices.action_detail(session, activity.action_id)
-    mine = [
-        row
-        for row in entitled
-        if row[0] in firms and firms[row[0]].firm_id == firm_id and only in {None, row[0]}
-    ]
     customers = sum(nanos for _, nanos, _ in mine)
     action = json.loads(detail) if detail else {}
     if charging.concerns(activity):
@@ -209,7 +240,11 @@ def _apply(
     own = partaking.held(db, firm_id, activity, action) if only is None else 0
     held = customers + own
     place = Place(activity.broker_account, firm_id, only)
-    fits = held == activity.nanos_before and dividing.may_be(activity, action)
+    # Of nothing comes nothing: what customers then get is the firm's, which owes them the shares.
+    came = activity.nanos_delta or activity.new_nanos or activity.cents
+    fits = held == activity.nanos_before and (
+        dividing.may_be(activity, action) or not (held or came)
+    )
     if not fits and (waiting or own) and activity.kind in _SHARES_DIVIDED:
         fits = parking.traded_since(db, keyring, broker, clock, place, activity, action, held)
     parked = not fits and activity.kind in _SHARES_DIVIDED
@@ -219,7 +254,7 @@ def _apply(
     if not (waiting or own) or not detail or parked:
         # Shares divided by a wrong list would move one customer's to another: a person must look.
         return
-    activity, firms_part = partaking.apart(activity, own, customers)
+    activity, firms_part = partaking.apart(activity, own, customers, action)
     partaking.take(db, keyring, firm_id, activity, firms_part, at_micros)
     if not waiting:
         return

@@ -4,21 +4,26 @@ They lie in the same account at the broker, so the broker divides and pays for t
 part goes to its own book, as chained rows of `inventory`; what is left is the customers', exactly.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Final
 
 from sqlmodel import Session
 
 from robo.core.clock import day_begins
 from robo.core.ids import FirmId, SecurityId, child_id
-from robo.core.money import round_ratio
+from robo.core.money import notional_cents, round_ratio
 from robo.ports.broker import Activity
+from robo.ports.prices import ActionKind
 from robo.services import dividing, owning
-from robo.store import events, inventory, ledger
+from robo.store import breaks, events, inventory, ledger, prices
 from robo.store.database import Database
 from robo.store.keyring import Keyring
+
+_PAID_DAYS: Final = 92
+"""A dividend is paid within a quarter of its ex-date: the next one is due then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +56,27 @@ def held_then(
     return inventory.held_before(session, firm_id, activity.security_id, since, cause)
 
 
-def apart(activity: Activity, own: int, customers: int) -> tuple[Activity, Own]:
+def apart(
+    activity: Activity, own: int, customers: int, action: Mapping[str, Any] | None = None
+) -> tuple[Activity, Own]:
     """Return an activity as far as it is the customers', and the firm's part of it.
 
     Args:
         activity: What the broker brought for all of them.
         own: Nanoshares of the firm; negative is what it owes.
         customers: Nanoshares of everybody who was entitled.
+        action: As it was published. Where all shares net to nothing at the broker, nothing comes to
+            be divided by: the customers get what was published, and the firm, who owes them the
+            shares, gives it.
     """
     whole = own + customers
+    if own and whole == 0 and action:
+        rest = _published(replace(activity, nanos_before=customers), action)
+        return rest, Own(
+            activity.nanos_delta - rest.nanos_delta,
+            activity.new_nanos - rest.new_nanos,
+            activity.cents - rest.cents,
+        )
     if own == 0 or whole <= 0:
         return activity, Own(0, 0, 0)
     delta = -own
@@ -75,6 +92,60 @@ def apart(activity: Activity, own: int, customers: int) -> tuple[Activity, Own]:
         cents=activity.cents - cents,
     )
     return rest, Own(delta, fresh, cents)
+
+
+def _published(activity: Activity, action: Mapping[str, Any]) -> Activity:
+    """Return what an activity would bring for the shares that it is of, as it was published."""
+    held = activity.nanos_before
+    there = held * int(action["ratio_num"]) // int(action["ratio_den"])
+    delta = there - held if activity.kind is ActionKind.SPLIT else 0
+    fresh = there if activity.new_security_id is not None else 0
+    cents = notional_cents(held, int(action["cash_micros"]))
+    if activity.kind in dividing.LEAVING:
+        delta = -held
+    return replace(activity, nanos_delta=delta, new_nanos=fresh, cents=cents)
+
+
+def owed(session: Session, on: date) -> list[tuple[FirmId, Activity]]:
+    """Return actions of names that firms owed when they went ex, as told by a broker of nothing.
+
+    Where a firm owes its customers all their shares of a name there is nothing at the broker, and
+    it tells nothing at all. Not before the pay date, nor once the broker has told something.
+    """
+    had: dict[FirmId, set[int]] = {}
+    for firm, security_id in inventory.sold_short(session):
+        had.setdefault(FirmId(firm), set()).add(security_id)
+    since = (on - timedelta(days=_PAID_DAYS)).isoformat()
+    actions = prices.actions_between(session, since, on.isoformat()) if had else []
+    found: list[tuple[FirmId, Activity]] = []
+    for firm_id, names in had.items():
+        for _, security_id, _, detail in actions:
+            if security_id not in names:
+                continue
+            action = json.loads(detail)
+            told = _nothing(firm_id, action, on)
+            due = action["pay_on" if told.kind is ActionKind.CASH_DIVIDEND else "ex_on"]
+            if str(due) > on.isoformat() or held_then(session, firm_id, told, action) >= 0:
+                continue
+            if told.broker_account not in breaks.told_of(session, told.action_id):
+                found.append((firm_id, told))
+    return found
+
+
+def _nothing(firm_id: FirmId, action: Mapping[str, Any], on: date) -> Activity:
+    new_id = action["new_security_id"]
+    return Activity(
+        id=child_id("net", action["id"], firm_id),
+        action_id=str(action["id"]),
+        kind=ActionKind(action["kind"]),
+        security_id=SecurityId(int(action["security_id"])),
+        on=on,
+        cents=0,
+        nanos_before=0,
+        nanos_delta=0,
+        new_security_id=None if new_id is None else SecurityId(int(new_id)),
+        broker_account=f"omnibus/{firm_id}",
+    )
 
 
 def charged(

@@ -171,6 +171,12 @@ def brought(session: Session, action_id: str) -> set[str]:
     return set(rows.scalars())
 
 
+def told_of(session: Session, action_id: str) -> set[str]:
+    """Return the broker's accounts of which it has told an action, whatever became of it."""
+    statement = select(_TOLD.c.broker_account).join(_ACTION, _SAME)
+    return set(session.connection().execute(statement.where(_ACTION.c.id == action_id)).scalars())
+
+
 def _divided(*names: Any) -> Any:
     """Select from breaks of what was divided otherwise, what was told, and actions of its kind."""
     return (

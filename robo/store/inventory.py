@@ -183,6 +183,19 @@ def principals(session: Session) -> list[str]:
     return list(session.connection().execute(statement).scalars())
 
 
+def sold_short(session: Session) -> list[tuple[str, int]]:
+    """Return (firm, security) of all that a firm may ever have owed: sold, or kept by a customer.
+
+    What it sells of a whole share that it has bought itself is not among it.
+    """
+    columns = (_INVENTORY.c.firm_id, _INVENTORY.c.security_id)
+    statement = select(*columns).where(
+        _INVENTORY.c.side == "sell", _INVENTORY.c.nanos > 0, _INVENTORY.c.why != "whole_share"
+    )
+    rows = session.connection().execute(statement.distinct().order_by(*columns))
+    return [(row[0], int(row[1])) for row in rows]
+
+
 def held(session: Session, firm_id: str) -> dict[int, int]:
     """Return security -> nanoshares that a firm holds for itself; negative is what it owes."""
     columns = (_INVENTORY.c.security_id, _INVENTORY.c.side, func.sum(_INVENTORY.c.nanos))

@@ -194,25 +194,26 @@ def test_a_spin_off_moves_its_part_of_the_basis_lot_by_lot(desk: Desk) -> None:
     assert (desk.findings(), breaks(desk)) == ([], [])
 
 
+EACH: list[tuple[ActionKind, dict[str, Any], tuple[int, Fraction | int, int]]] = [
+    (ActionKind.SPLIT, {"ratio_num": 2, "ratio_den": 1}, (2, 0, 0)),
+    (
+        ActionKind.SPIN_OFF,
+        {"ratio_num": 1, "ratio_den": 2, "new_security_id": NEW, "basis_ppm": 200_000},
+        (1, Fraction(1, 2), 0),
+    ),
+    (
+        ActionKind.STOCK_MERGER,
+        {"ratio_num": 3, "ratio_den": 1, "new_security_id": NEW},
+        (0, 3, 0),
+    ),
+    (ActionKind.CASH_MERGER, {"cash_micros": 12_000_000}, (0, 0, 12_00)),
+    (ActionKind.CASH_DIVIDEND, {"cash_micros": 250_000}, (1, 0, 25)),
+]
+"""Actions, and what each old share becomes: shares of it, of what is new, cents."""
+
+
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
-@pytest.mark.parametrize(
-    ("kind", "more", "each"),
-    [
-        (ActionKind.SPLIT, {"ratio_num": 2, "ratio_den": 1}, (2, 0, 0)),
-        (
-            ActionKind.SPIN_OFF,
-            {"ratio_num": 1, "ratio_den": 2, "new_security_id": NEW, "basis_ppm": 200_000},
-            (1, Fraction(1, 2), 0),
-        ),
-        (
-            ActionKind.STOCK_MERGER,
-            {"ratio_num": 3, "ratio_den": 1, "new_security_id": NEW},
-            (0, 3, 0),
-        ),
-        (ActionKind.CASH_MERGER, {"cash_micros": 12_000_000}, (0, 0, 12_00)),
-        (ActionKind.CASH_DIVIDEND, {"cash_micros": 250_000}, (1, 0, 25)),
-    ],
-)
+@pytest.mark.parametrize(("kind", "more", "each"), EACH)
 def test_what_the_firm_holds_for_itself_gets_its_own_part_of_an_action_and_no_customers(
     desk: Desk,
     side: Side,
@@ -244,6 +245,38 @@ def test_what_the_firm_holds_for_itself_gets_its_own_part_of_an_action_and_no_cu
     assert firms_own(desk, "firm_a") == {k: v for k, v in expected.items() if v}
     assert (desk.findings(), breaks(desk)) == ([], [])
     assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(("kind", "more", "each"), EACH)
+def test_what_a_firm_owes_its_customers_of_an_action_it_gives_though_the_broker_holds_nothing(
+    desk: Desk,
+    kind: ActionKind,
+    more: dict[str, Any],
+    each: tuple[int, Fraction | int, int],
+    *,
+    told: bool,
+) -> None:
+    (account,) = holders(desk, "firm_a", [SHARE])
+    late_fill(desk, Side.SELL)
+    (nothing,) = publish(desk, kind, **more)
+    assert nothing.nanos_before == 0
+    if not told:
+        desk.broker.brought = []
+
+    desk.adjust()
+    desk.next_day()  # a dividend is paid then
+    desk.adjust()
+    desk.adjust()
+
+    old, new, cents = each
+    held = desk.held(account)
+    assert held.holdings_nanos == {k: n * SHARE for k, n in ((1, old), (NEW, new)) if n}
+    assert held.cash_cents + held.unsettled_cents == cents
+    expected = {"S1/9": -old * SHARE, f"S{NEW}/9": -new * SHARE, "USD/2": 10_00 - cents}
+    assert firms_own(desk, "firm_a") == {k: v for k, v in expected.items() if v}
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+    assert (desk.findings(), breaks(desk), compared(desk)) == ([], [], [])
 
 
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
