@@ -15,6 +15,7 @@ from typing import Any, Final
 from broker_adapters.alpaca_server import bodies
 from broker_adapters.alpaca_server.bodies import Fill
 from broker_adapters.alpaca_server.exchange import BAD, Answer, Exchange, refused
+from broker_adapters.alpaca_server.replacing import Replacements
 from broker_adapters.alpaca_server.rows import Row, Rows, told
 from broker_adapters.alpaca_server.shelf import Shelf
 from broker_adapters.paper_store import PaperOrder
@@ -53,6 +54,7 @@ class Book:
         """Shares that were put in or taken out by hand: security -> nanoshares."""
         self._doomed: dict[str, PaperOrder] = {}
         """Orders that were accepted and will be rejected."""
+        self.replaced = Replacements(shelf, account)
         self._cancels: dict[str, datetime] = {}
         """Orders whose cancel was accepted, and when it takes effect."""
 
@@ -182,18 +184,21 @@ class Book:
         )
 
     def orders(self, query: Mapping[str, str]) -> Answer:
-        """Return orders: `status`, `after`, `until`, `after_order_id`, `direction`, `limit`."""
+        """Return orders as `GET /orders` is asked; `symbols` and `side` choose among them."""
         wanted, rising = query.get("status", "open"), query.get("direction", "desc") == "asc"
         after, until = query.get("after", ""), query.get("until", "")
         start = self._place.get(query.get("after_order_id", ""), -1) + 1
         places: Sequence[int] = range(start, len(self._order_ids))
         if wanted == "open":
             places = [place for place in self._open_places() if place >= start]
+        symbols = {one for one in query.get("symbols", "").split(",") if one}
         found: list[Any] = []
         most = _limit(query.get("limit"), _ORDERS_USUAL, _ORDERS_MAX)
         for place in places if rising else reversed(places):
             one = self._order(self._client_of[self._order_ids[place]])
             if one is None or not self._was_taken(one):
+                continue
+            if (symbols and one.symbol not in symbols) or query.get("side", one.side) != one.side:
                 continue
             at = iso_instant(one.submitted_at)
             fits = wanted == "all" or (wanted == "closed") == one.state.final
@@ -220,9 +225,12 @@ class Book:
     def cancel_all(self) -> Answer:
         """Cancel every open order; one status each."""
         ids = [self._order_ids[place] for place in self._open_places()]
-        told = [(one, self.cancel(one)[0]) for one in ids]
+        told = [(one, *self.cancel(one)) for one in ids]
         return 207, [
-            {"id": one, "status": 200 if status in _FINE else status} for one, status in told
+            {"id": one, "status": 200}
+            if status in _FINE
+            else {"id": one, "status": status, "body": body}
+            for one, status, body in told
         ]
 
     def activities(self, query: Mapping[str, str], types: str = "") -> Answer:
@@ -317,7 +325,7 @@ class Book:
     def _body(self, one: PaperOrder) -> dict[str, Any]:
         waiting = one.client_id in self._cancels and not one.state.final
         status = "pending_cancel" if waiting else None
-        return bodies.order(one, self._fills_of.get(one.client_id, []), status)
+        return self.replaced.told(bodies.order(one, self._fills_of.get(one.client_id, []), status))
 
     def _order(self, client_id: str) -> PaperOrder | None:
         if client_id in self._doomed:

@@ -15,8 +15,10 @@ from typing import Any, Final
 from broker_adapters.alpaca_server import bodies
 from broker_adapters.alpaca_server.book import Book
 from broker_adapters.alpaca_server.cashflow import moves
+from broker_adapters.alpaca_server.closing import with_currency
 from broker_adapters.alpaca_server.exchange import BAD, Answer, refused, scaled
 from broker_adapters.alpaca_server.paperwork import (
+    CHANGEABLE,
     AccountForm,
     account_body,
     document_body,
@@ -64,7 +66,9 @@ class Brokerage:
         on("POST", "/v1/accounts", self._open)
         on("GET", "/v1/accounts/activities", self._activities)
         on("GET", "/v1/accounts/activities/{}", self._activities)
+        on("GET", "/v1/accounts/positions", self._positions)
         on("GET", "/v1/accounts/{}", lambda _, one: self._account(one))
+        on("PATCH", "/v1/accounts/{}", self._change)
         on("POST", "/v1/accounts/{}/actions/close", self._close)
         links = "/v1/accounts/{}/ach_relationships"
         on("GET", links, lambda _, one: self._owned("relationship", one))
@@ -214,6 +218,26 @@ class Brokerage:
     def _account(self, account_id: str) -> Answer:
         body = self._now("account", account_id)
         return _UNAUTHORIZED if body is None else (200, account_body(body))
+
+    def _positions(self, _: Request) -> Answer:
+        """Return everybody's positions."""
+        held = {one: book.positions()[1] for one, book in self.books.items()}
+        told = {one: [with_currency(row) for row in rows] for one, rows in held.items() if rows}
+        return 200, {"as_of": iso_instant(to_micros(self.floor.exchange.now())), "positions": told}
+
+    def _change(self, asked: Request, account_id: str) -> Answer:
+        """Change what is known of a person; the parts that are sent, and in them what is sent."""
+        body = self._now("account", account_id)
+        if body is None:
+            return _UNAUTHORIZED
+        parts = {name: asked.fields[name] for name in CHANGEABLE & asked.fields.keys()}
+        if len(parts) != len(asked.fields) or not all(isinstance(p, dict) for p in parts.values()):
+            return refused(422, BAD, f"only {', '.join(sorted(CHANGEABLE))} can be changed")
+        merged = {name: {**(body.get(name) or {}), **part} for name, part in parts.items()}
+        merged.get("identity", {}).pop("tax_id", None)
+        changed = {**body, **merged}
+        self.floor.shelf.put("account", [(account_id, account_id, changed)])
+        return 200, account_body(changed)
 
     def _close(self, _: Request, account_id: str) -> Answer:
         body, book = self._now("account", account_id), self.books.get(account_id)

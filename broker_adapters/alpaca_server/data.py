@@ -139,13 +139,21 @@ class MarketData:
         base = {
             "id": uuid_of("action", action.id),
             "process_date": pay,
-            "cusip": f"C{action.security_id}",
+            "cusip": _cusip(action.security_id),
         }
         dated = {**base, "symbol": symbol, "ex_date": ex, "record_date": ex, "payable_date": pay}
         rates = {"new_rate": action.ratio_num, "old_rate": action.ratio_den}
-        gone = {**base, "effective_date": ex, "acquiree_symbol": symbol, "payable_date": pay}
+        own, other = _cusip(action.security_id), _cusip(action.new_security_id)
+        gone = {
+            **base,
+            "effective_date": ex,
+            "acquiree_symbol": symbol,
+            "acquiree_cusip": own,
+            "payable_date": pay,
+        }
         taken = {
             "acquirer_symbol": new,
+            "acquirer_cusip": other,
             "acquirer_rate": action.ratio_num,
             "acquiree_rate": action.ratio_den,
         }
@@ -159,13 +167,17 @@ class MarketData:
             ),
             ActionKind.SPLIT: (
                 "forward_splits" if forward else "reverse_splits",
-                {**dated, **rates},
+                {**dated, **rates, "due_bill_redemption_date": pay}
+                if forward
+                else {**dated, **rates, "old_cusip": own, "new_cusip": own},
             ),
             ActionKind.SPIN_OFF: (
                 "spin_offs",
                 {
                     **dated,
                     "source_symbol": symbol,
+                    "source_cusip": own,
+                    "new_cusip": other,
                     "source_rate": action.ratio_den,
                     "new_symbol": new,
                     "new_rate": action.ratio_num,
@@ -173,7 +185,14 @@ class MarketData:
             ),
             ActionKind.SYMBOL_CHANGE: (
                 "name_changes",
-                {**base, "old_symbol": symbol, "new_symbol": new, "process_date": ex},
+                {
+                    **base,
+                    "old_symbol": symbol,
+                    "new_symbol": new,
+                    "old_cusip": own,
+                    "new_cusip": own,
+                    "process_date": ex,
+                },
             ),
             ActionKind.STOCK_MERGER: ("stock_and_cash_mergers", both)
             if action.cash_micros
@@ -184,6 +203,11 @@ class MarketData:
             else ("worthless_removals", {**base, "symbol": symbol, "process_date": ex}),
         }
         return told[action.kind]
+
+
+def _cusip(security_id: int | None) -> str:
+    """Return what stands for a CUSIP here: the market's names have none."""
+    return "" if security_id is None else f"C{security_id}"
 
 
 def _quote(quote: Quote) -> dict[str, Any]:

@@ -17,7 +17,6 @@ STREAMS: Final = {
     "/v2/events/journals/status": "journals",
     "/v2/events/funding/status": "transfers",
     "/v1/events/accounts/status": "accounts",
-    "/v1/events/nta": ACTIVITIES,
     "/v2beta1/events/activities": ACTIVITIES,
 }
 _PAUSE_SECONDS: Final = 0.05

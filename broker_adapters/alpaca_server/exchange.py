@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Answer = tuple[int, Any]
 BAD: Final = 42210000
 _EVERYTHING: Final = 10**9
+_ASSET_FILTERS: Final = {"status", "asset_class", "exchange"}
 _REFUSALS: Final = {
     "no_price": (422, BAD, "asset {symbol} is not active"),
     "below_minimum": (403, 40310000, "cost basis must be >= minimal amount of order 1"),
@@ -145,8 +146,8 @@ class Exchange:
         """Return the present instant."""
         return self._context.clock.now()
 
-    def assets(self, name: str = "") -> Answer:
-        """Return every asset, or the one of a symbol or id."""
+    def assets(self, name: str = "", query: Mapping[str, str] | None = None) -> Answer:
+        """Return every asset that `status`, `asset_class` and `exchange` leave, or one by name."""
         wanted = {
             symbol: security
             for symbol, security in self._securities.items()
@@ -159,6 +160,9 @@ class Exchange:
         ]
         if name and not found:
             return refused(404, 40410000, f"asset not found for {name}")
+        for field, value in (query or {}).items():
+            if field in _ASSET_FILTERS:
+                found = [one for one in found if one[field.removeprefix("asset_")] == value]
         return 200, found[0] if name else found
 
     def ticket(self, body: Mapping[str, Any], account: str) -> OrderTicket:

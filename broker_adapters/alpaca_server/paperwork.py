@@ -9,6 +9,8 @@ from broker_adapters.alpaca_server.bodies import uuid_of
 from robo.core.clock import business_date, iso_instant, to_micros
 from robo.core.money import format_cents
 
+CHANGEABLE: Final = frozenset({"contact", "identity", "disclosures", "trusted_contact"})
+"""Parts of an account that a PATCH may change."""
 _EXPIRES: Final = timedelta(days=7)
 _CONTACT: Final = ("email_address", "phone_number", "street_address", "city")
 _IDENTITY: Final = ("given_name", "family_name", "date_of_birth", "country_of_tax_residence")

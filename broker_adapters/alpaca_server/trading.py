@@ -8,6 +8,8 @@ from typing import Any, Final
 from broker_adapters.alpaca_server import bodies
 from broker_adapters.alpaca_server.bodies import Fill
 from broker_adapters.alpaca_server.book import Book
+from broker_adapters.alpaca_server.closing import CONFIGURATION, Send, close, close_all
+from broker_adapters.alpaca_server.closing import replace as replace_order
 from broker_adapters.alpaca_server.events import EventLog
 from broker_adapters.alpaca_server.exchange import BAD, Answer, Exchange, refused, scaled
 from broker_adapters.alpaca_server.faults import FaultKind
@@ -68,13 +70,24 @@ def add_trading(router: Router, floor: Floor, prefix: str, find: Find) -> None:
     on("DELETE", "/orders/{}", _cancel)
     on("GET", "/positions", lambda book, _: book.positions())
     on("GET", "/positions/{}", lambda book, _, one: book.position(one))
-    on("DELETE", "/positions/{}", lambda book, _, one: _close(floor, book, one))
+    on("DELETE", "/positions", lambda book, asked: close_all(book, asked, sender(floor, book)))
+    on(
+        "DELETE",
+        "/positions/{}",
+        lambda book, asked, one: close(book, asked, one, sender(floor, book)),
+    )
+    on(
+        "PATCH",
+        "/orders/{}",
+        lambda book, asked, one: replace_order(book, asked, one, sender(floor, book)),
+    )
+    on("GET", "/account/configurations", lambda _book, _: (200, CONFIGURATION))
 
 
 def add_market(router: Router, floor: Floor, prefix: str) -> None:
     """Add assets, clock and calendar below `/v2` or `/v1`."""
     exchange = floor.exchange
-    router.add("GET", f"{prefix}/assets", lambda _: exchange.assets())
+    router.add("GET", f"{prefix}/assets", lambda asked: exchange.assets(query=asked.query))
     router.add("GET", f"{prefix}/assets/{{}}", lambda _, one: exchange.assets(one))
     router.add("GET", f"{prefix}/clock", lambda _: _clock(floor.calendar, exchange.now()))
     router.add("GET", f"{prefix}/calendar", lambda asked: _calendar(floor.calendar, asked))
@@ -224,14 +237,9 @@ def _cancel(book: Book, asked: Request, order_id: str) -> Answer:
     return book.cancel(order_id, after_seconds=fault.seconds if late and fault else 0.0)
 
 
-def _close(floor: Floor, book: Book, name: str) -> Answer:
-    """Sell all of a position."""
-    status, body = book.position(name)
-    if status != 200:  # noqa: PLR2004 - HTTP's own word
-        return status, body
-    order = {"symbol": body["symbol"], "qty": body["qty_available"], "side": "sell"}
-    asked = Request("POST", "", {}, {**order, "type": "market", "time_in_force": "day"})
-    return _submit(floor, book, asked)
+def sender(floor: Floor, book: Book) -> Send:
+    """Return what takes an order that follows from another request."""
+    return lambda order: _submit(floor, book, Request("POST", "", {}, order))
 
 
 def _signed(value: Any, decimals: int) -> int:

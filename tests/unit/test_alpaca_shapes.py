@@ -5,6 +5,7 @@ And the recorded bodies themselves, read by our parsers: ids and amounts as in t
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from alpaca_ground import APPLE, TUESDAY, Ground, ground_at
+from alpaca_ground import APPLE, BANK, CHILD, TUESDAY, Ground, ground_at
 
 from broker_adapters.alpaca_custody import _account, _document, _journal, _relationship
 from broker_adapters.alpaca_transfers import _transfer
@@ -59,7 +60,7 @@ PERSON: dict[str, Any] = {
         }
     ],
 }
-BANK = {
+BANK_LINK = {
     "account_owner_name": "Ann Doe",
     "bank_account_type": "CHECKING",
     "bank_account_number": "123456789",
@@ -73,6 +74,12 @@ NOT_HERE = {
     "$.kyc_results.indeterminate.IDENTITY_VERIFICATION",
     "$[].kyc_results.reject.IDENTITY_VERIFICATION",
     "$[].unit",
+    "$[].body.code",  # of an order or a position that could not be ended
+    "$[].body.message",
+    "$[].body.available",
+    "$[].body.existing_qty",
+    "$[].body.held_for_orders",
+    "$[].body.symbol",
 }
 KINDS_NOT_HERE = ("unit_splits", "stock_dividends", "redemptions", "rights_distributions")
 """Announcements that the simulated market never makes."""
@@ -157,11 +164,34 @@ def test_trading_bodies_have_the_recorded_keys_and_types(ground: Ground):
     assert compared > 150
 
 
+def test_bodies_of_changes_have_the_recorded_keys_and_types(
+    tmp_path: Path, short_calendar: MarketCalendar
+):
+    with ground_at(tmp_path, short_calendar, ROBO_PAPER_HOURS="session") as ground:
+        ask(ground, "POST", "/v2/orders", {**ORDER, "qty": "4"})
+        ask(ground, "POST", "/v2/orders", {**ORDER, "qty": "4", "symbol": "BBB"})
+        ground.wait(hours=8)
+        waiting = ask(ground, "POST", "/v2/orders", {**ORDER, "qty": "1"})
+        compared = 0
+        for shape, method, path, body in (
+            ("PATCH /v2/orders/{id}", "PATCH", f"/v2/orders/{waiting['id']}", {"qty": "2"}),
+            ("DELETE /v2/positions/{symbol}", "DELETE", "/v2/positions/AAA", None),
+            ("DELETE /v2/positions", "DELETE", "/v2/positions", None),
+            ("GET /v2/account/configurations", "GET", "/v2/account/configurations", None),
+        ):
+            compared += check(f"trading {shape}", ask(ground, method, path, body))
+        ask(ground, "POST", "/v2/orders", {**ORDER, "notional": "5"})
+        canceled = ask(ground, "DELETE", "/v2/orders")
+    assert compared > 65
+    # Recorded bodies have a refusal beside it, which one caller alone cannot bring about.
+    assert {(*one, one["status"]) for one in canceled} == {("id", "status", 200)}
+
+
 def test_broker_bodies_have_the_recorded_keys_and_types(ground: Ground):
     account = ask(ground, "POST", "/v1/accounts", PERSON)
     own = f"/v1/accounts/{account['id']}"
     ground.wait(seconds=3)
-    link = ask(ground, "POST", f"{own}/ach_relationships", BANK)
+    link = ask(ground, "POST", f"{own}/ach_relationships", BANK_LINK)
     ground.wait(seconds=2)
     asked = {"relationship_id": link["id"], "amount": "50.00", "direction": "INCOMING"}
     transfer = ask(ground, "POST", f"{own}/transfers", asked)
@@ -190,11 +220,24 @@ def test_broker_bodies_have_the_recorded_keys_and_types(ground: Ground):
         ("GET /v1/accounts/activities", ask(ground, "GET", "/v1/accounts/activities")),
         ("GET /v1/trading/accounts/{id}/account", ask(ground, "GET", f"{trading}/account")),
         ("GET /v1/trading/accounts/{id}/positions", ask(ground, "GET", f"{trading}/positions")),
+        (
+            "GET /v1/trading/accounts/{id}/positions/{symbol}",
+            ask(ground, "GET", f"{trading}/positions/AAA"),
+        ),
+        (
+            "PATCH /v1/accounts/{id}",
+            ask(ground, "PATCH", own, {"contact": {"city": "San Carlos"}}),
+        ),
         ("GET /v1/clock", ask(ground, "GET", "/v1/clock")),
         ("GET /v1/calendar", ask(ground, "GET", "/v1/calendar?start=2026-03-02&end=2026-03-04")),
     ):
         compared += check(f"broker {shape}", body)
-    assert compared > 200
+    everybody = ask(ground, "GET", "/v1/accounts/positions")
+    recorded_name = "02c64fbb-35f0-4403-9015-e5eac4b7ef70"
+    renamed = {recorded_name: str(account["id"])}
+    compared += check("broker GET /v1/accounts/positions", everybody, **renamed)
+    assert ask(ground, "GET", own)["contact"]["city"] == "San Carlos"
+    assert compared > 230
 
 
 def test_market_data_has_the_recorded_keys_and_types(ground: Ground):
@@ -214,11 +257,37 @@ def test_market_data_has_the_recorded_keys_and_types(ground: Ground):
     assert compared > 60
 
 
+def test_announcements_have_the_recorded_keys_and_types(ground: Ground):
+    whole = {"ratio_num": 1, "ratio_den": 1}
+    for number, (what, terms) in enumerate(
+        (
+            (ActionKind.CASH_DIVIDEND, {"cash_micros": 500_000}),
+            (ActionKind.SPLIT, {"ratio_num": 2, "ratio_den": 1}),
+            (ActionKind.SPLIT, {"ratio_num": 1, "ratio_den": 10}),
+            (ActionKind.SPIN_OFF, {**whole, "new_security_id": CHILD, "new_symbol": "NEW"}),
+            (ActionKind.SYMBOL_CHANGE, {"new_symbol": "AAB"}),
+            (ActionKind.STOCK_MERGER, {**whole, "new_security_id": BANK}),
+            (ActionKind.STOCK_MERGER, {**whole, "new_security_id": BANK, "cash_micros": 10**6}),
+            (ActionKind.CASH_MERGER, {"cash_micros": 10**6}),
+            (ActionKind.DELISTING, {}),
+        )
+    ):
+        action = CorporateAction(f"a{number}", what, APPLE, TUESDAY, TUESDAY)
+        ground.feed.plan(replace(action, **terms))
+    ground.wait(days=1)
+
+    told = ask(ground, "GET", "/v1/corporate-actions?start=2026-03-03&end=2026-03-03")
+
+    assert len(told["corporate_actions"]) == 9
+    assert check("data GET /v1/corporate-actions", told) > 70
+
+
 def test_what_is_not_simulated_says_so_by_name(ground: Ground):
     for method, path in (
         ("GET", "/v2/watchlists"),
         ("POST", "/v1/rebalancing/portfolios"),
-        ("PATCH", "/v2/orders/1"),
+        ("PATCH", "/v2/account/configurations"),
+        ("GET", "/v1/events/nta"),
     ):
         with pytest.raises(HTTPError) as caught:
             ask(ground, method, path, {})
