@@ -76,7 +76,7 @@ def _assign(
 ) -> None:
     apart = broker.capabilities.account_model is AccountModel.SEGREGATED
     with db.read() as session:
-        found = [one for one in orders.planned(session, side, now_micros) if one.id not in held]
+        found = [one for one in windows.planned(session, side, now_micros) if one.id not in held]
         # A night's million orders share a few hundred blocks: each name is made once.
         keys = [(one.account_id if apart else one.firm_id, one.security_id) for one in found]
         block_of = {

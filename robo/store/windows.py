@@ -31,6 +31,32 @@ _OWNERS: Final = (
 """Where the owners of an order's account are: table, how it is joined, its column of customers."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedOrder:
+    """A planned order as the window groups it."""
+
+    id: str
+    firm_id: str
+    side: str
+    security_id: int
+    account_id: AccountId
+
+
+def planned(session: Session, side: str, before_micros: int) -> list[PlannedOrder]:
+    """Return every planned order of a side, grouped by firm and security."""
+    columns = [_ORDER.c[name] for name in PlannedOrder.__dataclass_fields__]
+    statement = (
+        select(*columns)
+        .where(
+            in_state("planned"),
+            _ORDER.c.side == side,
+            _ORDER.c.planned_at <= before_micros,
+        )
+        .order_by(_ORDER.c.firm_id, _ORDER.c.security_id, _ORDER.c.id)
+    )
+    return [PlannedOrder(*row) for row in session.connection().execute(statement)]
+
+
 def unsettled_sales(session: Session) -> list[tuple[AccountId, int]]:
     """Return (account, security) of sales whose proceeds have not settled: the latest ones."""
     statement = (
