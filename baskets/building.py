@@ -19,7 +19,7 @@ from baskets.facts import Facts
 from baskets.notes import basket_note
 from baskets.recipe import SCORE_RANKING, Listed, Recipe
 from baskets.screen_fields import SCORE_PREFIX, fields_of
-from baskets.screens import Outcome, Verdict, screen_of
+from baskets.screens import Outcome, Verdict, exclusions_of, screen_of
 from baskets.securities import Security
 from baskets.values import SCORE_MILLI, WHOLE_PPM, Band
 from baskets.weighing import weights_ppm
@@ -85,6 +85,21 @@ def passing(recipe: Recipe, facts: Facts) -> frozenset[int]:
     considered, _ = _considered(recipe, facts)
     survivors, _ = _screened(recipe, facts, considered)
     return frozenset(row.security_id for row in survivors)
+
+
+def excluded(recipe: Recipe, facts: Facts) -> frozenset[int]:
+    """Return the permanent ids of everybody whom a recipe's filter excludes, in its list or not.
+
+    Whoever only fails what the filter requires, or ranks low, is not among them.
+
+    Raises:
+        ScreenError: If the recipe's filter does not fit the grammar.
+    """
+    screen = exclusions_of(recipe.filter, facts)
+    if not screen.statements:
+        return frozenset()
+    judged = ((one.id, screen.judge(one).outcome) for one in facts.universe.securities)
+    return frozenset(number for number, outcome in judged if outcome is not Outcome.PASS)
 
 
 def _considered(

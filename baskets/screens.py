@@ -7,6 +7,7 @@ comparison's policy: exclude (default), allow, or ask. See `docs/screens.md`.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -187,12 +188,42 @@ def screen_of(text: str, facts: Facts) -> Screen:
     fields = fields_of(facts)
     tests: dict[Comparison, _Test] = {}
     for statement in statements:
-        if statement.tilt is not None:
-            tilt_ppm(statement.tilt)
-        for comparison in _comparisons(statement.expression):
-            field = _field(comparison, fields)
-            tests[comparison] = _Test(comparison, field, thresholds(comparison, field))
+        tests |= _bound(statement, fields)
     return Screen(text, statements, tests)
+
+
+def exclusions_of(text: str, facts: Facts) -> Screen:
+    """Return only what a screen excludes, ready to judge securities.
+
+    What it requires says who is picked, not what somebody will not own. A statement that asks for
+    figures which nobody delivers says nothing; the others hold.
+
+    Raises:
+        ScreenError: If the text does not fit the grammar.
+    """
+    fields = fields_of(facts)
+    known: dict[Statement, dict[Comparison, _Test]] = {}
+    for statement in parse(text):
+        if statement.action is Action.EXCLUDE:
+            with suppress(ScreenError):
+                known[statement] = _bound(statement, fields)
+    tests = {comparison: test for some in known.values() for comparison, test in some.items()}
+    return Screen(text, tuple(known), tests)
+
+
+def _bound(statement: Statement, fields: Mapping[str, Field]) -> dict[Comparison, _Test]:
+    """Return the comparisons of a statement with their fields.
+
+    Raises:
+        ScreenError: If a field does not exist, has no data, or does not suit its threshold.
+    """
+    tests: dict[Comparison, _Test] = {}
+    if statement.tilt is not None:
+        tilt_ppm(statement.tilt)
+    for comparison in _comparisons(statement.expression):
+        field = _field(comparison, fields)
+        tests[comparison] = _Test(comparison, field, thresholds(comparison, field))
+    return tests
 
 
 def _field(comparison: Comparison, fields: Mapping[str, Field]) -> Field:

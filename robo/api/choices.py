@@ -25,6 +25,10 @@ _LADDERS: Final = ("standard", "dense")
 _THEMES: Final = ("fades", "stays")
 _LADDER: Final = {"description": "standard: the one of the account's segment."}
 _LIMIT: Final = {"description": "At most so many names; 0 for no limit of your own."}
+_SCREENS: Final = ("stays", "goes")
+_SCREEN: Final = {
+    "description": "Whether what the basket excludes stays out of the index's share too."
+}
 _STAYS: Final = {"description": "The least share of a theme that stays."}
 _TILTS: Final = {
     "description": "Sector dial -> ppm: 300000 is 1.3 times its weight. An empty object ends them.",
@@ -40,6 +44,7 @@ class ChoicesRequest(Schema):
     names_max = Whole(least=0, most=500, metadata=_LIMIT)
     theme = Word(*_THEMES)
     stays_ppm = Ppm(metadata=_STAYS)
+    screen = Word(*_SCREENS, metadata=_SCREEN)
     tilts = fields.Dict(
         keys=Text(longest=60),
         values=Whole(least=-PPM, most=PPM),
@@ -75,6 +80,7 @@ class ChoicesReply(Schema):
     names_max = Whole(required=True, metadata=_LIMIT)
     theme = Word(*_THEMES, required=True)
     stays_ppm = Ppm(required=True, metadata=_STAYS)
+    screen = Word(*_SCREENS, required=True, metadata=_SCREEN)
     tilts = fields.Dict(keys=Text(), values=Whole(), required=True, metadata=_TILTS)
 
 
@@ -180,6 +186,7 @@ def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:
         names_max=body.get("names_max"),
         theme=body.get("theme"),
         stays_ppm=body.get("stays_ppm"),
+        screen=body.get("screen"),
         tilts=body.get("tilts"),
         exclude=tuple(sorted({int(found[one].id) for one in symbols})),
         tax_mode=body.get("tax_mode"),
@@ -194,6 +201,7 @@ def _row_json(row: DirectSleeve) -> dict[str, Any]:
         "names_max": row.names_max,
         "theme": row.theme,
         "stays_ppm": row.stays_ppm,
+        "screen": row.screen,
         "tilts": following.tilts_of(row),
     }
 

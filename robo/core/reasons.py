@@ -60,6 +60,7 @@ class Reason(StrEnum):
     SKIP_ACCOUNT_BUSY = "skip_account_busy"
     SKIP_GAINS_WANTED = "skip_gains_wanted"
     SKIP_YEAR_TARGET = "skip_year_target"
+    SKIP_SCREENED = "skip_screened"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -123,4 +124,5 @@ SENTENCES: dict[Reason, str] = {
     Reason.SKIP_YEAR_TARGET: (
         "Not sold: it would take this year's net gain or loss away from your target."
     ),
+    Reason.SKIP_SCREENED: "Not traded: your basket leaves this company out.",
 }

@@ -39,7 +39,7 @@ def plans(
                 sleeve=sleeve,
                 cause=cause,
                 trades=trades,
-                skips=skips.get(place, {}) if trades else {},
+                skips=skips.get(place, {}),
                 hold_until=settles if hold == "?" else hold,
                 effect=_effect(solved, place, model) if trades else None,
             )
@@ -93,7 +93,8 @@ def _skips(
     """Return place -> security -> why a name of the target, or one that is held, was left alone."""
     ask = loaded.ask
     names = model.security_ids.tolist()
-    concerned = ask.buyable | gathering.held(model, ask.lots, len(loaded.raw.sleeves))
+    mine = gathering.held(model, ask.lots, len(loaded.raw.sleeves))
+    concerned = ask.buyable | loaded.target | mine
     against = {**seen.unbought, **seen.stopped}
     stopped = np.array([one in against for one in names], dtype=np.bool_)
     traded = np.zeros(concerned.shape, dtype=np.bool_)
@@ -107,6 +108,7 @@ def _skips(
 
     note(np.broadcast_to(stopped, concerned.shape), None)
     note(gathering.on_the_way(model, loaded.raw), Reason.SKIP_ORDER_OPEN)
+    note(loaded.screened, Reason.SKIP_SCREENED)
     note(ask.frozen, Reason.SKIP_RESTRICTED)
     note(ask.tax.no_buy, Reason.SKIP_WASH_BUY)
     failed = ~solving.is_solved(solved)

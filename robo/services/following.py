@@ -1,7 +1,7 @@
 """What direct sleeves follow and may buy, as arrays over the model's names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from robo.portfolio.problem import BoolArray, FloatArray, IntArray
 from robo.services import benchmarking, offering
 from robo.services.benchmarking import Wish
 from robo.services.modelling import Model
+from robo.services.offering import Shelf
 from robo.store import chunks
 from robo.store.accounts import Sleeve
 from robo.store.direct import DirectSleeve
@@ -45,11 +46,61 @@ def wish(
     names: int,
     barred: frozenset[int],
 ) -> Wish:
-    """Return what one sleeve wishes to follow with so many names."""
-    basket = offering.of_firm(session, sleeve.firm_id).catalog.baskets.get(sleeve.basket_id)
+    """Return what one sleeve wishes to follow with so many names.
+
+    Without the barred ones, and without what its basket excludes: the theme fades, values do not.
+    """
+    return _wish(offering.of_firm(session, sleeve.firm_id), sleeve, row, names, barred)
+
+
+def _wish(
+    shelf: Shelf, sleeve: Sleeve, row: DirectSleeve, names: int, barred: frozenset[int]
+) -> Wish:
+    basket = shelf.catalog.baskets.get(sleeve.basket_id)
     theme = tuple(basket.weights_ppm.items()) if basket else ()
     stays = row.stays_ppm if row.theme == "stays" else 0
-    return Wish(theme, int(ladder.theme_ppm(names, stays)), barred, row.tilts)
+    excluded = barred | _screen(shelf, sleeve, row)
+    return Wish(theme, int(ladder.theme_ppm(names, stays)), excluded, row.tilts)
+
+
+def _screen(shelf: Shelf, sleeve: Sleeve, row: DirectSleeve | None) -> frozenset[int]:
+    """Return what the basket of a sleeve excludes, unless its customer let that go."""
+    let_go = row is not None and row.screen == "goes"
+    return frozenset() if let_go else shelf.excluded(sleeve.basket_id)
+
+
+def _shelves(session: Session, sleeves: Iterable[Sleeve]) -> dict[str, Shelf]:
+    """Return firm -> what it offers; each is asked about once."""
+    return {firm: offering.of_firm(session, firm) for firm in {one.firm_id for one in sleeves}}
+
+
+def screens(
+    session: Session, raw: chunks.RawChunk, rows: Mapping[AccountId, DirectSleeve]
+) -> dict[AccountId, frozenset[int]]:
+    """Return what the baskets of accounts exclude; accounts without such names are left out."""
+    shelves = _shelves(session, raw.sleeves)
+    found = {
+        one.account_id: _screen(shelves[one.firm_id], one, rows.get(one.account_id))
+        for one in raw.sleeves
+    }
+    return {account: names for account, names in found.items() if names}
+
+
+def screened(
+    session: Session, model: Model, raw: chunks.RawChunk, rows: Mapping[AccountId, DirectSleeve]
+) -> BoolArray:
+    """Return the names that the baskets of accounts exclude, (A, N)."""
+    mask = np.zeros((len(raw.sleeves), model.security_ids.size), dtype=np.bool_)
+    columns: dict[frozenset[int], IntArray] = {}
+    found = screens(session, raw, rows)
+    for place, sleeve in enumerate(raw.sleeves):
+        names = found.get(sleeve.account_id)
+        if names is not None:
+            if names not in columns:
+                mine = model.columns(sorted(names))
+                columns[names] = mine[mine >= 0]
+            mask[place, columns[names]] = True
+    return mask
 
 
 def weights(
@@ -61,10 +112,11 @@ def weights(
 ) -> FloatArray:
     """Return the benchmarks of sleeves, (A, N)."""
     wishes = []
+    shelves = _shelves(session, raw.sleeves)
     for sleeve in raw.sleeves:
         row = rows.get(sleeve.account_id) or first_row(sleeve, len(raw.targets[sleeve.target_id]))
         barred = frozenset(raw.restricted.get(sleeve.account_id, {})) | gone
-        wishes.append(wish(session, sleeve, row, row.names, barred))
+        wishes.append(_wish(shelves[sleeve.firm_id], sleeve, row, row.names, barred))
     return benchmarking.benchmarks(model, wishes).of(np.arange(len(wishes)))
 
 

@@ -197,10 +197,11 @@ def _loaded(
         kept = [{one.security_id for one in raw.targets.get(sleeve.target_id, ())}]
         size = np.array([row.names], dtype=np.int64)
         held = [raw.balances[sleeve.account_id].holdings_nanos]
-        target = benchmarking.targets(model, weight, size, kept, held, [barred])[0]
+        target = benchmarking.targets(model, weight, size, kept, held, [wish.excluded])[0]
         raw = replace(raw, targets={**raw.targets, sleeve.target_id: target})
     rows = {sleeve.account_id: row}
-    return row, gathering.load(session, keyring, policy, model, raw, rows, on, sells=True)
+    loaded = gathering.load(session, keyring, policy, model, raw, rows, on, sells=True)
+    return row, gathering.unfrozen(loaded)  # what comes may be sold, whatever the basket excludes
 
 
 def _names(

@@ -15,7 +15,7 @@ from robo.portfolio.problem import BoolArray
 from robo.services import assessing, following, readying
 from robo.services.asking import Ask
 from robo.services.modelling import Model
-from robo.store import chunks, lot_chunks, universe
+from robo.store import arrivals, chunks, lot_chunks, universe
 from robo.store.direct import DirectSleeve
 from robo.store.keyring import Keyring
 from robo.store.lot_chunks import LotChunk
@@ -32,6 +32,14 @@ class Loaded:
     ask: Ask
     stand_ins: BoolArray
     """Names that are bought only because others may not be, (A, N)."""
+    target: BoolArray
+    """Names of the target, (A, N)."""
+    screened: BoolArray
+    """Names that the account's basket excludes and nothing else bars: not bought any more, (A, N).
+
+    What is held of them is sold for a withdrawal, and where it came with a portfolio from another
+    firm: that is on its way to what the account follows. Else only scores sell it, by `leaving`.
+    """
 
 
 def plannable(
@@ -105,19 +113,42 @@ def load(
     gone = frozenset(universe.gone(session))
     target, frozen = following.targets(model, raw), following.frozen(model, raw)
     frozen |= on_the_way(model, raw)
-    missing = tax.no_buy & ~held(model, lots, len(ids))
-    spare = following.stand_ins(model, target & ~frozen, missing, frozen | tax.no_buy)
+    mine = held(model, lots, len(ids))
+    screened = following.screened(session, model, raw, rows) & ~frozen
+    missing = tax.no_buy & ~mine
+    barred = frozen | screened
+    spare = following.stand_ins(model, target & ~barred, missing, barred | tax.no_buy)
+    stays = screened & ~_arrived(session, model, raw, screened & mine)
     ask = Ask(
         cash_cents=np.array([raw.balances[one].cash_cents for one in ids], dtype=np.int64),
         lots=lots,
         tax=tax,
         benchmark=following.weights(session, model, raw, rows, gone),
-        buyable=target | spare,
-        frozen=frozen,
+        buyable=(target | spare) & ~screened,
+        frozen=frozen | stays,
         sells=sells,
         lands=lands,
     )
-    return Loaded(raw, ask, spare & ~target)
+    return Loaded(raw, ask, spare & ~target, target, screened)
+
+
+def unfrozen(loaded: Loaded) -> Loaded:
+    """Return the same, with what only a basket's exclusions keep from trading free to be sold."""
+    return replace(loaded, ask=replace(loaded.ask, frozen=loaded.ask.frozen & ~loaded.screened))
+
+
+def _arrived(
+    session: Session, model: Model, raw: chunks.RawChunk, concerned: BoolArray
+) -> BoolArray:
+    """Return which of the names concerned came with a portfolio from another firm, (A, N)."""
+    mask = np.zeros_like(concerned)
+    places = np.flatnonzero(concerned.any(axis=1)).tolist()
+    if places:
+        ids = {raw.account_ids[place]: place for place in places}
+        for account, names in arrivals.securities(session, list(ids)).items():
+            columns = model.columns(sorted(names))
+            mask[ids[account], columns[columns >= 0]] = True
+    return mask
 
 
 def held(model: Model, lots: LotChunk, count: int) -> BoolArray:

@@ -4,7 +4,7 @@ A basket sleeve that its ladder carries past ten names becomes a direct sleeve. 
 here: the target gains a name, and cash that comes and trades worth their cost bring it in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
@@ -54,6 +54,8 @@ class _Page:
     rows: tuple[DirectSleeve, ...]
     withdrawn: IntArray
     gone: frozenset[int]
+    screens: Mapping[AccountId, frozenset[int]]
+    """What their baskets exclude; accounts without such names are left out."""
     nav_cents: IntArray
 
 
@@ -199,6 +201,7 @@ def _read(
         rows = direct.of_accounts(session, ids)
         paid = direct.taken_out(session, ids)
         gone = frozenset(universe.gone(session))
+        screens = following.screens(session, raw, rows)
     now = board(prices, raw.security_ids(), clock.now())
     known = [
         rows.get(one.account_id)
@@ -214,7 +217,7 @@ def _read(
         dtype=np.int64,
     )
     marked = [replace(row, withdrawn_cents=paid.get(row.account_id, 0)) for row in known]
-    return _Page(raw, tuple(marked), withdrawn, gone, nav)
+    return _Page(raw, tuple(marked), withdrawn, gone, screens, nav)
 
 
 def _least_closes(
@@ -323,8 +326,10 @@ def _asks(page: _Page, row: DirectSleeve, sleeve: Sleeve, count: int, on: date) 
     if sleeve.kind != DIRECT:
         return count > row.names
     target = {one.security_id for one in page.raw.targets.get(sleeve.target_id, ())}
-    barred = page.raw.restricted.get(sleeve.account_id, {}).keys() | page.gone
-    return count != row.names or bool(target & barred) or row.reviewed_on[:7] != on.isoformat()[:7]
+    mine = page.raw.restricted.get(sleeve.account_id, {}).keys()
+    barred = (mine, page.gone, page.screens.get(sleeve.account_id, frozenset()))
+    holds = any(not target.isdisjoint(some) for some in barred)
+    return count != row.names or holds or row.reviewed_on[:7] != on.isoformat()[:7]
 
 
 def _targets(

@@ -22,6 +22,7 @@ from robo.services import (
     modelling,
     ordering,
     readying,
+    recalling,
     solving,
 )
 from robo.services.isolating import Blame
@@ -140,8 +141,14 @@ class _Night:
             made.clear()
             self._waiting.clear()
             Blame[AccountId](self._db, self._clock, job, str).together(part, look)
-            traded = [one for one in made if one.trades]
-            self._turns.each([*self._waiting, *traded], self._write, blame)
+            self._turns.each(list(self._waiting), self._tell, blame)
+            if sells:
+                with self._db.read() as session:
+                    said = recalling.news(session, made)
+            else:
+                # Cash that finds nothing to buy asks every few seconds; the night tells why.
+                said = [one for one in made if one.trades]
+            self._turns.each(said, self._write, blame)
 
     def _plans(self, account_ids: Sequence[AccountId], *, sells: bool) -> list[Plan]:
         now = self._clock.now()
@@ -173,7 +180,11 @@ class _Night:
         on = business_date(self._clock.now())
         ids = [one.sleeve.account_id for one in part]
         ready = readying.ready(session, ids, on, self._policy)
-        kept = [p for p in part if p.sleeve.account_id in ready or not p.trades]
-        fresh = ordering.unwritten(session, kept)
-        ordering.write(session, self._keyring, fresh, to_micros(self._clock.now()))
+        fresh = ordering.unwritten(session, [p for p in part if p.sleeve.account_id in ready])
+        told = recalling.tell(session, fresh)
+        ordering.write(session, self._keyring, told, to_micros(self._clock.now()))
         self.planned += sum(1 for one in fresh if one.trades)
+
+    def _tell(self, session: Session, part: Sequence[Plan]) -> None:
+        """Write why accounts wait; it takes no reason away that their last plan gave."""
+        ordering.write(session, self._keyring, part, to_micros(self._clock.now()))

@@ -5,16 +5,19 @@ them. A process builds a firm's shelf when it first needs it and again when othe
 use; it asks the database each time, so that no restart is needed.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from threading import Lock
 from typing import Final
 
 from sqlmodel import Session
 
+from baskets.building import excluded
 from baskets.catalog import Catalog, catalog, catalog_of, recipes
 from baskets.facts import Facts, load_facts
+from baskets.recipe import Recipe
 from baskets.scores import RowKey, ScoreRow, ScoreTable
 from baskets.values import Band, Origin, Value, Word
 from robo.services import licensing
@@ -32,6 +35,15 @@ class Shelf:
 
     facts: Facts
     catalog: Catalog
+    _excluded: dict[str, frozenset[int]] = field(default_factory=dict, repr=False, compare=False)
+
+    def excluded(self, basket_id: str) -> frozenset[int]:
+        """Return the names that a basket's filter excludes, offered or not; worked out once."""
+        if basket_id not in self._excluded:
+            recipe = recipes_by_id().get(basket_id)
+            found = excluded(recipe, self.facts) if recipe else frozenset()
+            self._excluded[basket_id] = found
+        return self._excluded[basket_id]
 
     @property
     def vendors(self) -> frozenset[str]:
@@ -72,8 +84,20 @@ def of_firm(session: Session, firm_id: str) -> Shelf:
 def of_deliveries(session: Session, firm_id: str, delivery_ids: Sequence[str]) -> Shelf:
     """Return what a firm would offer, or once offered, on these of its deliveries."""
     if not delivery_ids:
-        return Shelf(load_facts(), catalog())
+        return _unscored()
     return _SHELVES.get(session, firm_id, tuple(delivery_ids))
+
+
+@cache
+def _unscored() -> Shelf:
+    """Return the shelf of who has put no scores to use."""
+    return Shelf(load_facts(), catalog())
+
+
+@cache
+def recipes_by_id() -> Mapping[str, Recipe]:
+    """Return every recipe that ships, by id."""
+    return {recipe.id: recipe for recipe in recipes()}
 
 
 def of_house(session: Session) -> Shelf:

@@ -46,6 +46,7 @@ from robo.store.events import NewEvent, emit
 from robo.store.keyring import Keyring
 from robo.store.people import OWN, StoredRestriction
 
+_TOO_FEW: Final = "your restrictions leave too few names of this basket; choose another"
 MODES: Final = {"harvest": TaxMode.HARVEST, "neutral": TaxMode.NEUTRAL, "realise": TaxMode.REALISE}
 
 
@@ -58,6 +59,7 @@ class Wishes:
     """0 lifts the customer's own limit."""
     theme: str | None = None
     stays_ppm: int | None = None
+    screen: str | None = None
     tilts: Mapping[str, int] | None = None
     """Dial -> ppm; an empty mapping ends all tilts."""
     exclude: tuple[int, ...] = ()
@@ -287,7 +289,7 @@ def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
     Raises:
         InvalidInputError: If a theme shall stay with no share, or fade with one.
     """
-    kept = ("ladder", "names_max", "theme", "stays_ppm")
+    kept = ("ladder", "names_max", "theme", "stays_ppm", "screen")
     said = {name: getattr(wishes, name) for name in kept if getattr(wishes, name) is not None}
     tilts = row.tilts if wishes.tilts is None else following.tilts_text(wishes.tilts)
     merged = replace(row, **said, tilts=tilts)
@@ -337,19 +339,16 @@ def _changed(
     mine = dict(place.raw.restricted.get(sleeve.account_id, {}))
     before = frozenset(mine) | place.gone
     mine |= {one: mine.get(one, NO_RESTRICTION) for one in wishes.exclude}
-    barred = frozenset(mine) | place.gone
-    made = benchmarking.benchmarks(
-        place.model,
-        [
-            following.wish(session, sleeve, place.row, place.row.names, before),
-            following.wish(session, sleeve, after, after.names, barred),
-        ],
-    )
+    wished = [
+        following.wish(session, sleeve, place.row, place.row.names, before),
+        following.wish(session, sleeve, after, after.names, frozenset(mine) | place.gone),
+    ]
+    made = benchmarking.benchmarks(place.model, wished)
     if not made.is_tilted[made.row[1]]:
         message = f"These tilts cannot be met: {made.refusals[int(made.row[1])]}."
         raise RefusedError(message, code="tilts_conflict")
     benchmark = made.of(np.array([0, 1]))
-    target = _target(session, place, after, benchmark[1:], barred)
+    target = _target(session, place, after, benchmark[1:], wished[1].excluded)
     changed = replace(
         place.raw,
         targets={**place.raw.targets, sleeve.target_id: target},
@@ -373,13 +372,15 @@ def _target(
         try:
             final = replace_names(basket, barred)
         except BuildError as error:
-            message = "your restrictions leave too few names of this basket; choose another"
-            raise RestrictedError(message, code="basket_too_restricted") from error
+            raise RestrictedError(_TOO_FEW, code="basket_too_restricted") from error
         return tuple(TargetWeight(i, ppm) for i, ppm in final.weights_ppm.items())
     kept = [{one.security_id for one in place.target}]
     names = np.array([after.names], dtype=np.int64)
     held = [place.raw.balances[sleeve.account_id].holdings_nanos]
-    return benchmarking.targets(place.model, benchmark, names, kept, held, [barred])[0]
+    found = benchmarking.targets(place.model, benchmark, names, kept, held, [barred])[0]
+    if found:
+        return found
+    raise RestrictedError(_TOO_FEW, code="basket_too_restricted")
 
 
 def _stays_a_basket(sleeve: Sleeve, after: DirectSleeve) -> bool:
@@ -392,6 +393,5 @@ def _in_mode(loaded: Loaded, wishes: Wishes) -> Loaded:
     if wishes.tax_mode is None:
         return loaded
     tax = loaded.ask.tax
-    mode = np.full_like(tax.taxes.mode, int(MODES[wishes.tax_mode]))
-    taxes = replace(tax.taxes, mode=mode)
+    taxes = replace(tax.taxes, mode=np.full_like(tax.taxes.mode, int(MODES[wishes.tax_mode])))
     return replace(loaded, ask=replace(loaded.ask, tax=replace(tax, taxes=taxes)))

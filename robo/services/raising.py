@@ -60,6 +60,7 @@ def plan(
     rows = direct.of_accounts(session, raw.account_ids)
     on = business_date(now)
     loaded = gathering.load(session, keyring, policy, model, raw, rows, on, sells=True)
+    loaded = gathering.unfrozen(loaded)
     wanted = need_cents + need_cents * policy.sell_margin_ppm // PPM + 1
     first = replace(loaded.ask, need_cents=np.array([wanted], dtype=np.int64))
     seen = limits.on(board(prices, model.security_ids.tolist(), now))

@@ -312,6 +312,7 @@ class _Run:
                     own=mine.keys() - {name for one in owners for name in activity.get(one, ())},
                     altered=not owners.isdisjoint(altered),
                     theme_ppm=wish.theme_ppm,
+                    screened=row.screen == "stays",
                 )
             )
         return found

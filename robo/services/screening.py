@@ -8,18 +8,16 @@ out alike, the account is not touched, whatever else has passed since its target
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Final
 
 from baskets.basket import Basket
 from baskets.building import passing
-from baskets.catalog import recipes
 from baskets.errors import BuildError, ScreenError
 from baskets.index import large_cap
 from baskets.recipe import Recipe
 from robo.core.money import PPM
 from robo.services import targeting
-from robo.services.offering import Shelf
+from robo.services.offering import Shelf, recipes_by_id
 from robo.services.targeting import Followed
 from robo.store.accounts import Sleeve, TargetWeight
 
@@ -45,6 +43,8 @@ class Holder:
     """Whether the scores changed what an owner's activities exclude."""
     theme_ppm: int = PPM
     """How much of what it follows is its basket; all of it but for direct sleeves."""
+    screened: bool = True
+    """Whether what its basket excludes stays out of the rest of what it follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +108,36 @@ class Screens:
         return Change(target, basket, frozenset(left - names - one.own))
 
     def _direct(self, one: Holder) -> Change:
-        """Return what leaves a direct sleeve: names of its theme that the index does not hold.
+        """Return what leaves a direct sleeve, which holds names of its theme and of the index.
 
-        What the index holds is held for it, and its share is for the nightly plan to mend.
+        What its basket newly excludes leaves it, whatever it was held for. What only fails what the
+        basket requires, or ranks lower, leaves unless the index holds it: then it is held for
+        that, and its share is for the nightly plan to mend.
         """
         then = self.before.catalog.baskets.get(one.sleeve.basket_id) if self.before else None
         theme = set(then.weights_ppm) if then else {weight.security_id for weight in one.target}
         kept = large_cap().weights_ppm.keys() if one.theme_ppm < PPM else set()
-        left = (self.dropped(one) & theme) - kept
+        left = ((self.dropped(one) & theme) - kept) | self._excluded(one)
         in_target = {weight.security_id for weight in one.target}
-        target = targeting.lessened(one.target, left) if left & in_target else None
+        target, basket = None, None
+        if left & in_target:
+            target = targeting.lessened(one.target, left)
+        if left >= in_target and (now := self._followed(one, after=True)) is not None:
+            # Nothing is left to follow: the basket, around which the night samples the index anew.
+            target, basket = now.weights, now.basket
         names = in_target if target is None else {weight.security_id for weight in target}
-        return Change(target, None, frozenset(left - names - one.own))
+        return Change(target, basket, frozenset(left - names - one.own))
+
+    def _excluded(self, one: Holder) -> frozenset[int]:
+        """Return the names of an account that its basket excludes now and did not before."""
+        if not one.screened:
+            return frozenset()
+        basket_id = one.sleeve.basket_id
+        in_target = frozenset(weight.security_id for weight in one.target)
+        after = self.after.excluded(basket_id)
+        if self.before is None:
+            return in_target & after  # what it held beside, it may have held all along
+        return (in_target | one.held) & (after - self.before.excluded(basket_id))
 
     def _followed(self, one: Holder, *, after: bool) -> Followed | None:
         """Return what an account follows on one of the shelves; None if it cannot be filled."""
@@ -146,7 +164,7 @@ class Screens:
 
     def _pass(self, basket_id: str, *, after: bool) -> frozenset[int] | None:
         shelf = self.after if after else self.before
-        recipe = _recipes().get(basket_id)
+        recipe = recipes_by_id().get(basket_id)
         if shelf is None or recipe is None:
             return None
         if (after, basket_id) not in self._passing:
@@ -159,8 +177,3 @@ def _passing(recipe: Recipe, shelf: Shelf) -> frozenset[int] | None:
         return passing(recipe, shelf.facts)
     except (BuildError, ScreenError):
         return None
-
-
-@cache
-def _recipes() -> Mapping[str, Recipe]:
-    return {recipe.id: recipe for recipe in recipes()}

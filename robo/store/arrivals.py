@@ -263,6 +263,15 @@ def arrived_on(session: Session, account_ids: Sequence[str]) -> dict[str, str]:
     return {lot: on for lot, on in rows}  # noqa: C416 - rows are not pairs
 
 
+def securities(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, set[int]]:
+    """Return account -> securities that arrived in it from another firm."""
+    statement = select(_ARRIVAL.c.chain, _ARRIVAL.c.security_id).distinct()
+    found: dict[AccountId, set[int]] = {}
+    for account, security in select_in(session, statement, _ARRIVAL.c.chain, list(account_ids)):
+        found.setdefault(AccountId(account), set()).add(int(security))
+    return found
+
+
 def arrived_since(session: Session, account_ids: Sequence[str], on_date: str) -> set[str]:
     """Return the lots that arrived in accounts on or after a day."""
     statement = select(_ARRIVAL.c.lot_id).where(_ARRIVAL.c.on_date >= on_date)

@@ -26,6 +26,7 @@ class DirectSleeveRow(SQLModel, table=True):
     __tablename__ = "direct_sleeve"
     __table_args__ = (
         one_of("direct_theme", "theme", "fades", "stays"),
+        one_of("direct_screen", "screen", "stays", "goes"),
         check("direct_names", "names > 0 AND names_max >= 0"),
         check("direct_stays", "stays_ppm >= 0 AND stays_ppm <= 1000000"),
         check("direct_amounts", "carried_cents >= 0 AND withdrawn_cents >= 0"),
@@ -50,6 +51,8 @@ class DirectSleeveRow(SQLModel, table=True):
     """All that had been taken out when the count was last reviewed; see `taken_out`."""
     reviewed_on: str = text(default="")
     """The day of the last review, or `ANEW` or `CHANGED`."""
+    screen: str = text(default="stays")
+    """Whether what the basket excludes stays excluded when the account outgrows its ten names."""
     changed_at: int = integer()
 
 
@@ -73,6 +76,7 @@ class DirectSleeve:
     carried_cents: int
     withdrawn_cents: int
     reviewed_on: str
+    screen: str = "stays"
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(DirectSleeve))

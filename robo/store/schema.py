@@ -46,6 +46,7 @@ _NOUNS: Final = (
     "prices",
     "remittances",
     "scores",
+    "standing",
     "strays",
     "tax_profiles",
     "transfers",

@@ -10,11 +10,14 @@ from callers import customer
 from flask import Flask
 from world import World, make_world
 
+from baskets.building import excluded
+from baskets.facts import load_facts
 from robo.app import create_app
 from robo.core.clock import business_date
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.services import graduating, indexing
+from robo.services.offering import Shelf, recipes_by_id
 from robo.store import accounts
 
 
@@ -70,6 +73,39 @@ def test_a_theme_that_stays_moves_the_account_away_from_the_index(
 
     assert stays["from_index_after_ppm"] > fades["from_index_after_ppm"]
     assert fades["from_index_after_ppm"] == fades["from_index_before_ppm"]
+
+
+def test_letting_go_of_what_a_basket_excludes_has_a_price_tag_and_is_kept(
+    world: World, app: Flask
+) -> None:
+    (values,) = world.add_accounts(1, "esg-low-carbon")
+    world.pay_in(values, 400_000_00)
+    r = world.runtime
+    graduating.admit(r.db, r.prices, r.clock, r.policy, r.calendar)
+    me = customer(world, app, values)
+    path = f"/v1/accounts/{values}/choices"
+    out = excluded(recipes_by_id()["esg-low-carbon"], load_facts())
+    oil = {symbol_of(world, one) for one in out}
+
+    stays, goes = preview(me, values, screen="stays").json, preview(me, values, screen="goes").json
+    saved = me.send("PUT", path, {"screen": "goes"})
+
+    assert not targeted(world, values) & out
+    assert goes["from_index_after_ppm"] < stays["from_index_after_ppm"]
+    assert not {one["symbol"] for one in stays["entering"]} & oil
+    assert saved.json["screen"] == me.get(path).json["screen"] == "goes"
+
+
+def test_what_all_leaves_out_together_leaves_nothing_and_is_refused(
+    world: World, app: Flask, account: AccountId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = customer(world, app, account)
+    everybody = frozenset(load_facts().universe.by_id)
+    monkeypatch.setattr(Shelf, "excluded", lambda _shelf, _basket: everybody)
+
+    reply = preview(me, account, screen="stays")
+
+    assert (reply.status_code, reply.json["code"]) == (422, "basket_too_restricted")
 
 
 def test_tilts_land_or_say_why_not(world: World, app: Flask, account: AccountId) -> None:
@@ -197,7 +233,14 @@ def test_a_theme_stays_with_a_share_or_not_at_all(
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"ladder": "steep"}, {"names_max": 501}, {"stays_ppm": -1}, {"leave_out": ["NOPE.X"]}],
+    [
+        {},
+        {"ladder": "steep"},
+        {"names_max": 501},
+        {"stays_ppm": -1},
+        {"screen": "fades"},
+        {"leave_out": ["NOPE.X"]},
+    ],
 )
 def test_choices_that_mean_nothing_are_refused(
     world: World, app: Flask, account: AccountId, body: dict[str, Any]

@@ -11,17 +11,37 @@ import numpy as np
 import pytest
 from world import World, make_world
 
+from baskets import building
+from baskets.facts import load_facts
 from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId, SecurityId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.core.reasons import SENTENCES, Reason
 from robo.portfolio import ladder
+from robo.portfolio.problem import BoolArray
 from robo.ports.prices import Quote
-from robo.services import following, graduating, indexing, modelling, ordering
+from robo.services import (
+    following,
+    gathering,
+    graduating,
+    indexing,
+    modelling,
+    offering,
+    ordering,
+)
 from robo.services.ordering import Plan, Trade
 from robo.services.washing.counting import counts
-from robo.store import accounts, controls, direct, effects, tax_profiles, worths
+from robo.store import (
+    accounts,
+    arrivals,
+    chunks,
+    controls,
+    direct,
+    effects,
+    tax_profiles,
+    worths,
+)
 from robo.store.tax_profiles import Choice
 
 
@@ -341,6 +361,77 @@ def test_a_restricted_name_is_neither_bought_nor_sold_and_leaves_the_target(
     assert garden.balances(account).holdings_nanos[barred] == held
 
 
+def test_what_a_basket_excludes_stays_out_of_the_index_unless_its_customer_lets_it_in(
+    garden: Garden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = garden.add_accounts(1, "esg-low-carbon")
+    garden.pay_in(account, 100_000_00)
+    garden.direct_trade()
+    oil = excluded_by("esg-low-carbon")
+    names = set(garden.balances(account).holdings_nanos)
+    assert len(names) == garden.direct(account).names
+    assert not names & oil
+
+    let(garden, account, "goes")
+    garden.pay_in(account, 20_000_00, "more")
+    garden.night()
+    bought = set(garden.balances(account).holdings_nanos) & oil
+    before = garden.balances(account).holdings_nanos
+    told = "SELECT security_id FROM skip WHERE reason = 'skip_screened'"
+    assert bought
+    assert garden.rows(told) == []
+    let(garden, account, "stays")
+    garden.pay_in(account, 20_000_00, "again")
+    garden.night()
+
+    held = garden.balances(account).holdings_nanos
+    assert not {one.security_id for one in garden.target(account)} & oil
+    assert {one: held[one] for one in bought} == {one: before[one] for one in bought}
+    assert sorted(garden.rows(told)) == sorted((one,) for one in bought), "told once"
+    assert garden.findings() == []
+    asked = loaded(garden, account)
+    assert bought <= names_in(garden, asked.ask.frozen[0] & asked.screened[0])
+    assert not (asked.screened & (asked.ask.buyable | asked.stand_ins)).any()
+    assert not bought & names_in(garden, gathering.unfrozen(asked).ask.frozen[0])
+    came = min(bought)
+    monkeypatch.setattr(arrivals, "securities", lambda _session, ids: {ids[0]: {came}})
+    assert bought & names_in(garden, loaded(garden, account).ask.frozen[0]) == bought - {came}
+
+
+def test_a_night_on_which_everything_is_blocked_tells_why_and_not_again_the_next(
+    garden: Garden,
+) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 30_000_00)
+    garden.direct_trade()
+    garden.night()
+    names = sorted(garden.balances(account).holdings_nanos)
+    before = len(garden.orders(account))
+    for name in names:
+        restrict(garden, account, name)
+
+    def index() -> list[tuple[int, ...]]:
+        on, r = garden.next_session(), garden.runtime
+        indexing.plan(
+            garden.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, on.isoformat()
+        )
+        return garden.rows("SELECT security_id FROM skip WHERE reason = 'skip_restricted'")
+
+    first, again = index(), index()
+    with garden.db.write() as session:
+        session.connection().exec_driver_sql(
+            f"DELETE FROM restriction WHERE security_id = {names[0]}"
+        )
+    index()
+    restrict(garden, account, names[0])
+    back = index()
+
+    assert len(garden.orders(account)) == before
+    assert sorted(first) == [(name,) for name in names]
+    assert again == first
+    assert sorted(back) == sorted([*first, (names[0],)]), "it had passed, and came back"
+
+
 def test_a_loss_is_taken_from_the_lots_that_have_it_and_nobody_at_home_buys_it_back(
     garden: Garden,
 ) -> None:
@@ -481,6 +572,35 @@ def same_customer(garden: Garden, *ids: AccountId) -> None:
 def choose(garden: Garden, account: AccountId, choice: Choice) -> None:
     with garden.db.write() as session:
         tax_profiles.choose(session, garden.sleeve(account).customer_id, choice)
+
+
+def excluded_by(basket_id: str) -> frozenset[int]:
+    return building.excluded(offering.recipes_by_id()[basket_id], load_facts())
+
+
+def loaded(garden: Garden, account: AccountId) -> gathering.Loaded:
+    """Return what a night would ask of an account."""
+    r, on = garden.runtime, business_date(garden.clock.now())
+    with garden.db.read() as session:
+        model = modelling.current(session, r.prices, r.clock.now())
+        assert model is not None
+        raw = chunks.read(session, [account])
+        rows = direct.of_accounts(session, [account])
+        return gathering.load(session, r.keyring, r.policy, model, raw, rows, on, sells=True)
+
+
+def names_in(garden: Garden, mask: BoolArray) -> set[int]:
+    with garden.db.read() as session:
+        model = modelling.current(session, garden.runtime.prices, garden.clock.now())
+        assert model is not None
+        return set(model.security_ids[mask].tolist())
+
+
+def let(garden: Garden, account: AccountId, screen: str) -> None:
+    """Choose whether what the basket excludes stays out, and have the target made anew."""
+    row = replace(garden.direct(account), screen=screen, reviewed_on=direct.CHANGED)
+    with garden.db.write() as session:
+        direct.put(session, [row], to_micros(garden.clock.now()))
 
 
 def restrict(garden: Garden, account: AccountId, security_id: int) -> None:

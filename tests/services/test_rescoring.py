@@ -1,6 +1,7 @@
 """A new score file reaches exactly the accounts whose screens it crosses, by the next window."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,20 @@ from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import Reason
-from robo.services import harvesting, importing, ordering, parting, rescoring, targeting
+from robo.services import (
+    following,
+    harvesting,
+    importing,
+    ordering,
+    parting,
+    rescoring,
+    targeting,
+)
 from robo.services.ordering import Plan, Trade
 from robo.services.rescoring import Reached
 from robo.services.screening import Change, Holder, Screens
-from robo.store import accounts, households, ledger, people, tax_profiles
+from robo.store import accounts, direct, households, ledger, people, tax_profiles
+from robo.store.accounts import TargetWeight
 from robo.store.database import Database
 from robo.store.people import StoredRestriction
 from robo.store.tax_profiles import Choice
@@ -28,6 +38,8 @@ from robo.store.tax_profiles import Choice
 CLEAN = "esg-low-carbon"
 LEADER, SECOND = catalog().get(CLEAN).constituents[:2]
 OTHER = "theme-water"
+MEMBER = load_universe().by_symbol["HD"]
+"""In the index and in neither basket; the first basket excludes it only after a scandal."""
 NOBODYS = "XOM"
 """Passes no filter of the basket, before or after."""
 
@@ -43,16 +55,21 @@ def world(tmp_path: Path, short_calendar: MarketCalendar) -> Iterator[World]:
 )
 def test_every_affected_account_is_reached_and_no_other(world: World, count: int) -> None:
     affected = invested(world, count, CLEAN)
-    others = invested(world, 5, OTHER)
+    others = [*invested(world, 5, OTHER), *invested(world, 2, CLEAN)]
+    grown, careless, elsewhere = affected[::5], others[-2:], others[:2]
+    grow(world, grown)
+    grow(world, elsewhere)
+    grow(world, careless, screen="goes")
     before = {account: target_of(world.db, account) for account in others}
 
-    scandal(world)
+    deliver(world, [LEADER.symbol, MEMBER.symbol])
     done = rescore(world)
 
     assert done.accounts == count
     for account in affected:
-        assert LEADER.security_id not in target_of(world.db, account)
+        assert not {LEADER.security_id, MEMBER.id} & target_of(world.db, account).keys()
     assert reached(world) == set(affected)
+    assert reached(world, MEMBER.id) == set(grown), "what the index's share held is excluded too"
     assert {account: target_of(world.db, account) for account in others} == before
     assert world.findings() == []
 
@@ -427,6 +444,25 @@ def harvested(world: World, name: int = LEADER.security_id) -> tuple[AccountId, 
     return account, understudy
 
 
+def grow(world: World, ids: Sequence[AccountId], screen: str = "stays") -> None:
+    """Turn accounts into direct sleeves of forty names that hold a member of the index as well."""
+    now = to_micros(world.clock.now())
+    with world.db.write() as session:
+        found = accounts.sleeves(session, ids)
+        for account in ids:
+            (names,) = accounts.targets(session, [found[account].target_id]).values()
+            more = (*names[1:], TargetWeight(names[0].security_id, names[0].weight_ppm - 1))
+            target = accounts.put_target(
+                session, found[account].basket_id, "grown", (*more, TargetWeight(MEMBER.id, 1)), now
+            )
+            accounts.grow(session, [(found[account].id, target)], now)
+            row = replace(following.first_row(found[account], 40), screen=screen)
+            direct.put(session, [row], now)
+    for account in ids:
+        order(world, account, MEMBER.id)
+    world.trade()
+
+
 def owner_of(world: World, account: AccountId) -> str:
     with world.db.read() as session:
         return accounts.sleeves(session, [account])[account].customer_id
@@ -475,20 +511,30 @@ def scandal(
     world: World, symbol: str = LEADER.symbol, percent: str = "77", as_of: str = "2026-02-27"
 ) -> None:
     """Put a file to use that says 77 % of a company's revenue is oil and gas, or another figure."""
-    row = {
-        "vendor": "rater",
-        "vendor_version": "w9",
-        "as_of": as_of,
-        "id_type": "ticker",
-        "id": symbol,
-        "metric": "oil_gas",
-        "value_num": percent,
-        "unit": "pct_revenue",
-        "scale": "percent",
-        "basis": "reported",
-        "quality": "2",
-    }
-    report = import_rows([Cells(2, row)], load_universe())
+    deliver(world, [symbol], percent, as_of)
+
+
+def deliver(
+    world: World, symbols: Sequence[str], percent: str = "77", as_of: str = "2026-02-27"
+) -> None:
+    rows = [
+        {
+            "vendor": "rater",
+            "vendor_version": "w9",
+            "as_of": as_of,
+            "id_type": "ticker",
+            "id": symbol,
+            "metric": "oil_gas",
+            "value_num": percent,
+            "unit": "pct_revenue",
+            "scale": "percent",
+            "basis": "reported",
+            "quality": "2",
+        }
+        for symbol in symbols
+    ]
+    cells = [Cells(place, row) for place, row in enumerate(rows, start=2)]
+    report = import_rows(cells, load_universe())
     assert report.clean
     importing.activate(world.db, world.runtime.keyring, world.clock, FIRM, report.rows)
 

@@ -85,21 +85,32 @@ def test_where_nobody_knows_what_was_offered_only_what_fails_the_filter_leaves(
 
 
 @pytest.mark.parametrize(
-    ("name", "theme_ppm", "leaves"),
+    ("name", "theme_ppm", "excluded", "screened", "leaves"),
     [
-        (OTHERS[0], 500_000, True),
-        (OTHERS[0], PPM, True),
-        (MEMBERS[0], 500_000, False),
-        (MEMBERS[0], PPM, True),
+        (OTHERS[0], 500_000, False, True, True),
+        (OTHERS[0], PPM, False, True, True),
+        (MEMBERS[0], 500_000, False, True, False),
+        (MEMBERS[0], PPM, False, True, True),
+        (MEMBERS[0], 500_000, True, True, True),
+        (MEMBERS[0], 500_000, True, False, False),
     ],
-    ids=["theme only", "all theme", "held for the index", "a member, but all theme"],
+    ids=[
+        "theme only",
+        "all theme",
+        "held for the index, fails only what is required",
+        "a member, but all theme",
+        "excluded, for whatever it was held",
+        "excluded, but the customer let that go",
+    ],
 )
-def test_a_direct_sleeve_parts_with_what_only_its_theme_held(
-    name: int, theme_ppm: int, *, leaves: bool
+def test_a_direct_sleeve_parts_with_what_only_its_theme_held_and_with_what_is_excluded(
+    name: int, theme_ppm: int, *, excluded: bool, screened: bool, leaves: bool
 ) -> None:
-    grown = replace(holder("direct_index"), theme_ppm=theme_ppm)
+    grown = replace(holder("direct_index"), theme_ppm=theme_ppm, screened=screened)
+    made = screens(fails={name})
+    made.after._excluded[BASKET.id] = frozenset({name} if excluded else ())
 
-    change = screens(fails={name}).change(grown)
+    change = made.change(grown)
 
     if not leaves:
         assert change is None
@@ -108,6 +119,32 @@ def test_a_direct_sleeve_parts_with_what_only_its_theme_held(
     assert change.leaving == {name}
     assert change.target is not None
     assert name not in {one.security_id for one in change.target}
+
+
+def test_a_name_that_was_excluded_all_along_is_not_sold_for_other_scores() -> None:
+    grown = replace(holder("direct_index"), theme_ppm=500_000)
+    made = screens(fails=set())
+    for shelf in (made.before, made.after):
+        assert shelf is not None
+        shelf._excluded[BASKET.id] = frozenset({MEMBERS[0]})
+
+    assert made.change(grown) is None
+
+
+def test_a_direct_sleeve_of_which_everything_is_excluded_follows_its_basket_anew() -> None:
+    held = [one.security_id for one in BENCH[:3]]
+    target = tuple(
+        TargetWeight(one, ppm) for one, ppm in zip(held, (500_000, 499_999, 1), strict=True)
+    )
+    grown = replace(holder("direct_index"), theme_ppm=500_000, target=target, held=frozenset(held))
+    made = screens(fails=set(held))
+    made.after._excluded[BASKET.id] = frozenset(held)
+
+    change = made.change(grown)
+
+    assert change is not None
+    assert change.target == TEN
+    assert change.leaving == set(held)
 
 
 def holder(kind: str = "basket") -> Holder:

@@ -10,11 +10,12 @@ import pytest
 
 from baskets import cli_text
 from baskets.basket import NAME_PPM_MAX, NAMES, SECTOR_PPM_MAX, UNDERSTUDIES
-from baskets.building import build, replace_names
+from baskets.building import build, excluded, passing, replace_names
 from baskets.catalog import catalog, catalog_of, recipes, versions_text
 from baskets.data_files import read_text
 from baskets.errors import BasketsError, BuildError, RecipeError
 from baskets.facts import load_facts
+from baskets.index import large_cap
 from baskets.presets import agreement, presets
 from baskets.recipe import recipe_from
 from baskets.screens import Outcome, screen_of
@@ -53,6 +54,27 @@ def test_there_are_at_least_twelve_baskets_of_each_family_and_all_recipes_are_of
     assert families.count("esg") >= 12
     assert families.count("theme") >= 12
     assert not CATALOG.unoffered
+
+
+@EACH
+def test_what_a_basket_excludes_is_none_of_its_names_and_leaves_most_of_the_index(basket):
+    out = excluded(RECIPES[basket.id], FACTS)
+    index = large_cap().weights_ppm
+
+    listed = (*basket.constituents, *basket.understudies, *basket.bench)
+    assert not {row.security_id for row in listed} & out
+    assert sum(ppm for name, ppm in index.items() if name not in out) > 600_000
+    if "exclude" not in RECIPES[basket.id].filter:
+        assert not out
+
+
+def test_oil_is_excluded_and_what_only_ranks_low_or_lacks_what_is_required_is_not():
+    out = excluded(RECIPES["esg-low-carbon"], FACTS)
+    known = FACTS.universe.by_symbol
+
+    assert {known["XOM"].id, known["CVX"].id} <= out
+    assert known["HD"].id not in out
+    assert known["HD"].id not in passing(RECIPES["esg-low-carbon"], FACTS)
 
 
 @EACH

@@ -9,7 +9,7 @@ from baskets.facts import Facts, Measure, volatility_measures
 from baskets.involvement import involvement_from
 from baskets.screen_fields import fields_of
 from baskets.screen_parser import DEPTH_MAX, LIST_LENGTH_MAX, STATEMENTS_MAX
-from baskets.screens import Outcome, screen_of
+from baskets.screens import Outcome, exclusions_of, screen_of
 from baskets.taxonomy import taxonomy_from
 from baskets.universe import Security, universe_of
 from baskets.values import Band, FieldKind, Origin, Word
@@ -213,6 +213,22 @@ def test_strict_tests_the_end_of_the_band_that_hurts_and_lenient_its_centre(text
 )
 def test_what_is_not_known_never_passes_unless_the_screen_says_so(text, expected):
     assert outcome(text, POWER) is expected
+
+
+def test_exclusions_are_the_statements_that_exclude_and_can_be_judged():
+    text = (
+        "require size_tier = small; exclude tobacco.any >= 5%\n"
+        "tilt size_tier = large by +5%; exclude score.nobody >= 3; require score.nobody >= 3"
+    )
+
+    screen = exclusions_of(text, FACTS)
+
+    assert [one.text for one in screen.statements] == ["exclude tobacco.any >= 5%"]
+    assert [screen.judge(one).outcome for one in (GROCER, SMOKE, POWER)] == [
+        Outcome.REJECT,
+        Outcome.REJECT,
+        Outcome.PASS,
+    ]
 
 
 def test_what_was_let_through_unknown_is_listed():
