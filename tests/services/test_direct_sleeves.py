@@ -281,8 +281,8 @@ def test_a_fall_of_the_market_takes_no_name_away(garden: Garden) -> None:
 
 @pytest.mark.parametrize(
     ("cents", "nights"),
-    [(1_050_00, 4), (99_650_00, 3), pytest.param(1_050_00, 120, marks=pytest.mark.soak)],
-    ids=["the first rungs", "the last", "many"],
+    [(1_050_00, 4), (99_650_00, 3)],
+    ids=["the first rungs", "the last"],
 )
 def test_the_dense_ladder_adds_a_name_a_night_and_sells_none(
     garden: Garden, cents: int, nights: int
