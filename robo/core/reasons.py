@@ -36,6 +36,7 @@ class Reason(StrEnum):
     WAIT_NO_ACCOUNT = "wait_no_account"
     WAIT_ACTION = "wait_action"
     WAIT_WHOLE_SHARES = "wait_whole_shares"
+    WAIT_OWN_BOOK = "wait_own_book"
     REFUSE_RESTRICTED = "refuse_restricted"
     REFUSE_DUPLICATE = "refuse_duplicate"
     REFUSE_NOTIONAL = "refuse_notional"
@@ -94,6 +95,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.WAIT_NO_ACCOUNT: "Waiting: the account is not open at the broker yet.",
     Reason.WAIT_ACTION: "Waiting: the broker has not booked a corporate action of this name yet.",
     Reason.WAIT_WHOLE_SHARES: "Waiting: all orders together do not make a whole share yet.",
+    Reason.WAIT_OWN_BOOK: "Waiting: an earlier order in this name must end first.",
     Reason.REFUSE_RESTRICTED: "Cancelled before it was sent: the name is restricted for you.",
     Reason.REFUSE_DUPLICATE: "Cancelled before it was sent: the same order was there already.",
     Reason.REFUSE_NOTIONAL: "Cancelled before it was sent: larger than one order may be.",

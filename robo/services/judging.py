@@ -99,7 +99,8 @@ def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder
     quotes = bench.prices.quotes([SecurityId(i) for i in ids], bench.now)
     price = {i: q.price_micros for i in ids if (q := quotes.get(SecurityId(i))) is not None}
     whole = frozenset(i for i, said in bench.said.items() if not said.fractionable)
-    owners = inventory.principals(session)
+    shared = caps.account_model is AccountModel.OMNIBUS
+    owners = inventory.principals(session) if shared else []
     sizes = Sizes(
         caps,
         price,
@@ -114,6 +115,9 @@ def by_everything(session: Session, bench: Bench, waiting: Sequence[WaitingOrder
         found |= look(session, bench, price, left)
     left = [one for one in waiting if one.id not in found]
     found |= sizing.too_small(sizes, left)
+    if owners:
+        left = [one for one in waiting if one.id not in found]
+        found |= sizing.in_turn(sizes, [*blocks.in_states(session, *blocks.OPEN), *sums], left)
     return Judged([(one, found[one.id]) for one in waiting if one.id in found], sizes)
 
 

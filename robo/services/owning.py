@@ -81,6 +81,8 @@ def settle(
         if not _may_own(block, principals, inventory.busted_blocks(session, [block_id])):
             return
         deals = block.notional_cents is None and block.firm_id in principals
+        # In an account of the customer's own, what is left over stays the customer's.
+        deals = deals and block.broker_account == f"omnibus/{block.firm_id}"
         members = orders.of_block(session, block_id)
         fills = [blocks.fills_of(session, block_id, one.id) for one in mine]
         known = {one.execution_id: one for one in inventory.parts(session, [e.id for e in mine])}

@@ -6,7 +6,7 @@ ends goes back to their accounts and is planned again. A firm that is a broker-d
 fraction from its own book instead, at most one share a name; an adviser never does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,7 +37,8 @@ class Sizes:
         price_micros: Security -> price, for buys that must be told in shares.
         whole: Securities that trade in whole shares only.
         own_nanos: (Firm, security) -> what a broker-dealer firm holds for itself; names of other
-            firms are absent, and theirs are rounded down.
+            firms are absent, and theirs are rounded down. Empty where the broker keeps an account
+            each: a fraction in a customer's account cannot be the firm's.
         margin_ppm: So much less is bought than the money is worth, so that a rising price fits.
     """
 
@@ -47,8 +48,21 @@ class Sizes:
     own_nanos: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     margin_ppm: int = 0
 
+    def deals(self, firm_id: str, security_id: int) -> bool:
+        """Return whether blocks of a name count on what a firm holds for itself."""
+        caps = self.capabilities
+        plain = caps is None or (
+            caps.fractional and caps.notional and security_id not in self.whole
+        )
+        own = self.own_nanos.get(firm_id)
+        return own is not None and (not plain or security_id in own)
+
     def of(self, block: BlockSum) -> Size | None:
-        """Return the size of a block's broker order; None if nothing of it can be sent."""
+        """Return the size of a block's broker order; None if nothing of it can be sent.
+
+        What a firm holds for itself beyond a fraction (a trade was taken back, a price ran away)
+        goes with the block as far as that leaves the street something to do.
+        """
         caps = self.capabilities
         if caps is None:
             return Size(block.notional_cents, block.nanos)
@@ -59,20 +73,22 @@ class Sizes:
         own = self.own_nanos.get(block.firm_id)
         mine = 0 if own is None else own.get(block.security_id, 0)
         if block.nanos is not None:
-            nanos = (block.nanos + (0 if own is None else mine)) // step * step
+            nanos = (block.nanos + mine) // step * step
+            most = block.nanos
         else:
-            nanos = self._bought(block, step, mine, round_up=own is not None)
+            most = self._wanted(block)
+            nanos = -((mine - most) // step) * step if own is not None else most // step * step
+        if nanos <= 0 and own is not None and most >= step:
+            nanos = step
         return Size(None, nanos) if nanos > 0 else None
 
-    def _bought(self, block: BlockSum, step: int, mine: int, *, round_up: bool) -> int:
+    def _wanted(self, block: BlockSum) -> int:
+        """Return the nanoshares that a block's cents pay for, with a margin."""
         price = self.price_micros.get(block.security_id, 0)
         if not price or block.notional_cents is None:
             return 0
         wanted = nanos_for_cents(block.notional_cents, price)
-        wanted -= wanted * self.margin_ppm // PPM
-        if round_up:
-            return -((mine - wanted) // step) * step
-        return wanted // step * step
+        return wanted - wanted * self.margin_ppm // PPM
 
 
 AS_ORDERED: Final = Sizes()
@@ -106,6 +122,36 @@ def too_small(sizes: Sizes, waiting: Sequence[WaitingOrder]) -> dict[str, Reason
             )
             why = Reason.REFUSE_WHOLE_SHARES if never else Reason.WAIT_WHOLE_SHARES
             found |= {one.id: why for one in mine}
+    return found
+
+
+def in_turn(
+    sizes: Sizes, begun: Iterable[Block | BlockSum], waiting: Sequence[WaitingOrder]
+) -> dict[str, Reason]:
+    """Return the orders that wait for their turn, because the firm deals in their name.
+
+    A block is sized by what the firm holds of the name, and leaves it with another fraction. So
+    there is one at a time, of either side, and sales go first: two would each count on the same.
+
+    Args:
+        sizes: Says what a firm deals in.
+        begun: Blocks that have not ended, and those that are about to be written.
+        waiting: What else could be sent.
+    """
+    sides: dict[tuple[str, int], set[str]] = {}
+    for block in begun:
+        sides.setdefault((block.firm_id, block.security_id), set()).add(block.side)
+    sold = {(one.firm_id, one.security_id) for one in waiting if one.side == "sell"}
+    found: dict[str, Reason] = {}
+    for one in waiting:
+        key = one.firm_id, one.security_id
+        if not sizes.deals(*key):
+            continue
+        if key in sides:
+            same = one.side in sides[key]
+            found[one.id] = Reason.WAIT_OWN_BOOK if same else Reason.WAIT_OPPOSITE
+        elif one.side == "buy" and key in sold:
+            found[one.id] = Reason.WAIT_OPPOSITE
     return found
 
 

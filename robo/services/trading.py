@@ -108,15 +108,21 @@ def _intend(
     # those of a night takes a second.
     with db.read() as session:
         sums = blocks.unwritten(session)
+        begun = blocks.in_states(session, *blocks.OPEN) if sizes and sizes.own_nanos else []
         symbols = universe.by_id(session, [one.security_id for one in sums])
         places = _places(session, broker, sums)
     made: list[blocks.Block] = []
     put_back: list[str] = []
+    told_by = sizes or sizing.AS_ORDERED
+    busy = {(one.firm_id, one.security_id) for one in begun}
     for one in sums:
-        size = (sizes or sizing.AS_ORDERED).of(one)
-        if size is None or one.block_id not in places:
+        size, name = told_by.of(one), (one.firm_id, one.security_id)
+        # Whatever the guards saw: blocks that count on what the firm holds go one at a time.
+        in_vain = name in busy and told_by.deals(*name)
+        if size is None or in_vain or one.block_id not in places:
             put_back.append(one.block_id)
             continue
+        busy.add(name)
         made.append(
             blocks.Block(
                 id=one.block_id,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
@@ -74,6 +74,8 @@ class BlockRow(SQLModel, table=True):
     closed_at: int | None = integer(null=True)
 
 
+OPEN: Final = ("intended", "open", "unknown")
+"""States of blocks that have not ended, or are not fully booked."""
 _BLOCK: Any = BlockRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _ORDER: Any = OrderRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _EXECUTION: Any = ExecutionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.core.market_calendar import MarketCalendar
+from robo.core.money import notional_cents
 from robo.core.reasons import Reason
 from robo.ledger import chart
-from robo.ports.broker import AccountModel, Refusal, SubmitResult, SubmitStatus
+from robo.ports.broker import AccountModel, BrokerOrderState, Refusal, SubmitResult, SubmitStatus
 from robo.ports.brokerage import Asset
 from robo.ports.terms import Group
-from robo.services import guarding, rehearsing, trading
+from robo.services import guarding, investing, rehearsing, trading
 from robo.services.funding import settling
 from robo.services.ordering import Trade
-from robo.store import controls, firms, inventory, ledger, prices
+from robo.store import controls, firms, inventory, ledger, prices, windows
 from robo.store.database import insert_many
 
 SHARE = 10**9
@@ -319,8 +320,15 @@ def test_what_a_sale_brought_is_not_spent_on_its_day_and_is_there_once_it_has_se
     desk.next_day()
     settling.settle_proceeds(desk.db, desk.keyring, desk.clock, desk.policy, desk.today())
 
+    settled = desk.held(account).cash_cents
+    investing.plan(
+        *(desk.db, desk.keyring, desk.broker, desk.prices, desk.clock),
+        *(desk.calendar, desk.policy, "next"),
+    )
+
     assert (on_its_day.cash_cents, on_its_day.unsettled_cents) == (before, 99_90)
-    assert desk.held(account).cash_cents == before + 99_90
+    # Ten shares at 10.00 were expected to bring 100.00: what is bought is what they brought.
+    assert settled == desk.held(account).reserved_cents == before + 99_90
 
 
 def test_a_name_that_the_broker_keeps_refusing_rests_until_tomorrow(desk: Desk) -> None:
@@ -507,39 +515,137 @@ def test_what_costs_more_than_the_orders_money_is_the_firms(desk: Desk) -> None:
     assert desk.findings() == []
 
 
-@settings(max_examples=8, deadline=None)
+def test_what_is_bought_and_sold_in_one_window_does_not_count_on_the_same_fraction(
+    desk: Desk,
+) -> None:
+    buyer, seller = funded(desk, 2)
+    desk.broker.fill_at(desk.buy({seller: 19_00}), 10_000_000)
+    desk.collect()
+    whole_shares(desk, principal=True)
+    buys(desk, [buyer], 15_00)
+    send(desk)
+    fill_all(desk)
+    half = own(desk)[0]
+    desk.plan({seller: [Trade(1, SELL, sell_nanos=1_400_000_000)]}, "sells")
+    buys(desk, [buyer], 16_00)
+
+    seen = []
+    for _ in range(2):
+        send(desk)
+        seen.append((desk.broker.told[-1].side.value, codes(desk)))
+    fill_all(desk)
+    sold = own(desk)[0]
+    buys(desk, [buyer], 3_00)
+    send(desk)
+    buys(desk, [buyer], 40_00)
+    send(desk)
+    late = desk.broker.told[-1].side.value, codes(desk)
+    fill_all(desk)
+
+    assert half == {1: SHARE // 2}
+    assert seen == [("sell", ["wait_opposite"])] * 2
+    assert sold == {1: 900_000_000}
+    assert late == ("buy", ["wait_own_book"])
+    assert all(0 <= nanos < SHARE for nanos in own(desk)[0].values())
+    broker_equals_books(desk, "firm_a")
+    assert desk.findings() == []
+
+
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_a_broker_dealer_never_holds_a_whole_share_of_a_name(
     template: Path, data: st.DataObject
 ) -> None:
+    """Both sides in a window, windows that overlap, blocks that fill in parts or only in part."""
     with desk_from(template, template.parent) as desk:
         whole_shares(desk, principal=True)
         accounts = funded(desk, 3)
-        for _ in range(4):
-            cents = [data.draw(st.integers(1, 80_00)) for _ in accounts]
-            desk.windows += 1
-            desk.plan(
-                {
-                    a: [Trade(1, BUY, buy_cents=c)]
-                    for a, c in zip(accounts, cents, strict=True)
-                    if desk.held(a).cash_cents >= c
-                },
-                f"p{desk.windows}",
-            )
-            for a in accounts:
-                held = desk.held(a).holdings_nanos.get(1, 0)
-                if held and data.draw(st.booleans()):
-                    desk.windows += 1
-                    nanos = data.draw(st.integers(1, held))
-                    desk.plan({a: [Trade(1, SELL, sell_nanos=nanos)]}, f"s{desk.windows}")
+        for _ in range(8):
+            trade_at_random(desk, accounts, data)
             send(desk)
-            fill_all(desk, data.draw(st.integers(9_950_000, 10_100_000)))
-            send(desk)
-            fill_all(desk)
+            for one, order in list(desk.broker.orders.items()):
+                if order.state.final:
+                    continue
+                assert order.nanos is not None
+                price = data.draw(st.integers(9_950_000, 10_100_000))
+                left = order.nanos - order.filled_nanos
+                part = data.draw(st.integers(0, left // SHARE)) * SHARE
+                if part:
+                    cents = notional_cents(part, price)
+                    desk.broker.fill(one, part, cents, price_micros=price)
+                if data.draw(st.integers(0, 4)) == 0 and not desk.broker.orders[one].state.final:
+                    desk.broker.end(one, BrokerOrderState.CANCELED)
+            desk.collect()
             held, _ = own(desk)
             assert all(0 <= nanos < SHARE for nanos in held.values())
             broker_equals_books(desk, "firm_a")
         assert desk.findings() == []
+
+
+def trade_at_random(desk: Desk, accounts: list[AccountId], data: st.DataObject) -> None:
+    """Plan a purchase or a sale of one name, or neither, for each account."""
+    with desk.db.read() as session:
+        promised = windows.open_sells(session)
+    for account in accounts:
+        desk.windows += 1
+        mine = desk.held(account)
+        free = mine.holdings_nanos.get(1, 0) - promised.get((account, 1), 0)
+        wish = data.draw(st.sampled_from(["buy", "buy", "sell", "nothing"]))
+        if wish == "buy" and mine.cash_cents:
+            cents = data.draw(st.integers(1, min(80_00, mine.cash_cents)))
+            desk.plan({account: [Trade(1, BUY, buy_cents=cents)]}, f"p{desk.windows}")
+        elif wish == "sell" and free > 0:
+            nanos = data.draw(st.integers(1, free))
+            desk.plan({account: [Trade(1, SELL, sell_nanos=nanos)]}, f"p{desk.windows}")
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_what_a_bust_leaves_on_the_firms_book_goes_with_the_next_orders(
+    desk: Desk, side: str
+) -> None:
+    (account,) = funded(desk)
+    desk.broker.fill_at(desk.buy({account: 200_00}), 10_000_000)
+    desk.collect()
+    whole_shares(desk, principal=True)
+    told = []
+    for cents in (12_00, 18_00, 12_00):  # the firm has 0.8 of a share, 0.0, 0.8
+        buys(desk, [account], cents)
+        send(desk)
+        told.append(desk.broker.fill_at(desk.broker.told[-1].client_id, 10_000_000))
+        desk.collect()
+    first = own(desk)[0]
+    desk.broker.bust(told[1])  # and gets back what it gave
+    desk.collect()
+    surplus = own(desk)[0]
+    if side == "buy":
+        buys(desk, [account], 45_00)
+    else:
+        desk.plan({account: [Trade(1, SELL, sell_nanos=2_500_000_000)]}, "sells")
+    send(desk)
+    fill_all(desk)
+
+    assert first == {1: 800_000_000}
+    assert surplus == {1: 1_600_000_000}
+    assert all(0 <= nanos < SHARE for nanos in own(desk)[0].values())
+    broker_equals_books(desk, "firm_a")
+    assert desk.findings() == []
+
+
+def test_a_firm_fills_no_fraction_in_a_customers_own_account_at_the_broker(desk: Desk) -> None:
+    whole_shares(desk, principal=True)
+    accounts = funded(desk, 2)
+    desk.broker.can |= {"account_model": AccountModel.SEGREGATED}
+    with desk.db.write() as session:
+        for number, one in enumerate(accounts):
+            controls.link_account(session, one, "scripted", f"acc-{number}", 1)
+    buys(desk, accounts, 25_00)
+    send(desk)
+    fill_all(desk)
+
+    assert [one.nanos for one in desk.broker.told] == [2 * SHARE] * 2
+    assert [desk.held(one).holdings_nanos for one in accounts] == [{1: 2 * SHARE}] * 2
+    assert own(desk) == ({}, 0)
+    assert desk.findings() == []
 
 
 def test_a_dry_run_says_what_would_be_sent_and_why_the_rest_would_wait(desk: Desk) -> None:
