@@ -31,9 +31,12 @@ from robo.tax.gains import Net
 from robo.tax.rate_tables import FilingStatus
 from robo.tax.rates import Rates, StateRates
 from robo.tax.reports import Columns
+from robo.tax.selection import LotMethod
 
 _MODES: Final = ("harvest", "neutral", "realise")
 _TARGETS: Final = ("none", "loss_limit", "zero", "zero_bracket", "amount")
+_METHODS: Final = tuple(method.value for method in LotMethod)
+_METHOD: Final = {"description": "Which lots a withdrawal from a basket sells."}
 _STATUSES: Final = tuple(status.value for status in FilingStatus)
 
 
@@ -81,6 +84,7 @@ class ProfileFields(Schema):
         metadata={"description": "Net gain realised elsewhere and not imported."},
     )
     outside_long = Cents(signed=True, load_default=0)
+    lot_method = Word(*_METHODS, load_default="lowest_tax", metadata=_METHOD)
 
 
 class TaxProfileRequest(ProfileFields):
@@ -264,12 +268,7 @@ class IraRoomReply(Schema):
     left = Cents(zero=True, required=True)
     roth_left = Cents(zero=True, required=True)
     until = Day(required=True)
-    income_of = Whole(
-        required=True,
-        metadata={
-            "description": "The year whose income you told us; rolled forward if it is past."
-        },
-    )
+    income_of = Whole(required=True, metadata={"description": "The year whose income you told us."})
 
 
 _AMOUNTS: Final = {
@@ -288,7 +287,8 @@ def told_of(body: dict[str, Any]) -> Told:
     """Return what a request tells."""
     amounts = {ours: body[name] for name, ours in _AMOUNTS.items()}
     state = StateRates(**{**asdict(StateRates()), **body["state"]})
-    return Told(status=FilingStatus(body["status"]), state=state, **amounts)
+    method = LotMethod(body["lot_method"])
+    return Told(status=FilingStatus(body["status"]), state=state, lot_method=method, **amounts)
 
 
 def profile_json(year: int, told: Told, *, is_assumed: bool) -> dict[str, Any]:
@@ -298,6 +298,7 @@ def profile_json(year: int, told: Told, *, is_assumed: bool) -> dict[str, Any]:
         "is_assumed": is_assumed,
         "status": told.status.value,
         "state": told.state,
+        "lot_method": told.lot_method.value,
         **{name: getattr(told, ours) for name, ours in _AMOUNTS.items()},
     }
 

@@ -1,6 +1,6 @@
 """The step that says what sales for a withdrawal or a closing are expected to do, lot by lot.
 
-Such a plan says what must go; the lots are those that the least tax names, or the oldest.
+Such a plan says what must go; the lots are those that the method of its customer names.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def sales(
         need_cents: None sells all that may be sold.
     """
     account = raw.sleeves[0].account_id
-    pick = picking.least_tax(window, standing, account)
+    pick = picking.as_told(window, standing, account)
     plan = selling.plan(raw, seen, at, policy, cause, need_cents, pick)
     price = seen.price_micros
     nets = [

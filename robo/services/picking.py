@@ -1,4 +1,4 @@
-"""Which lots a sale means, where nobody has planned them: those that cost the least tax."""
+"""Which lots a sale means, where nobody has planned them: as its customer's tax profile says."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +12,7 @@ from robo.store.lots import OpenLot
 from robo.tax import lots as tax_lots
 from robo.tax import selection
 from robo.tax.rates import Rates
+from robo.tax.selection import LotMethod
 from robo.tax.wash_events import AccountKind
 
 Picks = tuple[tuple[str, int], ...]
@@ -26,15 +27,27 @@ def oldest_first(held: Sequence[OpenLot], nanos: int, price_micros: int) -> Pick
     return ()
 
 
+def as_told(window: Window, standing: Standing, account_id: AccountId) -> Picker:
+    """Return a picker of lots by the method that an account's owner told us; else of least tax.
+
+    It holds for all shares alike: losses that the method takes may be disallowed, which is meant
+    where a customer takes money out. An IRA, where it makes no difference, sells the oldest first.
+    """
+    if window.kinds[account_id] is AccountKind.IRA:
+        return oldest_first
+    method = standing.told.lot_method
+    if method is LotMethod.FIFO:
+        return _oldest
+    return _dearest(window) if method is LotMethod.HIFO else least_tax(window, standing, account_id)
+
+
 def least_tax(window: Window, standing: Standing, account_id: AccountId) -> Picker:
     """Return a picker of the lots whose sale costs an account's owner the least.
 
     Bases and holding periods are those after wash sales, and a loss that would be disallowed counts
     as none. For who has told us nothing of their taxes it is the rates that we assume, at which
-    their losses are taken too; an IRA, where it makes no difference, sells the oldest first.
+    their losses are taken too.
     """
-    if window.kinds[account_id] is AccountKind.IRA:
-        return oldest_first
     rates = _ordered(standing.rates)
 
     def pick(held: Sequence[OpenLot], nanos: int, price_micros: int) -> Picks:
@@ -48,20 +61,50 @@ def least_tax(window: Window, standing: Standing, account_id: AccountId) -> Pick
             rates,
             deferred={*masks.no_loss, *masks.whole_only},
         )
-        size = {lot.id: lot.nanos for lot in pure}
-        # Booking takes whole lots in this order: the one that is split must come last.
-        found.sort(key=lambda one: one.nanos < size[one.lot_id])
-        return tuple((one.lot_id, one.nanos) for one in found)
+        return _in_order(pure, found)
 
     return pick
 
 
+def _oldest(held: Sequence[OpenLot], nanos: int, price_micros: int) -> Picks:
+    """Name the shares bought first: days that a wash sale adds to a holding period are no purchase.
+
+    Named one by one, because what may not be sold yet is not among them.
+    """
+    del price_micros
+    pure = [_bought(lot) for lot in held if lot.nanos]
+    return _in_order(pure, selection.first_in(pure, nanos))
+
+
+def _dearest(window: Window) -> Picker:
+    """Return a picker of the shares with the highest basis, after wash sales."""
+
+    def pick(held: Sequence[OpenLot], nanos: int, price_micros: int) -> Picks:
+        del price_micros
+        pure = [adjusted(window, lot) for lot in held if lot.nanos]
+        return _in_order(pure, selection.highest_basis(pure, nanos))
+
+    return pick
+
+
+def _in_order(pure: Sequence[tax_lots.Lot], found: Sequence[selection.Pick]) -> Picks:
+    """Return picks as booking takes them, whole lots first: the one that is split must be last."""
+    size = {lot.id: lot.nanos for lot in pure}
+    ordered = sorted(found, key=lambda one: one.nanos < size[one.lot_id])
+    return tuple((one.lot_id, one.nanos) for one in ordered)
+
+
+def _bought(lot: OpenLot) -> tax_lots.Lot:
+    bought_on = date.fromisoformat(lot.acquired_on)
+    return tax_lots.Lot(
+        LotId(lot.id), SecurityId(lot.security_id), bought_on, lot.nanos, lot.basis_cents
+    )
+
+
 def adjusted(window: Window, lot: OpenLot) -> tax_lots.Lot:
     """Return a lot with the basis and the holding period that wash sales have left it."""
-    lot_id = LotId(lot.id)
-    held_from = date.fromisoformat(lot.acquired_on)
-    made = tax_lots.Lot(lot_id, SecurityId(lot.security_id), held_from, lot.nanos, lot.basis_cents)
-    found = window.adjusted.get(lot_id)
+    made = _bought(lot)
+    found = window.adjusted.get(made.id)
     if found is None:
         return made
     basis = lot.basis_cents + found.added_cents

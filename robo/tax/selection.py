@@ -8,6 +8,7 @@ before rounding, so a choice does not depend on how cents fall.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from enum import StrEnum
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -20,6 +21,14 @@ from robo.tax.lots import Closing, Lot, close, fifo
 from robo.tax.rates import Rates
 
 _CENT_PPM: Final = Fraction(1, PPM)
+
+
+class LotMethod(StrEnum):
+    """How a customer wants the lots of a sale chosen."""
+
+    LOWEST_TAX = "lowest_tax"
+    FIFO = "fifo"
+    HIFO = "hifo"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from robo.services.washing.counting import WashKind, counts
 from robo.store import households, lots, owners
 from robo.store.database import bulk, insert_many
 from robo.tax.rate_tables import FilingStatus
+from robo.tax.selection import LotMethod
 
 
 @pytest.fixture
@@ -34,14 +35,14 @@ def owner_of(world: World, account: AccountId) -> str:
         return households.owners_of(session, [account])[account].customer_id
 
 
-def tell_taxes(world: World, account: AccountId) -> None:
+def tell_taxes(world: World, account: AccountId, method: LotMethod = LotMethod.LOWEST_TAX) -> None:
     r, customer_id = world.runtime, owner_of(world, account)
     with world.db.write() as session:
         key = r.keyring.new_data_key(customer_id)
         bulk(session, "UPDATE customer SET data_key = ? WHERE id = ?", [(key, customer_id)])
         customer = owners.find_customer(session, customer_id)
     assert customer is not None
-    told = Told(FilingStatus.SINGLE, 60_000_00, 75_000_00)
+    told = Told(FilingStatus.SINGLE, 60_000_00, 75_000_00, lot_method=method)
     choosing.tell(world.db, r.keyring, r.clock, customer, 2026, told, actor="test")
 
 
@@ -116,6 +117,24 @@ def test_a_withdrawal_sells_the_lots_that_cost_least(world: World, told: bool) -
                 assert one.basis_cents * other.nanos >= other.basis_cents * one.nanos
                 compared += 1
     assert compared >= 2
+
+
+def test_a_withdrawal_sells_the_oldest_lots_of_who_asked_for_that(world: World) -> None:
+    account = grown(world)
+    tell_taxes(world, account, LotMethod.FIFO)
+    with world.db.read() as session:
+        before = lots.open_lots(session, [account])[account]
+
+    withdraw(world, account, 300_000)
+
+    with world.db.read() as session:
+        left = {lot.id: lot.nanos for lot in lots.open_lots(session, [account])[account]}
+    sold = [lot for lot in before if left.get(lot.id, 0) < lot.nanos]
+    untouched = [lot for lot in before if left.get(lot.id, 0) == lot.nanos]
+    pairs = [(a, b) for a in sold for b in untouched if a.security_id == b.security_id]
+    assert len(pairs) >= 2
+    assert all(one.acquired_on <= other.acquired_on for one, other in pairs)
+    assert any(a.basis_cents * b.nanos < b.basis_cents * a.nanos for a, b in pairs)
 
 
 def test_money_that_comes_after_a_loss_buys_other_names(world: World) -> None:

@@ -15,6 +15,7 @@ from robo.store.tax_profiles import PROFILE
 from robo.tax.gains import Net
 from robo.tax.rate_tables import FilingStatus
 from robo.tax.rates import StateRates, TaxProfile
+from robo.tax.selection import LotMethod
 
 _CENTS_MAX = 10**14
 """A trillion dollars: more is a slip of the pen."""
@@ -33,6 +34,7 @@ class Told:
         carried_long_cents: Long-term loss carried in, not positive.
         outside_short_cents: Net short-term gain realised elsewhere and not imported.
         outside_long_cents: Net long-term gain realised elsewhere and not imported.
+        lot_method: Which lots a withdrawal from a basket sells; it holds until told otherwise.
     """
 
     status: FilingStatus
@@ -45,6 +47,7 @@ class Told:
     carried_long_cents: int = 0
     outside_short_cents: int = 0
     outside_long_cents: int = 0
+    lot_method: LotMethod = LotMethod.LOWEST_TAX
 
     def __post_init__(self) -> None:
         """Refuse amounts that are none.
@@ -96,12 +99,13 @@ class Told:
 
     def to_raw(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {**asdict(self), "status": self.status.value}
+        return {**asdict(self), "status": self.status.value, "lot_method": self.lot_method.value}
 
     @classmethod
     def from_raw(cls, raw: Mapping[str, Any]) -> Self:
         """Return what was kept."""
         more = {**raw, "status": FilingStatus(raw["status"]), "state": StateRates(**raw["state"])}
+        more["lot_method"] = LotMethod(raw.get("lot_method", LotMethod.LOWEST_TAX))
         return cls(**more)
 
 
