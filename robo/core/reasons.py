@@ -1,6 +1,7 @@
 """Why something was bought, sold, skipped or rejected: one closed list, shown to customers."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -62,8 +63,14 @@ class Reason(StrEnum):
     SKIP_GAINS_WANTED = "skip_gains_wanted"
     SKIP_YEAR_TARGET = "skip_year_target"
     SKIP_SCREENED = "skip_screened"
+    SKIP_TRADING_LIMIT = "skip_trading_limit"
 
 
+_LIMIT: Final = (
+    "Not traded: it may not be bought, or sold at a loss, before the day that your trading limits"
+    " say."
+)
+"""Neither whose trade is behind it nor what it was: that may be another person's."""
 SENTENCES: dict[Reason, str] = {
     Reason.BUY_UNDERWEIGHT: "Bought because it was furthest below its target weight.",
     Reason.BUY_NEW_NAME: "Bought to open the position your basket calls for.",
@@ -114,8 +121,9 @@ SENTENCES: dict[Reason, str] = {
     Reason.SELL_LEFT_OUT: "Sold because it no longer passes what you asked for.",
     Reason.SELL_YEAR_TARGET: "Sold so that this year's net gain or loss ends on your target.",
     Reason.SKIP_GAIN_LIMIT: "Not sold: the gain would go beyond what you allow this year.",
-    Reason.SKIP_WASH_BUY: "Not bought: it was sold at a loss within 30 days.",
-    Reason.SKIP_WASH_LOSS: "Not sold: bought within 30 days, so the loss would not count now.",
+    Reason.SKIP_WASH_BUY: _LIMIT,
+    Reason.SKIP_WASH_LOSS: _LIMIT,
+    Reason.SKIP_TRADING_LIMIT: _LIMIT,
     Reason.SKIP_NO_PLAN: "Not traded: what was asked for cannot all be met together.",
     Reason.SKIP_KEPT: "Not sold: selling would cost more than it is worth.",
     Reason.SKIP_ORDER_OPEN: "Not sold yet: another order in this name has to end first.",
@@ -128,3 +136,13 @@ SENTENCES: dict[Reason, str] = {
     ),
     Reason.SKIP_SCREENED: "Not traded: your basket leaves this company out.",
 }
+
+
+def shown(code: str) -> str:
+    """Return the code that a customer sees: one for all limits that wash sales set.
+
+    A name that was sold at a loss and one that was bought look alike, and so do one's own trades
+    and those of whom one shares a household with: by contrast one would tell the other.
+    """
+    limits = (Reason.SKIP_WASH_BUY, Reason.SKIP_WASH_LOSS)
+    return Reason.SKIP_TRADING_LIMIT.value if code in limits else code

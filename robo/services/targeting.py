@@ -19,7 +19,8 @@ from robo.store.accounts import TargetWeight
 
 GONE: Final = "it no longer trades"
 BARRED: Final = "an owner of this account may not buy it"
-WAITS: Final = "it was sold at a loss; it may be bought again after 30 days"
+WAITS: Final = "it may not be traded until the day that your trading limits say"
+"""By a loss of the household's: not whose, because that may be another person's."""
 
 
 @dataclass(frozen=True, slots=True)

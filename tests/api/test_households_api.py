@@ -1,15 +1,23 @@
 """Two people over HTTP: they ask, agree, own an account together, part; nothing else is told."""
 
 import json
+import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from flask import Flask
 from newcomer import Newcomer, cheap_app, investor_to_be, mails_to, token_in
 from world import World, make_world
 
+from robo.core.clock import business_date
 from robo.core.ids import child_id
 from robo.core.market_calendar import MarketCalendar
+from robo.core.reasons import SENTENCES, Reason
+from robo.services import harvesting
+from robo.services.modelling import Model, encoded
+from robo.store import models, tax_profiles, universe
+from robo.store.tax_profiles import Choice
 
 ADDRESS = {"routing_number": "021000021", "account_number": "555000111"}
 
@@ -244,8 +252,7 @@ def test_custodial_accounts_stay_refused(app: Flask) -> None:
 
 def test_a_partner_learns_a_name_and_a_date_and_nothing_else(world: World, app: Flask) -> None:
     me, other, basket = paired(world, app)
-    account = me.open(basket).get_json()["id"]
-    assert other.open(basket).status_code == 201
+    account, theirs = (one.open(basket).get_json()["id"] for one in (me, other))
     world.pay_in(account, 100_000)
     world.trade()
     bought = me.get(f"/v1/accounts/{account}/positions").get_json()["items"]
@@ -269,6 +276,79 @@ def test_a_partner_learns_a_name_and_a_date_and_nothing_else(world: World, app: 
     assert account not in told
     assert me.id not in told
     assert other.get(f"/v1/accounts/{account}").status_code == 404
+
+    # Both have cash now, and neither may buy the name: what they see of that is the same.
+    world.pay_in(account, 100_000, "again")
+    world.pay_in(theirs, 100_000)
+    world.trade()
+    harvest(world, other)
+    skips = [left_alone(one, its, name["symbol"]) for one, its in ((me, account), (other, theirs))]
+    assert skips[0] == skips[1] == {("skip_trading_limit", SENTENCES[Reason.SKIP_TRADING_LIMIT])}
+    noted = [one["note"] for one in other.get(f"/v1/accounts/{theirs}/portfolio").json["holdings"]]
+    assert any("your trading limits" in one for one in noted)
+    know_risk(world)
+    shown = everything_shown(app, other, theirs)
+    assert len(shown) > 20
+    for path, text in shown.items():
+        for secret in (account, me.id, me.email, "skip_wash", "was sold at", "within 30"):
+            assert secret not in text, (path, secret)
+
+
+def left_alone(one: Newcomer, account: str, symbol: str) -> set[tuple[str, str]]:
+    """Return why a name was left alone in an account, as its owner sees it."""
+    listed = one.get(f"/v1/accounts/{account}/orders?limit=100").get_json()["items"]
+    mine = [line for line in listed if line["kind"] == "skip" and line["symbol"] == symbol]
+    return {(line["reason"], line["sentence"]) for line in mine}
+
+
+def everything_shown(app: Flask, one: Newcomer, account: str) -> dict[str, str]:
+    """Return what every route that reads shows one person of themselves and of their account."""
+    orders = one.get(f"/v1/accounts/{account}/orders?limit=100").get_json()["items"]
+    known = {
+        "customer_id": one.id,
+        "account_id": account,
+        "order_id": next(line["id"] for line in orders if line["id"]),
+    }
+    paths = [f"/v1/accounts/{account}/orders?limit=100", "/v1/accounts"]
+    paths += [
+        re.sub(r"<(?:[^:>]*:)?([^>]*)>", lambda found: known[found[1]], rule.rule)
+        for rule in app.url_map.iter_rules()
+        if "GET" in (rule.methods or ()) and rule.arguments and rule.arguments <= known.keys()
+    ]
+    made = one.send("POST", f"/v1/accounts/{account}/choices/previews", {"leave_out": ["AAPL"]})
+    assert made.status_code == 200, made.get_json()
+    return {path: one.get(path).get_data(as_text=True) for path in paths} | {
+        "preview": made.get_data(as_text=True)
+    }
+
+
+def know_risk(world: World) -> None:
+    """Keep a risk model, made up, so that there are price tags."""
+    today = business_date(world.clock.now())
+    with world.db.write() as session:
+        listed = sorted(universe.everything(session), key=lambda one: one.id)
+        count = len(listed)
+        model = Model(
+            id="mdl_1",
+            on=today,
+            fitted_on=today,
+            source=world.runtime.prices.name,
+            security_ids=np.array([int(one.id) for one in listed], dtype=np.int64),
+            exposure=np.full((count, 1), 0.15),
+            specific_variance=np.full(count, 0.04),
+            index=np.full(count, 1 / count),
+            membership="all",
+            sectors=tuple(one.sector for one in listed),
+        )
+        models.keep(session, encoded(model), 1, "")
+
+
+def harvest(world: World, one: Newcomer) -> None:
+    """Let somebody harvest, and plan what their baskets follow now."""
+    with world.db.write() as session:
+        tax_profiles.choose(session, one.id, Choice(mode="harvest", number=1))
+    r = world.runtime
+    harvesting.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "household")
 
 
 def _close(session: object, account: str, security_id: int, lot: object) -> None:

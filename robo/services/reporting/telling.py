@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from robo.core.errors import NotFoundError
 from robo.core.money import INT64_MAX, format_cents
-from robo.core.reasons import SENTENCES, Reason
+from robo.core.reasons import SENTENCES, Reason, shown
 from robo.core.shares import format_nanos
 from robo.ledger import chart
 from robo.store import effects, histories, views
@@ -138,9 +138,9 @@ def order_line(
         message = "there is no such order"
         raise NotFoundError(message)
     names = views.names(session, [found.security_id])
-    shown = line(found, names, effects.of_orders(session, [order_id]))
+    told = line(found, names, effects.of_orders(session, [order_id]))
     plan = effects.of_batches(session, [found.batch_id]).get(found.batch_id)
-    return shown, histories.fills(session, order_id), plan
+    return told, histories.fills(session, order_id), plan
 
 
 def line(
@@ -150,12 +150,12 @@ def line(
 ) -> OrderLine:
     """Return an order or a skip with its sentences."""
     symbol = names.get(row.security_id, (f"#{row.security_id}", ""))[0]
-    sentence = _sentence(row.reason)
+    sentence, reason = _sentence(row.reason), shown(row.reason)
     if isinstance(row, ShownOrder):
         outcome = _sentence(row.code) if row.code else ""
         effect = known.get(row.id)
-        return OrderLine(row.planned_at, symbol, row.reason, sentence, row, None, outcome, effect)
-    return OrderLine(row.at, symbol, row.reason, sentence, None, row, "")
+        return OrderLine(row.planned_at, symbol, reason, sentence, row, None, outcome, effect)
+    return OrderLine(row.at, symbol, reason, sentence, None, row, "")
 
 
 # Orders sort after skips of the same instant; within each, by their own keys. The keys are what
