@@ -14,7 +14,7 @@ from alpaca_ground import APPLE, BANK, CHILD, COAL, Feed, Ground, ground_at
 from broker_adapters import alpaca_prices
 from broker_adapters.alpaca_actions import own_id, parse_action
 from broker_adapters.alpaca_fields import UnreadableError
-from broker_adapters.alpaca_prices import AlpacaPrices
+from broker_adapters.alpaca_prices import AlpacaPrices, _micros, _quote, _session
 from broker_adapters.alpaca_server.bodies import uuid_of
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from robo.core.errors import BrokerUnavailableError, NotFoundError
@@ -193,7 +193,7 @@ def test_announcements_come_back_as_they_were_made(ground: Ground):
     assert (a5.kind, a5.new_symbol) == (ActionKind.SYMBOL_CHANGE, "NEWA")
     assert a6.kind is ActionKind.DELISTING
     # A company that is on nobody's list gets an id of its own, the same in every process.
-    assert a7.new_security_id == own_id("ID900")
+    assert a7.new_security_id == own_id("C900")
 
 
 def test_many_pages_are_read_to_the_end_and_a_page_that_fails_keeps_nothing(
@@ -282,6 +282,36 @@ def test_recorded_announcements_are_read_to_the_last_digit():
         assert (action.ratio_num, action.ratio_den) == (body["new_rate"], body["old_rate"])
     known = [name for name, actions in read.items() if all(one is not None for one in actions)]
     assert len(known) >= 9, known
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded bodies are not here")
+def test_recorded_bars_and_snapshots_are_read_to_the_last_digit():
+    exchanges = json.loads(RECORDED.read_text(encoding="utf-8"), parse_float=Decimal)
+    told = {"/v2/stocks/bars": [], "/v2/stocks/snapshots": []}
+    for one in exchanges:
+        if one["path"] in told and one["status"] == 200:
+            told[one["path"]].append(one["response"])
+    rows = [
+        row
+        for body in told["/v2/stocks/bars"]
+        for bars in body["bars"].values()
+        for row in bars
+        if row["t"].endswith(("04:00:00Z", "05:00:00Z"))  # days; others are minutes
+    ]
+    shots = [shot for body in told["/v2/stocks/snapshots"] for shot in body.values()]
+
+    for row in rows:
+        assert Decimal(_micros(row["c"])) == row["c"] * 1_000_000
+        assert _session(row).isoformat() == row["t"][:10]
+    for shot in shots:
+        quote = _quote(APPLE, shot)
+        assert quote is not None
+        exact = shot["latestTrade"]["p"], shot["latestQuote"]["bp"], shot["latestQuote"]["ap"]
+        read = quote.price_micros, quote.bid_micros, quote.ask_micros
+        assert [Decimal(one) for one in read] == [one * 1_000_000 for one in exact]
+        assert quote.as_of.isoformat()[:19] == shot["latestTrade"]["t"][:19]
+    assert min(len(rows), len(shots)) > 0
 
 
 def test_an_announcement_without_a_day_or_a_ratio_is_unreadable():
