@@ -198,7 +198,9 @@ TABLE = {
     "GET /v1/accounts/<id:account_id>/lots": owned(OK),
     "GET /v1/accounts/<id:account_id>/activity": owned(OK),
     "GET /v1/accounts/<id:account_id>/choices": owned(OK),
-    "PUT /v1/accounts/<id:account_id>/choices": owned(OK, lambda *_: {"theme": "stays"}),
+    "PUT /v1/accounts/<id:account_id>/choices": owned(
+        OK, lambda *_: {"theme": "stays", "stays_ppm": 200_000}
+    ),
     # A month of prices is no model yet; the refusal is the same for whoever may ask.
     "POST /v1/accounts/<id:account_id>/choices/previews": owned(422, lambda *_: {"theme": "stays"}),
     "GET /v1/accounts/<id:account_id>/orders": owned(OK),
