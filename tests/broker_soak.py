@@ -19,9 +19,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Final
 
 import soak_books
@@ -37,10 +38,13 @@ from world import World, make_world
 
 from broker_adapters.alpaca_server import trading as floor_trading
 from broker_adapters.alpaca_server.bodies import price_text, uuid_of
+from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.server import AlpacaServer
+from robo.config import Settings
 from robo.core.clock import NEW_YORK, FixedClock
 from robo.core.market_calendar import MarketCalendar
 from robo.services import reconciling
+from robo.store.database import connect
 
 PACE: Final = timedelta(seconds=45)
 """Between rounds; three of them prove that an order never arrived."""
@@ -52,7 +56,14 @@ _PATIENT_SECONDS: Final = 30.0
 _HEALING_MAX: Final = 24
 _PATIENCE: Final = timedelta(minutes=10)
 _HEALING_FROM: Final = 10_000
+_HELD_SECONDS: Final = 0.5
+"""So long after nobody waits for it any more a request that was held back acts: before the clock
+moves on, or an order that was told in time would be taken in the night."""
 _RESTART_EVERY: Final = 4
+_CANCELS: Final = 2
+"""Orders that somebody cancels at the broker after each round."""
+_DOUBTFUL: Final = 0.5
+"""Part of the rounds in which the list lags and what is told again is refused."""
 ADAPTERS: Final = ("alpaca_trading", "alpaca_broker")
 _AT_ONCE: Final = 2
 _MEMORY: Final = Path("/dev/shm")
@@ -114,6 +125,8 @@ class Soak:
                         self._amend(server, dice)
                     self._deal(server, dice, names)
                     self._live(nursery, server, number, names, dice)
+                    self._cancel(server, dice)
+                    self._count_doubts()
                     self.clock.advance(PACE)
                     if number % _RESTART_EVERY == 0 and not (self.apart and self.amended):
                         self._count_faults(server)
@@ -123,7 +136,7 @@ class Soak:
             server.faults.clear()
             self._amend(server, dice)
             with self._open(server) as world:
-                self._heal_and_compare(world)
+                self._heal_and_compare(world, server)
         finally:
             server.close()
         return self.counted
@@ -184,6 +197,10 @@ class Soak:
         server.faults.plan(*soak_faults.of_orders(dice, count, calls))
         if self.apart:
             server.faults.plan(*soak_faults.of_money(dice, 2 + count // 3, calls))
+        else:
+            server.faults.plan(*soak_faults.of_streams(dice, 1 + count // 6))
+        if dice.random() < _DOUBTFUL:
+            server.faults.plan(*soak_faults.of_doubts(dice))
 
     def _live(
         self,
@@ -213,12 +230,44 @@ class Soak:
         assert nursery.stdout is not None
         nursery.stdin.write(soak_life.told(life) + "\n")
         nursery.stdin.flush()
+        held = server.faults.dealt[FaultKind.DELAY.value]
         code = int(nursery.stdout.readline() or "1")
+        if server.faults.dealt[FaultKind.DELAY.value] > held:
+            sleep(_HELD_SECONDS)
         log = (self.folder / "lives.log").read_text()
         assert code in {0, -signal.SIGKILL}, (self.seed, self.adapter, life, log[-3000:])
         if code:
             self.counted[f"killed {step}"] += 1
             self.counted["killed"] += 1
+
+    def _cancel(self, server: AlpacaServer, dice: random.Random) -> None:
+        """Do what a person does at Alpaca who cancels orders of ours: at once, or heard late."""
+        books = [*server._books.values(), *server._brokerage.books.values()]
+        with server._lock:
+            living = [
+                (book, one.client_id)
+                for book in books
+                for one in server._exchange.open_records(book.account)
+            ]
+        for book, client_id in dice.sample(living, min(_CANCELS, len(living))):
+            place = "/v1/trading/accounts/" + book.account_id if self.apart else "/v2"
+            path = f"{place}/orders/{uuid_of('order', client_id)}"
+            late = float(dice.choice((0, 30, 90)))
+            server.faults.plan(Fault(FaultKind.CANCEL_LATER, "DELETE", path, seconds=late))
+            asked = HTTPConnection(server.url.removeprefix("http://"), timeout=_PATIENT_SECONDS)
+            asked.request("DELETE", path)
+            status = asked.getresponse().status
+            asked.close()
+            assert status in {204, 422}, (path, status)
+            self.counted["cancels"] += status == 204
+
+    def _count_doubts(self) -> None:
+        """Count blocks of which a second telling was refused, and the first may have arrived."""
+        db = connect(Settings(state_dir=str(self.state)).url)
+        with db.read() as session:
+            told = "SELECT count(*) FROM block WHERE code LIKE 'declined:%'"
+            self.counted["declined"] += session.connection().exec_driver_sql(told).scalar() or 0
+        db.close()
 
     def _amend(self, server: AlpacaServer, dice: random.Random) -> None:
         """Let the broker take back one execution, and correct the price of another."""
@@ -252,7 +301,22 @@ class Soak:
             self.counted[f"fault {kind}"] += count
             self.counted["faults"] += count
 
-    def _heal_and_compare(self, world: World) -> None:
+    def _there(self, server: AlpacaServer) -> list[soak_books.Place]:
+        """Return what the server's own books hold: the broker's accounts, but the firm's own."""
+        opening = 0 if self.apart else OPENING_CENTS
+        books = server._brokerage.books if self.apart else server._books
+        with server._lock:
+            server._exchange.look()
+            return [
+                soak_books.Place(
+                    book.account_id if self.apart else "",
+                    book.cash_cents() - opening,
+                    dict(book._holdings()),
+                )
+                for book in books.values()
+            ]
+
+    def _heal_and_compare(self, world: World, broker: AlpacaServer) -> None:
         where = (self.seed, self.adapter)
         if self.apart:
             self.counted["decided by a person"] += soak_people.heal(world)
@@ -285,6 +349,7 @@ class Soak:
                 world, self.state, server, self.calendar, apart=self.apart
             )
             self.counted += soak_books.compare_executions(world, server, self.amended)
+            soak_books.compare_places(world, self._there(broker))
             if self.apart:
                 self.counted += soak_people.compare(world, server / "paper" / "alpaca.db")
         except AssertionError as error:

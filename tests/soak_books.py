@@ -17,7 +17,9 @@ from world import World
 from broker_adapters.alpaca_server.exchange import scaled
 from broker_adapters.durable_file import sqlite_module
 from robo.core.clock import business_date, from_micros
+from robo.core.ids import SecurityId
 from robo.core.market_calendar import MarketCalendar
+from robo.ledger.chart import USD, shares
 
 _FIRM: Final = "the firm"
 Intent = tuple[str, str, int, int]
@@ -174,6 +176,45 @@ def compare_executions(
     busts = _rows(world, "SELECT execution_id FROM bust")
     assert len(busts) == len(amended), (len(busts), len(amended))
     return Counter(executions=len(ours), busts=len(busts))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An account as the server's own books have it."""
+
+    broker_account: str
+    """Empty for the one that all share."""
+    cents: int
+    nanos: dict[int, int]
+
+
+def compare_places(world: World, there: Sequence[Place]) -> None:
+    """Compare our ledger with the server's own books: no adapter and no comparison of ours between.
+
+    What an account there has more than its customer's books is the firm's own, and exactly that.
+    """
+    linked = dict(_rows(world, "SELECT account_id, reference FROM broker_account"))
+    mine: Counter[tuple[str, str]] = Counter()
+    firm: Counter[str] = Counter()
+    for book, asset, amount in _rows(world, "SELECT book, asset, amount FROM balance"):
+        if book.startswith("customer/"):
+            mine[linked.get(book.split("/")[1], ""), asset] += amount
+        elif book.startswith("firm/"):
+            firm[asset] += amount
+        elif not linked and book == "street/bank":
+            mine["", asset] += amount  # paid in at our bank, and spent at the broker
+    theirs: Counter[tuple[str, str]] = Counter()
+    for one in there:
+        theirs[one.broker_account, USD] += one.cents
+        for security_id, nanos in one.nanos.items():
+            theirs[one.broker_account, shares(SecurityId(security_id))] += nanos
+    more = {key: theirs[key] - mine[key] for key in theirs.keys() | mine.keys()}
+    owned: Counter[str] = Counter()
+    for (place, asset), amount in more.items():
+        assert not amount or firm[asset], ("not as in the broker's books", place, asset, amount)
+        owned[asset] += amount
+    odd = {asset for asset in owned.keys() | firm.keys() if owned[asset] != firm[asset]}
+    assert not odd, ("the firm has not what is left there", odd, owned, firm)
 
 
 def _rows(world: World, sql: str) -> list[tuple[Any, ...]]:

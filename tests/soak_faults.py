@@ -11,6 +11,8 @@ _WASH: Final = (
     '{"code": 40310000, "message": "potential wash trade detected. use complex orders", '
     '"reject_reason": "opposite side market/stop order exists"}'
 )
+_POOR: Final = '{"code": 40310000, "message": "insufficient buying power"}'
+_NONE: Final = '{"code": 40410000, "message": "order not found"}'
 _NO: Final = '{"code": 40010000, "message": "no"}'
 _LIST: Final = "/(v2|v1/trading/accounts/[^/]+)"
 ORDERS: Final = f"{_LIST}/orders"
@@ -19,9 +21,12 @@ _ACTIVITIES: Final = "(/v2/account/activities|/v1/accounts/activities)"
 _BOOKS: Final = f"{_LIST}/(positions|account|orders)"
 _TRANSFERS: Final = "/v1/accounts/[^/]+/transfers"
 _ACCOUNTS: Final = "/v1/accounts"
+_TOLD: Final = "/v2beta1/events/activities"
 _STREAMS: Final = "/v(1|2|2beta1)/events/.*"
 _MONEY_CALLS: Final = 12
 _FEW: Final = 2
+_LAGS: Final = (2, 8, 30)
+"""So often in a row a list that lags has no order: more often than orders are told again by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ def of_orders(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
         Fault(FaultKind.REFUSE, status=503),
         Fault(FaultKind.REFUSE, status=422, body=_NO),
         Fault(FaultKind.REFUSE, status=403, body=_WASH),
+        Fault(FaultKind.REFUSE, status=403, body=_POOR),
         Fault(FaultKind.FAIL_AFTER, status=504, body="<html>gateway</html>"),
         Fault(FaultKind.FAIL_AFTER, status=500),
         Fault(FaultKind.FAIL_AFTER, status=200, body="not json"),
@@ -66,7 +72,7 @@ def of_orders(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
         Fault(FaultKind.REJECT_LATER),
     )
     get = (
-        Fault(FaultKind.REFUSE, path=_BY_ID, status=404),
+        Fault(FaultKind.REFUSE, path=_BY_ID, status=404, body=_NONE, times=dice.choice(_LAGS)),
         Fault(FaultKind.REFUSE, path=_BY_ID, status=500),
         Fault(FaultKind.EDIT, path=_BY_ID, edit=lost),
         Fault(FaultKind.DROP, path=_BY_ID),
@@ -84,17 +90,35 @@ def of_orders(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
     return [_placed(dice, dice.choice((*told, *read)), calls) for _ in range(count)]
 
 
+def of_doubts(dice: random.Random) -> list[Fault]:
+    """Return a list that lags for long, and refusals of what is told again over it.
+
+    What was lost before is asked for, and told again, before anything new is told.
+    """
+    lag = Fault(FaultKind.REFUSE, "GET", _BY_ID, status=404, body=_NONE, times=dice.choice(_LAGS))
+    poor = Fault(FaultKind.REFUSE, "POST", ORDERS, status=403, body=_POOR, times=_FEW)
+    return [lag, poor]
+
+
+def of_streams(dice: random.Random, count: int) -> list[Fault]:
+    """Return faults of the one stream that the account of all customers has."""
+    kinds = [replace(one, method="GET", path=_TOLD) for one in _OF_STREAMS]
+    return [replace(dice.choice(kinds), nth=dice.randint(1, _FEW)) for _ in range(count)]
+
+
+_OF_STREAMS: Final = (
+    Fault(FaultKind.EVENT_TWICE),
+    Fault(FaultKind.EVENT_SWAP),
+    Fault(FaultKind.EVENT_SILENT, seconds=0.3),
+    Fault(FaultKind.EVENT_DROPPED),
+    Fault(FaultKind.TRUNCATE),
+    Fault(FaultKind.REFUSE, status=500),
+    Fault(FaultKind.DROP),
+)
+
+
 def of_money(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
     """Return faults of transfers, of accounts and of the streams of events."""
-    streams = (
-        Fault(FaultKind.EVENT_TWICE),
-        Fault(FaultKind.EVENT_SWAP),
-        Fault(FaultKind.EVENT_SILENT, seconds=0.3),
-        Fault(FaultKind.EVENT_DROPPED),
-        Fault(FaultKind.TRUNCATE),
-        Fault(FaultKind.REFUSE, status=500),
-        Fault(FaultKind.DROP),
-    )
     asked = (
         Fault(FaultKind.REFUSE, status=503),
         Fault(FaultKind.REFUSE, status=429),
@@ -105,7 +129,7 @@ def of_money(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
         Fault(FaultKind.TRUNCATE),
         Fault(FaultKind.DELAY_AFTER, seconds=calls.too_long_seconds),
     )
-    kinds = [replace(one, method="GET", path=_STREAMS, times=1) for one in streams]
+    kinds = [replace(one, method="GET", path=_STREAMS, times=1) for one in _OF_STREAMS]
     kinds += [replace(one, path=_TRANSFERS) for one in asked]
     kinds += [replace(one, path=_ACCOUNTS) for one in asked]
     kinds += [
@@ -123,4 +147,5 @@ def of_money(dice: random.Random, count: int, calls: Calls) -> list[Fault]:
 
 def _placed(dice: random.Random, fault: Fault, calls: Calls) -> Fault:
     most = calls.orders if fault.path in {ORDERS, _BY_ID} and fault.method == "POST" else 0
-    return replace(fault, nth=dice.randint(1, most or calls.reads), times=dice.choice((1, 1, 2)))
+    times = dice.choice((1, 1, 2)) if fault.times == 1 else fault.times
+    return replace(fault, nth=dice.randint(1, most or calls.reads), times=times)

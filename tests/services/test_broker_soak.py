@@ -21,7 +21,7 @@ def test_two_rounds_of_faults_and_kills_leave_books_and_broker_equal(
 
     found = soak.run()
 
-    assert found["orders"] > 15
+    assert found["orders"] > 5  # a throttle that is dealt lets fewer through on a slow machine
     assert found["killed"] >= 1
     assert found["faults"] >= 3
 
@@ -38,4 +38,5 @@ def test_a_hundred_thousand_orders_with_faults_and_kills() -> None:
     assert found["orders"] >= 100_000
     assert found["killed"] >= 40
     dealt = {kind for kind in FaultKind if found[f"fault {kind}"]}
-    assert dealt == set(FaultKind) - {FaultKind.CANCEL_LATER}  # nothing of ours cancels orders
+    assert dealt == set(FaultKind)
+    assert found["declined"] >= 1
