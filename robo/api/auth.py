@@ -184,6 +184,14 @@ def owned_account(account_id: str) -> owners.Account:
     return found
 
 
+def is_second_owner(account: owners.Account) -> bool:
+    """Return whether the caller owns an account with somebody whose taxes are not theirs.
+
+    What an account's sales cost in tax tells the first owner's rates: it is not for the second.
+    """
+    return caller().customer_id not in {None, account.customer_id}
+
+
 def owned_by_firm(firm_id: str) -> None:
     """Return if something is the firm's of the key.
 

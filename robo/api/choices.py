@@ -6,7 +6,7 @@ from typing import Any, Final
 import marshmallow as ma
 from marshmallow import fields
 
-from robo.api.auth import owned_account, requires
+from robo.api.auth import caller, is_second_owner, owned_account, requires
 from robo.api.idempotency import exempt
 from robo.api.state import close_reading, reading, runtime
 from robo.api.wire import Cents, Day, Id, Ppm, Schema, Text, Whole, Word, blueprint
@@ -34,6 +34,7 @@ _TILTS: Final = {
     "description": "Sector dial -> ppm: 300000 is 1.3 times its weight. An empty object ends them.",
     "example": {"sector technology": 300_000},
 }
+_NOT_YOURS: Final = "Null for the second owner of a joint account: it tells the first one's rates."
 _TE: Final = "Annual standard deviation of a return difference, in ppm; the model's forecast."
 
 
@@ -103,7 +104,10 @@ class PriceTagReply(Schema):
     from_index_before_ppm = Whole(required=True, metadata={"description": _TE})
     from_index_after_ppm = Whole(required=True, metadata={"description": _TE})
     tax = Cents(
-        signed=True, required=True, metadata={"description": "Of the first night's trades."}
+        signed=True,
+        required=True,
+        allow_none=True,
+        metadata={"description": f"Of the first night's trades. {_NOT_YOURS}"},
     )
     cost = Cents(zero=True, required=True)
     short_gain = Cents(signed=True, required=True)
@@ -111,7 +115,10 @@ class PriceTagReply(Schema):
     leaving_tax = Cents(
         signed=True,
         required=True,
-        metadata={"description": "What selling all that leaves would cost in tax today."},
+        allow_none=True,
+        metadata={
+            "description": f"What selling all that leaves would cost in tax today. {_NOT_YOURS}"
+        },
     )
     trades = Whole(required=True)
     entering = fields.List(fields.Nested(NamedReply), required=True)
@@ -151,7 +158,8 @@ def preview_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
             _wishes(session, body),
         )
         named = universe.by_id(session, [*tag.entering, *tag.leaving])
-    return _tag_json(account.id, tag, named)
+    said = _tag_json(account.id, tag, named)
+    return {**said, "tax": None, "leaving_tax": None} if is_second_owner(account) else said
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/choices", methods=["PUT"])
@@ -159,14 +167,22 @@ def preview_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
 @BLUEPRINT.response(200, ChoicesReply)
 @requires("accounts:write")
 def put_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
-    """Save choices; the next review of the ladder follows them, and nothing is traded by it."""
+    """Save choices; the next review of the ladder follows them, and nothing is traded by it.
+
+    What is left out becomes a restriction of the caller's own; a firm speaks for the first owner.
+    """
     account = owned_account(account_id)
     with reading() as session:
         wishes = _wishes(session, body)
     close_reading()
     r = runtime()
     mine = AccountId(account.id)
-    return _row_json(personalising.save(r.db, r.broker, r.prices, r.clock, r.policy, mine, wishes))
+    asker_id = caller().customer_id
+    return _row_json(
+        personalising.save(
+            r.db, r.broker, r.prices, r.clock, r.policy, mine, wishes, asker_id=asker_id
+        )
+    )
 
 
 def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:

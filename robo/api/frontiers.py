@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from marshmallow import fields
 
-from robo.api.auth import owned_account, requires
+from robo.api.auth import is_second_owner, owned_account, requires
 from robo.api.state import reading, runtime
 from robo.api.wire import Cents, Day, Id, Ppm, Schema, Text, Whole, blueprint
 from robo.core.ids import AccountId
@@ -15,6 +15,9 @@ from robo.store import universe
 BLUEPRINT = blueprint("frontiers", "What a budget for gains costs in time and tracking")
 _TE: Final = "Annual standard deviation of a return difference, in ppm; the model's forecast."
 _BUDGET: Final = {"description": "Net gain that may be realised a year; null for no limit."}
+_TAX: Final = {
+    "description": "Null for the second owner of a joint account: it tells the first one's rates."
+}
 
 
 class FrontierRequest(Schema):
@@ -53,7 +56,7 @@ class FrontierYearReply(Schema):
     year = Whole(required=True)
     short_gain = Cents(signed=True, required=True)
     long_gain = Cents(signed=True, required=True)
-    tax = Cents(signed=True, required=True)
+    tax = Cents(signed=True, required=True, allow_none=True, metadata=_TAX)
 
 
 class FrontierPointReply(Schema):
@@ -71,7 +74,7 @@ class FrontierPointReply(Schema):
         allow_none=True,
         metadata={"description": "The budget whose road this is; a smaller one that is sooner."},
     )
-    tax = Cents(signed=True, required=True)
+    tax = Cents(signed=True, required=True, allow_none=True, metadata=_TAX)
     steps = fields.List(fields.Nested(FrontierStepReply), required=True)
     years = fields.List(fields.Nested(FrontierYearReply), required=True)
 
@@ -123,10 +126,11 @@ def foresee_budgets(body: dict[str, Any], account_id: str) -> dict[str, Any]:
             asked,
         )
         named = universe.by_id(session, found.not_modelled)
-    return _json(account.id, found, sorted(one.symbol for one in named.values()))
+    symbols = sorted(one.symbol for one in named.values())
+    return _json(account.id, found, symbols, untaxed=is_second_owner(account))
 
 
-def _json(account_id: str, found: Frontier, unknown: list[str]) -> dict[str, Any]:
+def _json(account_id: str, found: Frontier, unknown: list[str], *, untaxed: bool) -> dict[str, Any]:
     return {
         "account_id": account_id,
         "start_ppm": found.start_ppm,
@@ -141,14 +145,14 @@ def _json(account_id: str, found: Frontier, unknown: list[str]) -> dict[str, Any
                 "budget": one.budget_cents,
                 "reached_on": one.reached_on,
                 "follows": one.follows_cents,
-                "tax": one.tax_cents,
+                "tax": None if untaxed else one.tax_cents,
                 "steps": [{"on": on, "tracking_error_ppm": ppm} for on, ppm in one.steps],
                 "years": [
                     {
                         "year": year.year,
                         "short_gain": year.short_gain_cents,
                         "long_gain": year.long_gain_cents,
-                        "tax": year.tax_cents,
+                        "tax": None if untaxed else year.tax_cents,
                     }
                     for year in one.years
                 ],

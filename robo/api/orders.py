@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import fields
 
-from robo.api.auth import caller, owned_account, requires
+from robo.api.auth import is_second_owner, owned_account, requires
 from robo.api.state import reading
 from robo.api.wire import (
     Cents,
@@ -29,7 +29,6 @@ from robo.core.money import NOTIONAL_SCALE, round_ratio
 from robo.services import reporting
 from robo.services.reporting import OrderLine
 from robo.store.effects import PlanEffect, TradeEffect
-from robo.store.owners import Account
 
 BLUEPRINT = blueprint("orders", "Orders with their reasons")
 _STATES = ("planned", "sending", "filled", "partial", "rejected", "canceled")
@@ -148,7 +147,7 @@ class OrderDetailReply(OrderReply):
 @requires("orders:read")
 def list_orders(query: dict[str, Any], account_id: str) -> dict[str, Any]:
     """List orders and skips, newest first, with reasons."""
-    untaxed = _is_second(owned_account(account_id))
+    untaxed = is_second_owner(owned_account(account_id))
     after = None if query["after"] is None else decode_cursor(query["after"], int, str)
     with reading() as session:
         lines, more = reporting.order_lines(session, account_id, after, query["limit"])
@@ -162,7 +161,7 @@ def list_orders(query: dict[str, Any], account_id: str) -> dict[str, Any]:
 @requires("orders:read")
 def get_order(account_id: str, order_id: str) -> dict[str, Any]:
     """Return one order with its fills and its plan's effect on risk and tax."""
-    untaxed = _is_second(owned_account(account_id))
+    untaxed = is_second_owner(owned_account(account_id))
     with reading() as session:
         line, fills, plan = reporting.order_line(session, account_id, order_id)
     return {
@@ -170,11 +169,6 @@ def get_order(account_id: str, order_id: str) -> dict[str, Any]:
         "fills": fills,
         "plan_effect": _effect(plan, untaxed=untaxed),
     }
-
-
-def _is_second(account: Account) -> bool:
-    """Return whether the caller owns an account with somebody whose taxes are not theirs."""
-    return caller().customer_id not in {None, account.customer_id}
 
 
 def _effect(

@@ -16,7 +16,7 @@ from baskets.building import replace_names
 from baskets.errors import BuildError
 from robo.core.clock import Clock, business_date, to_micros
 from robo.core.errors import InvalidInputError, NotFoundError, RefusedError, RestrictedError
-from robo.core.ids import AccountId, child_id
+from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.portfolio import ladder
 from robo.portfolio.chunk import notional_cents
@@ -31,20 +31,19 @@ from robo.services import (
     modelling,
     offering,
     pricing,
-    targeting,
 )
+from robo.services.enrolling import restricting
 from robo.services.gathering import Loaded
 from robo.services.mailing import payload
 from robo.services.modelling import Model
 from robo.services.quoting import Board, board
-from robo.store import accounts, chunks, direct, people, universe
+from robo.store import chunks, direct, universe
 from robo.store.accounts import Sleeve, TargetWeight
 from robo.store.chunks import NO_RESTRICTION
 from robo.store.database import Database
 from robo.store.direct import DirectSleeve
 from robo.store.events import NewEvent, emit
 from robo.store.keyring import Keyring
-from robo.store.people import OWN, StoredRestriction
 
 _TOO_FEW: Final = "your restrictions leave too few names of this basket; choose another"
 MODES: Final = {"harvest": TaxMode.HARVEST, "neutral": TaxMode.NEUTRAL, "realise": TaxMode.REALISE}
@@ -197,8 +196,20 @@ def save(
     policy: Policy,
     account_id: AccountId,
     wishes: Wishes,
+    asker_id: str | None = None,
 ) -> DirectSleeve:
     """Keep wishes; the next review of the ladder follows them. Nothing is traded by it.
+
+    Args:
+        db: Written to in one transaction.
+        broker: Whose capabilities bound the wishes.
+        prices: What the account is worth by.
+        clock: The time.
+        policy: The segments, and what each may use.
+        account_id: Whose ladder, theme and tilts change.
+        wishes: What is asked for.
+        asker_id: The owner who asks, whose own restrictions the names left out become; None where
+            nobody says who, which is the first owner.
 
     Raises:
         NotFoundError: If there is no such account.
@@ -217,21 +228,22 @@ def save(
         sleeve = raw.sleeves[0]
         after = _merged(row, wishes)
         direct.put(session, [after], now)
-        people.put_restrictions(
-            session, sleeve.customer_id, [_own(sleeve, one, now) for one in wishes.exclude]
-        )
-        if wishes.exclude:
-            mine = accounts.accounts_of_customer(session, sleeve.customer_id)
-            targeting.refresh(session, mine, now)
-        event = NewEvent(
-            sleeve.firm_id,
-            "choices.changed",
-            account_id,
-            payload(ladder=after.ladder, theme=after.theme, excluded=len(wishes.exclude)),
-            customer_id=sleeve.customer_id,
-            account_id=account_id,
-        )
-        emit(session, [event], now)
+        asker = asker_id or sleeve.customer_id
+        restricting.leave_out(session, asker, wishes.exclude, now)
+        # Both hear that their account's choices changed, and each of their own restrictions only.
+        heard = {sleeve.customer_id: 0, asker: len(wishes.exclude)}
+        events = [
+            NewEvent(
+                sleeve.firm_id,
+                "choices.changed",
+                account_id,
+                payload(ladder=after.ladder, theme=after.theme, excluded=excluded),
+                customer_id=customer_id,
+                account_id=account_id,
+            )
+            for customer_id, excluded in heard.items()
+        ]
+        emit(session, events, now)
     return after
 
 
@@ -255,18 +267,6 @@ def _nav(raw: chunks.RawChunk, seen: Board) -> int:
     price = [seen.price_micros.get(one, 0) for one in held]
     shares = int(notional_cents(np.array(list(held.values()), dtype=np.int64), price).sum())
     return min(balances.cash_cents + balances.unsettled_cents + shares, ladder.BALANCE_MAX)
-
-
-def _own(sleeve: Sleeve, security_id: int, now: int) -> StoredRestriction:
-    return StoredRestriction(
-        id=child_id("rst", sleeve.customer_id, security_id, OWN),
-        security_id=security_id,
-        verb="never_buy",
-        source=OWN,
-        reason="You asked us to leave this company out.",
-        held_choice="none",
-        created_at=now,
-    )
 
 
 def _stands(session: Session, account_id: AccountId) -> tuple[chunks.RawChunk, DirectSleeve]:

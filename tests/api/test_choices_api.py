@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from callers import customer
+from callers import customer, id_of_customer
 from flask import Flask
 from world import World, make_world
 
@@ -14,11 +14,12 @@ from baskets.building import excluded
 from baskets.facts import load_facts
 from robo.app import create_app
 from robo.core.clock import business_date
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.services import graduating, indexing
 from robo.services.offering import Shelf, recipes_by_id
-from robo.store import accounts
+from robo.store import accounts, households, people
+from robo.store.database import bulk
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,66 @@ def test_a_baskets_price_tag_tells_the_trades_that_happen(world: World, app: Fla
     assert after["following_before_ppm"] == pytest.approx(tag["following_after_ppm"], rel=0.02)
 
 
+def test_what_the_second_owner_leaves_out_is_their_own_restriction(
+    world: World, app: Flask
+) -> None:
+    shared, mine, theirs = joint(world)
+    me, other = customer(world, app, shared), customer(world, app, theirs)
+    symbol = symbol_of(world, min(targeted(world, mine)))
+
+    saved = other.send("PUT", f"/v1/accounts/{shared}/choices", {"leave_out": [symbol]})
+
+    assert saved.status_code == 200, saved.json
+    assert (restricted(world, me, mine), restricted(world, other, theirs)) == ([], [symbol])
+    has = [symbol in {symbol_of(world, i) for i in targeted(world, one)} for one in (shared, mine)]
+    assert has == [False, True]
+    assert symbol not in {symbol_of(world, one) for one in targeted(world, theirs)}
+    assert [excluded_of(one) for one in (me, other)] == [[0], [1]]
+
+
+@pytest.mark.usefixtures("account")
+def test_the_second_owner_is_told_no_tax_of_the_first_ones(world: World, app: Flask) -> None:
+    shared, _mine, theirs = joint(world)
+    world.pay_in(shared, 5_000_00)
+    world.trade()
+    me, other = customer(world, app, shared), customer(world, app, theirs)
+    symbol = held(me, shared)[0]
+    frontier = f"/v1/accounts/{shared}/tax-budget-frontier"
+
+    tags = [preview(one, shared, leave_out=[symbol]).json for one in (me, other)]
+    roads = [one.send("POST", frontier, {"years": 1}).json for one in (me, other)]
+
+    told = [[tag.pop("tax"), tag.pop("leaving_tax")] for tag in tags]
+    for road in roads:
+        assert road["points"], road
+    taxes = [
+        [line.pop("tax") for point in road["points"] for line in (point, *point["years"])]
+        for road in roads
+    ]
+    assert None not in told[0] + taxes[0]
+    assert set(told[1] + taxes[1]) == {None}
+    assert (tags[0], roads[0]) == (tags[1], roads[1]), "all else is told to both"
+
+
+def test_leaving_out_again_weakens_no_restriction_of_ones_own(world: World, app: Flask) -> None:
+    (small,) = world.add_accounts(1)
+    world.pay_in(small, 100_00)
+    me = customer(world, app, small)
+    who = id_of_customer(world, small)
+    name = min(targeted(world, small))
+    path = f"/v1/customers/{who}/restrictions"
+    me.post(path, {"symbol": symbol_of(world, name), "verb": "never_own"})
+    me.send("PUT", f"{path}/{name}/held", {"choice": "sell_within_budget"})
+
+    body = {"leave_out": [symbol_of(world, name)]}
+    saved = me.send("PUT", f"/v1/accounts/{small}/choices", body)
+
+    assert saved.status_code == 200, saved.json
+    with world.db.read() as session:
+        (row,) = people.restrictions(session, who)
+    assert (row.verb, row.held_choice) == ("never_own", "sell_within_budget")
+
+
 def test_what_is_saved_is_shown_and_followed_by_the_next_review(
     world: World, app: Flask, account: AccountId
 ) -> None:
@@ -265,6 +326,31 @@ def test_without_a_model_there_is_no_price_tag(
 
 def preview(me: Any, account: AccountId, **body: Any) -> Any:
     return me.send("POST", f"/v1/accounts/{account}/choices/previews", body)
+
+
+def joint(world: World) -> tuple[AccountId, AccountId, AccountId]:
+    """Return a joint account, one of its first owner alone, one of its second owner alone."""
+    shared, mine, theirs = world.add_accounts(3)
+    with world.db.write() as session:
+        first = child_id("cus", mine)
+        bulk(
+            session,
+            "UPDATE account SET customer_id = ?, kind = 'joint' WHERE id = ?",
+            [(first, shared)],
+        )
+        households.own_jointly(session, shared, child_id("cus", theirs), 1)
+    return shared, mine, theirs
+
+
+def restricted(world: World, me: Any, account: AccountId) -> list[str]:
+    path = f"/v1/customers/{id_of_customer(world, account)}/restrictions"
+    return [one["symbol"] for one in me.get(path).json["items"]]
+
+
+def excluded_of(me: Any) -> list[int]:
+    """Return how many names each change of choices left out, as somebody hears of it."""
+    heard = me.get("/v1/events").json["items"]
+    return [one["payload"]["excluded"] for one in heard if one["kind"] == "choices.changed"]
 
 
 def review(world: World) -> None:

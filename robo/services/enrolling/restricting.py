@@ -1,6 +1,6 @@
 """What a customer must not buy, own or trade: from answers and profile, and added by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -43,6 +43,7 @@ _SOURCES: Final[Mapping[str, str]] = {
     "activity_unknown": "activity",
 }
 """Code of a restriction -> what kind of answer it comes from; one row each security and source."""
+_LEFT_OUT: Final = "You asked us to leave this company out."
 _STRENGTH: Final = (Verb.NEVER_BUY, Verb.NEVER_OWN, Verb.NEVER_TRADE)
 
 
@@ -162,18 +163,43 @@ def add(db: Database, clock: Clock, customer_id: str, security_id: int, verb: st
         if not by_id(session, [security_id]):
             message = "There is no such security."
             raise NotFoundError(message, code="no_such_security")
-        row = StoredRestriction(
-            id=child_id("rst", customer_id, security_id, OWN),
-            security_id=security_id,
-            verb=verb,
-            source=OWN,
-            reason="You asked us to leave this company out.",
-            held_choice="none",
-            created_at=now,
-        )
+        row = _own(customer_id, security_id, verb, now)
         people.put_restrictions(session, customer_id, [row])
         _changed(session, customer_id, security_id, "added", now)
         return shown(session, customer_id)
+
+
+def leave_out(
+    session: Session, customer_id: str, security_ids: Iterable[int], at_micros: int
+) -> None:
+    """Bar a customer from buying securities, and point their accounts at what follows.
+
+    What they asked of a security before is as strict or stricter, and stays with what they chose to
+    do with shares held: a request not to buy takes nothing back.
+    """
+    known = {
+        one.security_id for one in people.restrictions(session, customer_id) if one.source == OWN
+    }
+    rows = [
+        _own(customer_id, one, Verb.NEVER_BUY.value, at_micros)
+        for one in security_ids
+        if one not in known
+    ]
+    if rows:
+        people.put_restrictions(session, customer_id, rows)
+        retarget(session, customer_id, at_micros)
+
+
+def _own(customer_id: str, security_id: int, verb: str, now: int) -> StoredRestriction:
+    return StoredRestriction(
+        id=child_id("rst", customer_id, security_id, OWN),
+        security_id=security_id,
+        verb=verb,
+        source=OWN,
+        reason=_LEFT_OUT,
+        held_choice="none",
+        created_at=now,
+    )
 
 
 def remove(db: Database, clock: Clock, customer_id: str, security_id: int) -> None:
