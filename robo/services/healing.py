@@ -116,8 +116,11 @@ def _blind(
     if doubled or late or _is_declined(block) or block.code == telling.DUPLICATE:
         outcome = blocks.Outcome(block.id, "unknown", None, telling.UNASKABLE)
         return Verdict(Step.RECORD, outcome)
-    soon = _is_fresh(block, now_micros, capabilities.find_lag_seconds)
-    return _WAIT if soon else _TELL
+    if block.state == "intended":
+        # We may have died between telling and writing: from here on a refusal is no proof of it.
+        return Verdict(Step.COUNT)
+    lag = capabilities.find_lag_seconds * _MICROS
+    return _WAIT if now_micros - max(block.told_at, block.asked_at) < lag else _TELL
 
 
 def _absent(block: blocks.Block, *, late: bool) -> Verdict:

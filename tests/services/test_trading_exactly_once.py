@@ -24,7 +24,7 @@ from robo.ports.broker import (
 from robo.ports.terms import ClientIdRule
 from robo.services import operating, resolving, switching
 from robo.services.ordering import Trade
-from robo.store import controls
+from robo.store import blocks, controls
 from robo.store.database import bulk
 
 SHARE = 10**9
@@ -565,6 +565,57 @@ def test_where_ids_are_unique_an_order_that_cannot_be_looked_up_is_told_again_an
     assert (told[0], told[-1]) == (2, 2)  # the second was called a duplicate
     assert known(desk) == [("unknown", "no_lookup")]
     assert desk.held(account).cash_cents == 90_00
+
+
+def die_before_writing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send what is planned, and end between the broker's answer and the writing of it."""
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(blocks, "record", dies)
+        with pytest.raises(KeyboardInterrupt):
+            desk.send()
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+def test_a_refusal_after_a_death_while_telling_frees_nothing_where_nothing_is_looked_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, throttled: bool
+) -> None:
+    (account,) = funded(desk, 1)
+    desk.broker.can = BLIND
+    planned(desk, [account])
+    if throttled:
+        desk.broker.answers = [SubmitStatus.THROTTLED]
+        desk.send()
+    die_before_writing(desk, monkeypatch)
+    died = known(desk)
+    desk.broker.lag = dict.fromkeys(desk.broker.orders, 10_000)
+    desk.broker.answers = [NO_FUNDS]
+
+    heal_for_a_day(desk)
+
+    assert died == [("intended", "")]
+    assert known(desk) == [("unknown", "no_lookup")]
+    assert desk.held(account).cash_cents == 90_00
+    assert len(desk.broker.orders) == 1
+
+
+def test_what_died_before_it_was_told_is_told_where_nothing_is_looked_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(desk, funded(desk, 1))
+    desk.broker.can = BLIND
+    die_before_writing(desk, monkeypatch)
+    desk.broker.orders.clear()
+
+    for _ in range(3):
+        desk.clock.advance(timedelta(seconds=40))
+        desk.send()
+
+    assert len(desk.broker.told) == 2
+    assert known(desk) == [("open", "")]
 
 
 def test_where_ids_are_taken_twice_the_broker_must_say_none_for_ten_minutes(desk: Desk) -> None:
