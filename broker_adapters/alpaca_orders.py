@@ -37,6 +37,8 @@ _DECIMALS: Final = 9
 _ORDER_PAGE: Final = 500
 _PAGES_MAX: Final = 200
 _NOT_FOUND: Final = 404
+_UNREADABLE: Final = 422
+"""What was asked for is understood and is nothing: of a symbol, that it is none."""
 _REPLACED_MAX: Final = 10
 """Orders that take each other's place one after the other; more are no chain of ours."""
 _ONE_BY_ONE: Final = 3
@@ -316,7 +318,7 @@ def assets(
     else:
         for _, symbol in symbols:
             reply = http.get(f"/assets/{symbol}", {}, lane) if symbol else Reply(_NOT_FOUND, None)
-            if reply.status != _NOT_FOUND:
+            if not _is_no_name(reply):
                 bodies[symbol] = answered(reply)
     return [
         Asset(
@@ -327,6 +329,14 @@ def assets(
         )
         for security_id, symbol in symbols
     ]
+
+
+def _is_no_name(reply: Reply) -> bool:
+    """Return whether an answer says of a symbol that there is no such name."""
+    if reply.status == _UNREADABLE:
+        verdict = classify(reply.status, reply.body, of_order=False)
+        return verdict.status is SubmitStatus.REJECTED
+    return reply.status == _NOT_FOUND
 
 
 def answered(reply: Reply) -> Any:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     WAIT_ACTION = "wait_action"
     WAIT_WHOLE_SHARES = "wait_whole_shares"
     WAIT_OWN_BOOK = "wait_own_book"
+    WAIT_UNANSWERED = "wait_unanswered"
     REFUSE_RESTRICTED = "refuse_restricted"
     REFUSE_DUPLICATE = "refuse_duplicate"
     REFUSE_NOTIONAL = "refuse_notional"
@@ -103,6 +104,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.WAIT_ACTION: "Waiting: the broker has not booked a corporate action of this name yet.",
     Reason.WAIT_WHOLE_SHARES: "Waiting: all orders together do not make a whole share yet.",
     Reason.WAIT_OWN_BOOK: "Waiting: an earlier order in this name must end first.",
+    Reason.WAIT_UNANSWERED: "Waiting: the broker has not said yet whether it trades this name.",
     Reason.REFUSE_RESTRICTED: "Cancelled before it was sent: the name is restricted for you.",
     Reason.REFUSE_DUPLICATE: "Cancelled before it was sent: the same order was there already.",
     Reason.REFUSE_NOTIONAL: "Cancelled before it was sent: larger than one order may be.",

@@ -22,6 +22,7 @@ from robo.portfolio.allocator import reason_of
 from robo.portfolio.chunk import notional_cents
 from robo.ports.broker import AccountModel, Broker
 from robo.ports.prices import ActionKind, PriceSource, Quote
+from robo.ports.terms import Group
 from robo.services import quoting, rechecking, sizing
 from robo.services.sizing import Sizes
 from robo.store import (
@@ -150,6 +151,7 @@ def _by_name(
 ) -> dict[str, Reason]:
     ids = sorted({one.security_id for one in waiting})
     stopped = names_against(session, bench, quotes, ids)
+    asked = Group.ASSETS in bench.broker.capabilities.groups
     gone = {i for i, said in bench.said.items() if not said.tradable}
     refused = tellings.refusals_since(session, bench.midnight)
     tired = {key for key, count in refused.items() if count >= bench.policy.rejections_max}
@@ -161,6 +163,8 @@ def _by_name(
             found[one.id] = Reason.REFUSE_NOT_TRADABLE
         elif one.security_id in stopped:
             found[one.id] = stopped[one.security_id]
+        elif asked and one.security_id not in bench.said:
+            found[one.id] = Reason.WAIT_UNANSWERED
         elif (places.get(one.account_id, ""), one.security_id, one.side) in tired:
             found[one.id] = Reason.WAIT_REFUSED
     return found

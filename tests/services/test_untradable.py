@@ -8,6 +8,7 @@ import pytest
 from desk import Desk, desk_from, write_template
 from funds import ScriptedBank
 
+from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId
 from robo.ports.broker import AccountModel
 from robo.ports.brokerage import Asset
@@ -26,6 +27,7 @@ class House:
     def __init__(self, desk: Desk, model: AccountModel) -> None:
         self.desk, self.slot, self.asked = desk, 0, 0
         self.no: dict[int, Asset] = {}
+        self.mute: set[int] = set()
         desk.broker.can = {"account_model": model, "groups": frozenset({Group.ASSETS})}
         desk.broker.assets = self._assets  # type: ignore[attr-defined] # the group promises it
         (self.account,) = desk.open("firm_a", 1, follows=(1, 2))
@@ -36,6 +38,9 @@ class House:
 
     def _assets(self, ids: Sequence[SecurityId]) -> list[Asset]:
         self.asked += 1
+        if self.mute & set(ids):
+            message = "one of these cannot be looked up"
+            raise BrokerUnavailableError(message, code="http_500")
         yes = {one: Asset(one, f"SYM{one}", tradable=True, fractionable=True) for one in ids}
         return [self.no.get(one, yes[one]) for one in ids]
 
@@ -138,6 +143,80 @@ def test_money_for_a_name_that_stops_trading_goes_to_the_others_until_it_trades_
     assert (1, "skip_not_tradable") in made.skips()
     assert no_more == 0
     assert made.desk.held(made.account).holdings_nanos == {1: 4 * SHARE, 2: 4 * SHARE}
+
+
+def test_a_name_that_nobody_wants_and_nobody_can_look_up_keeps_no_other_from_trading(
+    house: Make,
+) -> None:
+    made = house(SHARED)
+    made.says(1, tradable=False)
+    made.pays_in(40_00)
+    made.work()
+    made.mute = {1}
+    made.says(2)
+    asked = made.asked
+    made.pays_in(40_00, "more")
+    made.work(3)
+    in_vain = made.asked - asked
+    bought = made.desk.held(made.account).holdings_nanos
+    made.mute = set()
+    made.says(1)
+    made.work()
+    made.pays_in(40_00, "later")
+    made.pays_in(40_00, "last")
+
+    assert bought == {2: 8 * SHARE}
+    assert in_vain == 2  # name 2, name 1; then it rests
+    assert made.desk.held(made.account).holdings_nanos == {1: 8 * SHARE, 2: 8 * SHARE}
+
+
+def test_a_name_of_which_the_broker_has_never_said_anything_waits_and_the_others_trade(
+    house: Make,
+) -> None:
+    made = house(SHARED)
+    made.mute = {1}
+    made.pays_in(40_00)
+    made.work()
+    waits = made.desk.rows("SELECT security_id, code FROM orders WHERE state = 'planned'")
+    bought = made.desk.held(made.account).holdings_nanos
+    made.mute = set()
+    made.work()
+    later = made.desk.held(made.account).holdings_nanos
+    # Known once, it is what it was.
+    made.mute = {1}
+    made.says(2)
+    made.pays_in(40_00, "more")
+
+    assert waits == [(1, "wait_unanswered")]
+    assert bought == {2: 2 * SHARE}
+    assert later == {1: 2 * SHARE, 2: 2 * SHARE}
+    assert made.desk.held(made.account).holdings_nanos == {1: 4 * SHARE, 2: 4 * SHARE}
+
+
+def test_a_broker_that_says_nothing_of_any_name_is_asked_a_few_times_in_turn(
+    house: Make,
+) -> None:
+    made = house(SHARED)
+    made.mute = set(range(1, 21))
+    asked: set[int] = set()
+    said = made._assets
+
+    def assets(ids: Sequence[SecurityId]) -> list[Asset]:
+        asked.update(ids if len(ids) == 1 else ())
+        return said(ids)
+
+    made.desk.broker.assets = assets  # type: ignore[attr-defined] # the group promises it
+    with made.desk.db.write() as session:
+        names = [controls.Tradability(i, 0, 0, 0) for i in made.mute]
+        controls.put_tradability(session, names)
+    times = []
+    for _ in range(8):
+        before = made.asked
+        made.work()
+        times.append(made.asked - before)
+
+    assert max(times) == 4  # all together, then three of them
+    assert asked == made.mute
 
 
 @pytest.mark.parametrize("model", [APART, SHARED])

@@ -400,6 +400,31 @@ def test_assets_say_what_can_be_traded_and_how_finely(
     ]
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (422, '{"message": "invalid symbol"}', True),
+        (422, "<html>", False),
+        (500, '{"message": "internal error"}', False),
+    ],
+)
+def test_what_alpaca_says_of_one_symbol_is_of_that_symbol(
+    tmp_path: Path, short_calendar: MarketCalendar, status: int, body: str, *, said: bool
+):
+    with ground_at(tmp_path, short_calendar) as ground:
+        broker = ground.trading()
+        path = "/v2/assets/BBB"
+        refuse = Fault(FaultKind.REFUSE, "GET", path, status=status, body=body, times=9)
+        ground.server.faults.plan(refuse)
+        if not said:
+            with pytest.raises(BrokerUnavailableError):
+                broker.assets([APPLE, BANK])
+            return
+        found = broker.assets([APPLE, BANK])
+
+    assert [one.tradable for one in found] == [True, False]
+
+
 # Settings
 
 
