@@ -12,7 +12,7 @@ A accounts; cents, whole names. `tables/ladders.toml` holds the ladders and the 
 import itertools
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal, localcontext
 from functools import cache
 from importlib.resources import files
@@ -67,20 +67,19 @@ class Ladder:
         passed = np.searchsorted(self.reach_cents, balance, side="right")
         return np.asarray(self.steps[0][1] + passed, dtype=np.int64)
 
-    def lost(self, before_cents: IntArray, after_cents: IntArray) -> IntArray:
-        """Return how many names balances carry less after they fell, (A,).
+    def steps_down_cents(self) -> IntArray:
+        """Return the balances below each of which it carries a name less, rising, (S,).
 
-        By the ladder that held before: that another one holds below takes no name.
+        Of each segment its own ladder's: that another one holds below takes no name.
         """
         if not self.parts:
-            return self.count(before_cents) - self.count(after_cents)
-        starts = np.array([start for start, _ in self.parts], dtype=np.int64)
-        part = np.searchsorted(starts, before_cents, side="right") - 1
-        names = np.zeros(before_cents.shape, dtype=np.int64)
-        for place in np.unique(part).tolist():
-            mine = part == place
-            names[mine] = self.parts[place][1].lost(before_cents[mine], after_cents[mine])
-        return names
+            return self.reach_cents
+        ends = [*(start for start, _ in self.parts[1:]), BALANCE_MAX + 1]
+        mine = [
+            part.reach_cents[(part.reach_cents >= start) & (part.reach_cents < end)]
+            for (start, part), end in zip(self.parts, ends, strict=True)
+        ]
+        return np.concatenate(mine)
 
     def with_all_at(self, cents: int) -> "Ladder":
         """Return the ladder whose last count is reached at another balance.
@@ -134,6 +133,8 @@ class Carried:
     """Names that are bought; more may be held."""
     balance_cents: IntArray
     """What the count rests on: the highest balance, less withdrawals in proportion."""
+    uncounted_cents: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Taken out, and less than the next name's part: to be given to the next review again."""
 
 
 def ladder_of(
@@ -207,14 +208,15 @@ def review(
     """Return what accounts carry now: at most one name more, fewer only by their own doing.
 
     A count may stand above the ladder, where a segment or a firm's table has changed under it. Then
-    it stays, and a withdrawal lowers it by its part or by the names the ladder takes for it,
-    whichever is more.
+    it stays, and withdrawals lower it by their part, or by a name for each whole step of the ladder
+    that they pass without that. Many small ones take what one large one takes: what is less than
+    the next name's part waits.
 
     Args:
         ladder: The staircase.
         before: At the last review; counts of new accounts are the ladder's first.
         balance_cents: NAV now, (A,).
-        withdrawn_cents: Taken out since the last review, (A,).
+        withdrawn_cents: Taken out since the last review, and what that left uncounted, (A,).
         names_max: The customer's own limit, (A,); `NO_LIMIT` for none.
         is_empty: Holds nothing yet, so that it starts where its balance is, (A,).
         is_anew: The customer has chosen another ladder since, so that its count holds, (A,); None
@@ -232,16 +234,55 @@ def review(
     require("accounts", len(shapes) == 1, "must have one shape in every argument")
     require("names_max", not limit.size or int(limit.min()) > 0, "must be at least one name")
     whole = np.maximum(balance + withdrawn, 1)
-    part_ppm = -(-withdrawn * PPM // whole)
-    left = rested - -(-rested * part_ppm // PPM)
+    left = rested - _share(rested, withdrawn, whole)
     now = np.maximum(left, balance)
     carried = ladder.count(now)
-    taken = np.maximum(ladder.lost(rested, left), -(-before.count * part_ppm // PPM))
-    stays = before.count - taken
+    is_above = before.count > ladder.count(rested)
+    stays, stands = _stripped(ladder.steps_down_cents(), before.count, rested, left, is_above)
     if is_anew is not None:
         stays = np.where(np.asarray(is_anew, dtype=np.bool_), 0, stays)
     count = np.maximum(np.minimum(carried, before.count + 1), stays)
-    return Carried(np.minimum(np.where(empty, carried, count), limit), now)
+    above = (stays > carried) & ~empty
+    waits = withdrawn - np.minimum(_share(whole, rested - stands, np.maximum(rested, 1)), withdrawn)
+    return Carried(
+        np.minimum(np.where(empty, carried, count), limit),
+        np.where(above, np.maximum(stands, balance), now),
+        np.where(above, waits, 0),
+    )
+
+
+def _stripped(
+    steps: IntArray, count: IntArray, rested: IntArray, left: IntArray, is_above: BoolArray
+) -> tuple[IntArray, IntArray]:
+    """Return the counts that withdrawals leave, and the balance at which each lost its last name.
+
+    A name goes where the balance has fallen by its part, or by a whole step of the ladder within
+    which none went; who stands on the ladder loses one with its next step. That depends on the way
+    down alone and not on how many withdrawals it was.
+    """
+    names, stands = count.astype(np.int64), rested.astype(np.int64)
+    falls = np.concatenate([[-1, -1], steps - 1])  # below the first step there is no further one
+    while True:
+        by_part = stands * (names - 1) // np.maximum(names, 1)
+        place = np.searchsorted(steps, stands, side="right")
+        begins = np.append(falls, BALANCE_MAX + 1)[place + 2] == stands
+        begins |= ~is_above & (stands == rested)
+        by_step = falls[np.where(begins, place + 1, place)]
+        lower = np.maximum(by_part, by_step)
+        goes = (lower >= left) & (lower < stands) & (names > 0)
+        if not goes.any():
+            return names, stands
+        names, stands = names - goes, np.where(goes, lower, stands)
+
+
+def _share(amount: IntArray, part: IntArray, whole: IntArray) -> IntArray:
+    """Return `amount * part / whole`, rounded up, at most two cents too much.
+
+    In two digits of parts per million, as the product of two balances is too large for int64.
+    """
+    high, rest = np.divmod(part * PPM, whole)
+    low = -(-rest * PPM // whole)
+    return np.asarray(-(-(amount * high - (-amount * low // PPM)) // PPM), dtype=np.int64)
 
 
 def theme_ppm(count: ArrayLike, stays_ppm: ArrayLike) -> IntArray:

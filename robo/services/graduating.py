@@ -263,7 +263,7 @@ def _grown(
     db: Database, policy: Policy, model: Model, page: _Page, on: date, *, moved: bool = False
 ) -> list[Grown]:
     """Return what changes for the accounts of a page; `moved` starts them where they stand."""
-    count, rested = _carried(page, policy, on, moved=moved)
+    count, rested, waits = _carried(page, policy, on, moved=moved)
     asked = [
         place
         for place, (row, sleeve) in enumerate(zip(page.rows, page.raw.sleeves, strict=True))
@@ -281,6 +281,7 @@ def _grown(
             row,
             names=names,
             carried_cents=int(rested[place]),
+            withdrawn_cents=row.withdrawn_cents - int(waits[place]),
             reviewed_on=today if place in new else row.reviewed_on,
         )
         grown.append(Grown(page.raw.sleeves[place], after, new.get(place)))
@@ -289,11 +290,11 @@ def _grown(
 
 def _carried(
     page: _Page, policy: Policy, on: date, *, moved: bool = False
-) -> tuple[IntArray, IntArray]:
-    """Return how many names accounts carry now, and the balance that rests on, (A,) each."""
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return how many names accounts carry now, on what balance, and what waits, (A,) each."""
     rows, size = page.rows, len(page.rows)
     count = np.zeros(size, dtype=np.int64)
-    rested = np.zeros(size, dtype=np.int64)
+    rested, waits = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
     names = np.array([row.names for row in rows], dtype=np.int64)
     before = np.array([row.carried_cents for row in rows], dtype=np.int64)
     limit = np.array([row.names_max or NO_LIMIT for row in rows], dtype=np.int64)
@@ -314,7 +315,8 @@ def _carried(
             anew[mine],
         )
         count[mine], rested[mine] = after.count, after.balance_cents
-    return np.where(today & ~empty, np.minimum(count, names), count), rested
+        waits[mine] = after.uncounted_cents
+    return np.where(today & ~empty, np.minimum(count, names), count), rested, waits
 
 
 def _asks(page: _Page, row: DirectSleeve, sleeve: Sleeve, count: int, on: date) -> bool:

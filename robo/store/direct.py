@@ -48,7 +48,7 @@ class DirectSleeveRow(SQLModel, table=True):
     carried_cents: int = integer(default=0)
     """The balance that the count rests on: follows the market up, never down."""
     withdrawn_cents: int = integer(default=0)
-    """All that had been taken out when the count was last reviewed; see `taken_out`."""
+    """All that was taken out and that the count has been lowered for; see `taken_out`."""
     reviewed_on: str = text(default="")
     """The day of the last review, or `ANEW` or `CHANGED`."""
     screen: str = text(default="stays")

@@ -100,13 +100,14 @@ def test_only_a_withdrawal_or_the_customers_limit_lowers_the_count(life):
 
 @given(CENTS.filter(bool), st.integers(1, 99))
 def test_a_withdrawal_lowers_what_the_count_rests_on_by_its_part(balance, percent):
-    state = Carried(np.array([500]), np.array([balance]))
+    state = Carried(STANDARD.count([balance]), np.array([balance]))
     withdrawn = balance * percent // 100
 
-    after = _step(state, balance - withdrawn, withdrawn)
+    after = _step(state, (balance - withdrawn) // 2, withdrawn)
 
-    exact = balance * (balance - withdrawn) / max(balance, 1)
-    assert exact * (1 - 2e-6) - 2 <= after.balance_cents[0] <= max(exact, balance - withdrawn) + 1
+    exact = balance * (1 - withdrawn / max((balance - withdrawn) // 2 + withdrawn, 1))
+    assert exact - 2.001 <= after.balance_cents[0] <= max(exact, (balance - withdrawn) // 2) + 1
+    assert after.uncounted_cents[0] == 0
 
 
 def test_a_new_account_starts_where_its_balance_is_and_others_climb_by_one():
@@ -302,6 +303,55 @@ def test_a_change_of_segment_takes_no_name_and_a_withdrawal_at_most_its_part(sta
         by_part = int(state.count[0]) * withdrawn / (balance + withdrawn)
         assert fell <= max(by_ladder, by_part) + 2
         state = after
+
+
+def test_a_dollar_a_week_strips_no_names_from_an_account_above_its_ladder():
+    balance, state = 500_000_00, Carried(np.array([80]), np.array([500_000_00]))
+
+    for _ in range(52):
+        withdrawn = 1_00 + int(state.uncounted_cents.sum())
+        balance -= 1_00
+        state = _step(state, balance, withdrawn)
+
+    assert (state.count[0], state.balance_cents[0]) == (80, 500_000_00)
+    assert state.uncounted_cents[0] == 52_00
+
+
+@given(
+    st.sampled_from([STANDARD, DENSE]),
+    st.integers(10_000_00, 30_000_000_00),
+    st.integers(0, 150),
+    st.integers(0, 40),
+    st.lists(st.integers(1, 1_000), min_size=1, max_size=60),
+    st.integers(1, 95),
+)
+def test_many_small_withdrawals_take_the_names_of_one_large_one(
+    stairs, start, above, fallen, parts, percent
+):
+    count = stairs.count([start]) + above
+    balance = start * (100 - fallen) // 100
+    total = balance * percent // 100
+    whole = _step(Carried(count, np.array([start])), balance - total, total, stairs=stairs)
+
+    state, paid = Carried(count, np.array([start])), 0
+    for n in range(1, len(parts) + 1):
+        goes = total * sum(parts[:n]) // sum(parts) - paid
+        paid += goes
+        waits = int(state.uncounted_cents.sum())
+        state = _step(state, balance - paid, goes + waits, stairs=stairs)
+
+    assert abs(int(state.count[0] - whole.count[0])) <= 1
+
+
+@given(st.integers(31, 300), st.integers(1, 95))
+def test_a_withdrawal_from_far_above_the_ladder_takes_its_part_of_the_names(names, percent):
+    state = Carried(np.array([names]), np.array([500_000_00]))
+
+    after = _step(state, 5_000_00 * (100 - percent), 5_000_00 * percent)
+
+    least = int(STANDARD.count(5_000_00 * (100 - percent)))
+    by_part = names * (100 - percent) / 100
+    assert max(least, by_part) <= after.count[0] <= max(least, by_part + 1)
 
 
 def test_who_chose_another_ladder_has_its_count_and_nobody_else_loses_names_to_a_table():
