@@ -205,11 +205,14 @@ class UnknownAccounts(fields.List[str]):
     Only one's own: that another member of the household has any is not told.
     """
 
-    def __init__(self) -> None:
-        """Describe the list."""
+    def __init__(self, *, allow_none: bool = False) -> None:
+        """Describe the list; it may be null where somebody else looks at one's figures."""
         told = "Your accounts elsewhere without a file of trades: gains and wash sales there "
         super().__init__(
-            Id(), required=True, metadata={"description": told + "are not known, nor counted here."}
+            Id(),
+            required=True,
+            allow_none=allow_none,
+            metadata={"description": told + "are not known, nor counted here."},
         )
 
 

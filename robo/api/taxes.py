@@ -1,14 +1,15 @@
 """Taxes: what we are told, what is chosen, where that leaves the year, and its forms."""
 
-from typing import Any
+from typing import Any, Final
 
 from flask import Response
 from marshmallow import fields
 
-from robo.api.auth import caller, owned_account, owned_customer, requires
+from robo.api.auth import caller, is_second_owner, owned_account, owned_customer, requires
 from robo.api.state import close_reading, now_micros, reading, runtime
 from robo.api.tax_fields import (
     IraRoomReply,
+    NetFields,
     TaxChoicesReply,
     TaxChoicesRequest,
     TaxProfileReply,
@@ -23,14 +24,39 @@ from robo.api.tax_fields import (
     standing_json,
     told_of,
 )
-from robo.api.wire import Schema, blueprint
+from robo.api.wire import Cents, Flag, Schema, UnknownAccounts, Word, blueprint
 from robo.core.clock import business_date, from_micros
 from robo.core.ids import AccountId
 from robo.services import declaring
 from robo.services.taxing import choosing, contributing, filing, standings
 from robo.services.taxing.filing import TaxReport
+from robo.tax.rate_tables import FilingStatus
 
 BLUEPRINT = blueprint("taxes", "Tax profile, choices, realised gains, Form 8949 previews, IRAs.")
+_OF_THE_FIRST: Final = (
+    *("status", "is_assumed", "elsewhere", "unknown_accounts"),
+    *("carried_in", "carried_out", "taxed", "deducted", "tax_of_gains"),
+)
+"""What of an account's report is of its first owner's return, or of their accounts elsewhere."""
+_OF_ONE: Final = {
+    "description": "Null for the second owner of a joint account: it is of the first one's return."
+}
+
+
+class AccountTaxReportReply(TaxReportReply):
+    """One account's part of the forms; what is of the first owner's return is told to them only."""
+
+    status = Word(
+        *(one.value for one in FilingStatus), required=True, allow_none=True, metadata=_OF_ONE
+    )
+    is_assumed = Flag(required=True, allow_none=True, metadata=_OF_ONE)
+    elsewhere = Word("unknown", "none", "some", required=True, allow_none=True, metadata=_OF_ONE)
+    unknown_accounts = UnknownAccounts(allow_none=True)
+    carried_in = fields.Nested(NetFields, required=True, allow_none=True, metadata=_OF_ONE)
+    carried_out = fields.Nested(NetFields, required=True, allow_none=True, metadata=_OF_ONE)
+    taxed = fields.Nested(NetFields, required=True, allow_none=True, metadata=_OF_ONE)
+    deducted = Cents(zero=True, required=True, allow_none=True, metadata=_OF_ONE)
+    tax_of_gains = Cents(signed=True, required=True, allow_none=True, metadata=_OF_ONE)
 
 
 class RealisedGainsReply(Schema):
@@ -130,12 +156,13 @@ def get_tax_report(query: dict[str, Any], customer_id: str) -> dict[str, Any]:
 
 @BLUEPRINT.route("/accounts/<id:account_id>/tax-report")
 @BLUEPRINT.arguments(YearQuery, location="query")
-@BLUEPRINT.response(200, TaxReportReply)
+@BLUEPRINT.response(200, AccountTaxReportReply)
 @requires("portfolio:read")
 def get_account_tax_report(query: dict[str, Any], account_id: str) -> dict[str, Any]:
     """Preview one account's part of the forms; netting and tax are then of it alone."""
     account = owned_account(account_id)
-    return report_json(_report(account.customer_id, query["year"], AccountId(account.id)))
+    said = report_json(_report(account.customer_id, query["year"], AccountId(account.id)))
+    return said | dict.fromkeys(_OF_THE_FIRST) if is_second_owner(account) else said
 
 
 @BLUEPRINT.route("/customers/<id:customer_id>/tax-report.csv")

@@ -13,8 +13,9 @@ from world import World, make_world
 
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
-from robo.store import lots
+from robo.store import households, lots
 from robo.store.chains import append
+from robo.store.database import bulk
 
 PROFILE = {
     "status": "single",
@@ -277,6 +278,33 @@ def test_an_outside_purchase_washes_our_loss_and_the_forms_say_so(world: World, 
     found = list(csv.DictReader(io.StringIO(text.get_data(as_text=True))))
     assert text.headers["Content-Type"].startswith("text/csv")
     assert [row["gain"] for row in found] == [row["gain"] for row in after["rows"]]
+
+
+def test_a_joint_accounts_report_tells_its_second_owner_nothing_of_the_first_ones_return(
+    world: World, app: Flask
+) -> None:
+    (me, basket), (other, _) = investor_to_be(app), investor_to_be(app)
+    account = me.open(basket).get_json()["id"]
+    with world.db.write() as session:
+        bulk(session, "UPDATE account SET kind = 'joint' WHERE id = ?", [(account,)])
+        households.own_jointly(session, account, other.id, 1)
+    world.pay_in(AccountId(account), 100_000)
+    world.trade()
+    _sell_at_a_loss(world, account)
+    ask(me, "PUT", "tax-profile?year=2026", {**PROFILE, "carried_long": "-5000.00"})
+    noted = elsewhere(me)
+    path = f"/v1/accounts/{account}/tax-report?year=2026"
+
+    mine, theirs = (one.get(path).get_json() for one in (me, other))
+
+    kept = {name for name in mine if theirs[name] != mine[name]}
+    assert kept == {
+        *("status", "is_assumed", "elsewhere", "unknown_accounts", "carried_in", "carried_out"),
+        *("taxed", "deducted", "tax_of_gains"),
+    }
+    assert {theirs[name] for name in kept} == {None}
+    assert (mine["unknown_accounts"], mine["carried_in"]["long"]) == ([noted], "-5000.00")
+    assert theirs["rows"]
 
 
 def _sell_at_a_loss(world: World, account: str) -> str:
