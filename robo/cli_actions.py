@@ -31,6 +31,9 @@ def add(commands: Any) -> None:
     came.add_argument("--shares", help="shares that came for all together; went: --shares=-5")
     acted.add_argument("--cash", help="dollars that came for all together, if not as it was told")
     acted.add_argument("--new-security", metavar="ID", help="what came, if not as announced")
+    acted.add_argument(
+        "--own", metavar="SHARES", help="what the firm itself held: --own=-1 if owed"
+    )
     acted.add_argument("--basis-ppm", metavar="PPM", help="the basis that a spin-off takes along")
     acted.add_argument(
         "--firm-takes-rest",
@@ -78,16 +81,14 @@ def _terms(args: argparse.Namespace) -> Terms:
     Raises:
         InvalidInputError: If a number cannot be read.
     """
-    ratio = nanos = None
+    ratio = None
     if args.ratio is not None:
         read = _RATIO.fullmatch(args.ratio)
         if read is None:
             message = "a ratio is two whole numbers, new per old, like 3/2"
             raise InvalidInputError(message)
         ratio = int(read[1]), int(read[2])
-    if args.shares is not None:
-        went = args.shares.startswith("-")
-        nanos = parse_nanos(args.shares.removeprefix("-")) * (-1 if went else 1)
+    nanos = _signed(args.shares)
     return Terms(
         ratio,
         nanos,
@@ -96,7 +97,15 @@ def _terms(args: argparse.Namespace) -> Terms:
         _number(args.basis_ppm),
         args.firm_takes_rest,
         args.despite_positions,
+        _signed(args.own),
     )
+
+
+def _signed(told: str | None) -> int | None:
+    """Return shares as nanoshares; negative ones went, or are owed."""
+    if told is None:
+        return None
+    return parse_nanos(told.removeprefix("-")) * (-1 if told.startswith("-") else 1)
 
 
 def _number(told: str | None) -> int | None:

@@ -247,12 +247,15 @@ def _apply(
     )
     if not fits and (waiting or own) and activity.kind in _SHARES_DIVIDED:
         fits = parking.traded_since(db, keyring, broker, clock, place, activity, action, held)
-    parked = not fits and activity.kind in _SHARES_DIVIDED
+    # Cash too, where the firm may not have held what we think: it would take its customers', or
+    # give them its own. Else cash is theirs whatever the broker held, by what each of them did.
+    parked = not fits and (activity.kind in _SHARES_DIVIDED or own != 0)
+    ask = bool(waiting) and (parked or _doubtful(activity, held, only))
     if (not fits or not detail) and (waiting or not mine):
         with db.write() as session:
-            parking.report(session, place, activity, held, at_micros, stop=parked and bool(waiting))
+            parking.report(session, place, activity, held, at_micros, ask=ask)
     if not (waiting or own) or not detail or parked:
-        # Shares divided by a wrong list would move one customer's to another: a person must look.
+        # What is divided by a wrong list would move one customer's to another: a person must look.
         return
     activity, firms_part = partaking.apart(activity, own, customers, action)
     partaking.take(db, keyring, firm_id, activity, firms_part, at_micros)
@@ -261,6 +264,12 @@ def _apply(
     parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
     todo = [part for part in parts if part.account_id in waiting]
     _give(db, keyring, clock, policy, firm_id, activity, action, todo)
+
+
+def _doubtful(activity: Activity, held: int, only: AccountId | None) -> bool:
+    """Return whether a dividend of several customers was paid for other shares than they held."""
+    dividend = activity.kind is ActionKind.CASH_DIVIDEND
+    return dividend and only is None and held != activity.nanos_before
 
 
 def _give(

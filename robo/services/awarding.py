@@ -38,6 +38,10 @@ from robo.store.database import Database
 from robo.store.keyring import Keyring
 
 _TERM_MAX: Final = 10**9
+_CASH_ALONE: Final = frozenset(
+    {ActionKind.CASH_DIVIDEND, ActionKind.CASH_MERGER, ActionKind.DELISTING}
+)
+"""Actions that bring no shares; what was held of a merger goes."""
 _NANOS_MAX: Final = SHARES_MAX * NANOS_PER_SHARE
 
 
@@ -59,6 +63,8 @@ class Terms:
     """Whether the firm pays, or keeps, what the cash differs from what the broker brought."""
     despite_positions: bool = False
     """Whether the books may then have other shares than the broker."""
+    own_nanos: int | None = None
+    """What the firm itself held there on the ex-date; what the books say, if left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +248,18 @@ def _plan(session: Session, seen: Parked, terms: Terms) -> _Plan:
         ConflictError: If the cash is not what the broker brought, and nobody takes the rest.
     """
     new_id, cents = _checked(session, seen, terms)
+    if terms.own_nanos is not None:
+        seen = replace(seen, own=terms.own_nanos)
     num, den = terms.ratio or (int(seen.action["ratio_num"]), int(seen.action["ratio_den"]))
     basis = int(seen.action["basis_ppm"]) if terms.basis_ppm is None else terms.basis_ppm
     action = {**seen.action, "ratio_num": num, "ratio_den": den, "basis_ppm": basis}
     split = seen.kind is ActionKind.SPLIT
-    came = terms.nanos
+    came = 0 if seen.kind in _CASH_ALONE else terms.nanos
     if came is None:
         came = seen.held * num // den - (seen.held if split else 0)
     if not -seen.held <= came <= _NANOS_MAX or (came < 0 and not split):
         _refuse("shares", "More shares than can be, or fewer than nothing.")
-    if came == 0 and cents == 0:
+    if came == 0 and cents == 0 and seen.kind not in dividing.LEAVING:
         _refuse("shares", "An action that brings nothing cannot be booked.")
     told = replace(
         _activity(seen.found, seen.action_id, seen.kind, seen.on.isoformat(), cents),
@@ -274,8 +282,8 @@ def _plan(session: Session, seen: Parked, terms: Terms) -> _Plan:
 
 def _checked(session: Session, seen: Parked, terms: Terms) -> tuple[int | None, int]:
     """Return the security that comes, if one does, and the cash; terms of no sense are refused."""
-    if (terms.ratio is None) == (terms.nanos is None):
-        _refuse("ratio", "Say a ratio, or how many shares came: one of them.")
+    alone = seen.kind in _CASH_ALONE
+    _check_shares(seen, terms, alone=alone)
     if terms.ratio is not None and not all(0 < one <= _TERM_MAX for one in terms.ratio):
         _refuse("ratio", "A ratio is two whole numbers above nothing.")
     cents = seen.cents if terms.cents is None else terms.cents
@@ -285,6 +293,8 @@ def _checked(session: Session, seen: Parked, terms: Terms) -> tuple[int | None, 
         seen.kind is ActionKind.SPIN_OFF and 0 <= terms.basis_ppm <= PPM
     ):
         _refuse("basis_ppm", "Of a spin-off only: at most a million.")
+    if alone:
+        return None, cents
     if seen.kind is ActionKind.SPLIT:
         if terms.new_security_id is not None:
             _refuse("new_security", "A split brings no other security.")
@@ -297,6 +307,24 @@ def _checked(session: Session, seen: Parked, terms: Terms) -> tuple[int | None, 
     return int(new_id), cents
 
 
+def _check_shares(seen: Parked, terms: Terms, *, alone: bool) -> None:
+    """Refuse shares that cannot have come, or that the firm cannot have held.
+
+    In an account of a customer's own it holds nothing.
+    """
+    if alone and (terms.ratio, terms.nanos, terms.new_security_id) != (None, None, None):
+        _refuse("ratio", "It brings cash alone: no shares come of it.")
+    if not alone and (terms.ratio is None) == (terms.nanos is None):
+        _refuse("ratio", "Say a ratio, or how many shares came: one of them.")
+    own, customers = terms.own_nanos, seen.held - seen.own
+    if own is None:
+        return
+    if seen.found.account_id is not None or not -customers < own <= _NANOS_MAX:
+        _refuse(
+            "own", "The firm holds some among all its customers', and owes less than they hold."
+        )
+
+
 def _refuse(name: str, message: str) -> NoReturn:
     raise InvalidInputError(message, code="terms_unfit", fields={name: [message]})
 
@@ -307,6 +335,8 @@ def _compare(session: Session, seen: Parked, plan: _Plan, status: MassStatus) ->
     Raises:
         ConflictError: If it would, or its names are in the middle of moving there.
     """
+    if seen.kind is ActionKind.CASH_DIVIDEND:
+        return  # it moves none
     names = {int(plan.activity.security_id), int(plan.activity.new_security_id or 0)} - {0}
     if names & {int(one) for one in status.moving}:
         message = "The broker is in the middle of it: try again when it has ended."
@@ -334,7 +364,8 @@ def _compare(session: Session, seen: Parked, plan: _Plan, status: MassStatus) ->
 
 def _write(session: Session, keyring: Keyring, seen: Parked, plan: _Plan, at_micros: int) -> None:
     firm_id = FirmId(seen.found.firm_id)
-    crediting.drop_planned(session, keyring, plan.activity, seen.waiting, at_micros)
+    if seen.kind is not ActionKind.CASH_DIVIDEND:
+        crediting.drop_planned(session, keyring, plan.activity, seen.waiting, at_micros)
     partaking.write(session, keyring, firm_id, plan.activity, plan.own, at_micros)
     crediting.give(session, keyring, firm_id, plan.activity, plan.action, plan.parts, at_micros)
     cause = child_id("act", plan.activity.id, firm_id, "rest")

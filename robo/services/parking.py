@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -12,6 +13,7 @@ from robo.core.clock import Clock, day_begins
 from robo.core.errors import BrokerUnavailableError
 from robo.core.shares import format_nanos
 from robo.ports.broker import Activity, Broker
+from robo.ports.prices import ActionKind
 from robo.services import dividing, hearing, journaling
 from robo.services.comparing import Place, break_of
 from robo.store import arrivals, breaks, events, tellings
@@ -48,7 +50,7 @@ def traded_since(
 
 
 def report(
-    session: Session, place: Place, activity: Activity, held: int, at_micros: int, *, stop: bool
+    session: Session, place: Place, activity: Activity, held: int, at_micros: int, *, ask: bool
 ) -> None:
     """Tell the operators that an activity is not of what was held.
 
@@ -58,15 +60,15 @@ def report(
         activity: What the broker brought.
         held: Nanoshares of everybody who was entitled.
         at_micros: Now.
-        stop: Whether it is booked for nobody: the name stops there at once, until a person has
-            looked, however long that takes. Their shares are others at the broker.
+        ask: Whether a person must look. If their shares are others at the broker, the name stops
+            there at once, until a person has, however long that takes; of a dividend they are not.
     """
     payload = json.dumps(
         {"broker": format_nanos(activity.nanos_before), "books": format_nanos(held)}
     )
     event = events.NewEvent(place.firm_id, "break.action", activity.id, payload)
     events.emit(session, [event], at_micros)
-    if not stop:
+    if not ask:
         return
     found = break_of(
         place,
@@ -78,4 +80,6 @@ def report(
         security_id=activity.security_id,
         reference=activity.id,
     )
+    if activity.kind is ActionKind.CASH_DIVIDEND:
+        found = replace(found, blocks=0)
     journaling.tell(session, "break.found", breaks.put(session, [found], at_micros), at_micros)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, column, func, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.chains import ChainTable, Link, chained
@@ -121,6 +121,8 @@ _FIRM: Any = FirmRow.__table__  # type: ignore[attr-defined] # SQLModel types it
 _INVENTORY: Any = InventoryRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _BUST: Any = BustRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _UNDOING: Any = UndoingRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+# What an action brought says nothing of its day itself: what it moved was booked at once.
+_TRANSFER: Any = table("transfer", column("cause"), column("booked_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +217,23 @@ def held_before(
 ) -> int:
     """Return nanoshares of a security that a firm held for itself before a time.
 
+    What an action brought counts from when it was booked, like the customers' parts of it: they are
+    entitled to the next one by the lots that they have then.
+
     Args:
         session: A read.
         firm_id: The firm.
         security_id: The security.
-        before_micros: What traded, or was taken back, at this time or later does not count.
+        before_micros: What traded, was taken back or brought at this time or later does not count.
         but: Nor do the parts of this execution, bust or action.
     """
     signed = case((_INVENTORY.c.side == "buy", _INVENTORY.c.nanos), else_=-_INVENTORY.c.nanos)
-    at = func.coalesce(_EXECUTION.c.executed_at, _BUST.c.busted_at, 0)
+    booked_at = (
+        select(func.min(_TRANSFER.c.booked_at))
+        .where(_TRANSFER.c.cause == _INVENTORY.c.id)
+        .scalar_subquery()
+    )
+    at = func.coalesce(_EXECUTION.c.executed_at, _BUST.c.busted_at, booked_at, 0)
     statement = (
         select(func.sum(signed))
         .outerjoin(_EXECUTION, _EXECUTION.c.id == _INVENTORY.c.execution_id)

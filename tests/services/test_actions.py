@@ -307,6 +307,65 @@ def test_what_is_taken_of_a_dividend_falls_on_what_the_firm_holds_for_itself_too
     assert (desk.findings(), breaks(desk), compared(desk)) == ([], [], [])
 
 
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_what_a_split_brought_the_firm_takes_no_part_in_a_dividend_that_went_ex_before_it(
+    desk: Desk, side: Side
+) -> None:
+    (account,) = holders(desk, "firm_a", [10 * SHARE])
+    late_fill(desk, side)
+    own, others = (1, 1) if side is Side.BUY else (-1, 0)
+    (paid,) = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.broker.brought = []
+    desk.adjust()
+    publish(desk, ActionKind.SPLIT, ratio_num=10, ratio_den=1)
+    desk.adjust()
+    had = desk.held(account).cash_cents, firms_own(desk, "firm_a")["USD/2"]
+    desk.next_day()
+    taxed = -20 * (10 + own + others)
+    desk.broker.brought += [
+        replace(paid, on=desk.today()),
+        replace(
+            paid,
+            id="taxed",
+            cents=taxed,
+            nanos_before=0,
+            kind=CashKind.WITHHOLDING,
+            security_id=SecurityId(0),
+            on=desk.today(),
+        ),
+    ]
+
+    desk.adjust()
+
+    left = desk.held(account).cash_cents, firms_own(desk, "firm_a")["USD/2"]
+    assert left == (had[0] + 10 * 80, had[1] + own * 80)
+    (later,) = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=100_000)
+    desk.adjust()
+    assert desk.held(account).cash_cents == left[0] + 10_00
+    assert later.cents == 10 * 100 * (10 + own + others) // 10
+    assert (desk.findings(), breaks(desk), compared(desk)) == ([], [], [])
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_a_dividend_of_other_shares_is_a_persons_and_waits_where_the_firm_may_have_a_part(
+    desk: Desk, own: int
+) -> None:
+    accounts = holders(desk, "firm_a", [10 * SHARE, 30 * SHARE])
+    if own:
+        late_fill(desk, Side.BUY)
+    (told,) = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.broker.brought = [replace(told, nanos_before=told.nanos_before + 9 * SHARE)]
+
+    desk.adjust()
+    desk.adjust()
+
+    assert [desk.held(one).cash_cents for one in accounts] == [[10_00, 30_00], [0, 0]][own]
+    found = "SELECT subject, category, blocks, state FROM recon_break"
+    assert desk.rows(found) == [("activity", "real", 0, "open")]
+    assert sorted(breaks(desk)) == ["break.action", "break.found"]
+    assert desk.findings() == []
+
+
 def test_a_split_of_what_only_the_firm_holds_is_the_firms(desk: Desk) -> None:
     late_fill(desk, Side.BUY)
     desk.sell({AccountId(str(desk.column("SELECT id FROM account")[0])): SHARE}, cause="out")

@@ -172,6 +172,28 @@ def test_what_the_firm_holds_for_itself_takes_part_and_the_firm_may_take_other_c
     broker_equals_books(desk, "firm_a")
 
 
+def test_a_dividend_that_waits_is_paid_by_what_a_person_says_that_the_firm_held(desk: Desk) -> None:
+    (account,) = holders(desk, "firm_a", [10 * SHARE])
+    late_fill(desk, Side.BUY)
+    (told,) = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.broker.brought = [replace(told, cents=14_00, nanos_before=14 * SHARE)]
+    desk.adjust()
+    own, late = firms_own(desk, "firm_a"), SHARE
+    codes = []
+
+    for terms in (Terms(ratio=(1, 1)), Terms(own_nanos=-11 * SHARE)):
+        with pytest.raises(RoboError) as refused:
+            award(desk, terms)
+        codes.append(refused.value.code)
+    award(desk, Terms(own_nanos=3 * SHARE))
+
+    assert codes == ["terms_unfit", "terms_unfit"]
+    assert desk.held(account).cash_cents == 10_00
+    assert firms_own(desk, "firm_a") == {"S1/9": late, "USD/2": own["USD/2"] + 3_00}
+    assert (waiting(desk), desk.findings()) == ([], [])
+    assert desk.column("SELECT state FROM recon_break") == ["repaired"]
+
+
 REFUSED: list[tuple[Terms, str]] = [
     (Terms(), "terms_unfit"),
     (Terms(ratio=(2, 1), nanos=1), "terms_unfit"),
