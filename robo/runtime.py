@@ -18,7 +18,6 @@ from robo.core.errors import ConfigError
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.plugins import load
-from robo.portfolio import ladder
 from robo.ports.broker import Broker
 from robo.ports.funding import Bank
 from robo.ports.mail import Mailer
@@ -142,6 +141,8 @@ def with_ladders(settings: Settings, policy: Policy) -> Policy:
     """
     if not settings.ladders:
         return policy
+    from robo.portfolio import ladder  # noqa: PLC0415 - it loads a compiler that few commands need
+
     try:
         own = replace(policy, ladders=Path(settings.ladders).read_text(encoding="utf-8"))
         ladder.book_of(own.ladders)
