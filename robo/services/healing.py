@@ -134,10 +134,13 @@ def _absent(block: blocks.Block, *, late: bool) -> Verdict:
 
 
 def _expired(block: blocks.Block) -> Verdict:
-    # Why it was never taken is kept: what goes on for days is a person's (`operating`).
-    kept = telling.is_not_taken(block.code)
-    code = standstills.EXPIRED + block.code if kept else telling.EXPIRED
-    return Verdict(Step.RECORD, blocks.Outcome(block.id, "open", None, code))
+    # What stood in its way is kept: what goes on for days is a person's (`operating`). So are
+    # words that nobody understands, as the broker's own: they may be a refusal that is worded anew.
+    if not block.code or telling.is_not_taken(block.code):
+        code, said = standstills.EXPIRED + block.code if block.code else telling.EXPIRED, ""
+    else:
+        code, said = standstills.UNCLEAR, block.code[: telling.CODE_MAX]
+    return Verdict(Step.RECORD, blocks.Outcome(block.id, "open", None, code, said=said))
 
 
 def _again(block: blocks.Block, now_micros: int) -> Verdict:

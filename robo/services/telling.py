@@ -53,7 +53,7 @@ DENIED: Final = "account_denied"
 PAUSED: Final = frozenset({HELD, DENIED})
 """What stops one account for a while, and nobody else's."""
 _NOT_TAKEN: Final = frozenset({THROTTLED, STOPPED, OPPOSITE, *PAUSED})
-_CODE_MAX: Final = 100
+CODE_MAX: Final = 100
 _WAITS: Final = "wait_"
 _REFUSES: Final = "refuse_"
 """How the codes of the guards begin (`robo.core.reasons`)."""
@@ -95,7 +95,7 @@ def tell(broker: Broker, block: Block) -> Outcome:
     if result.status is SubmitStatus.THROTTLED:
         # What stops one account says nothing of the others; anything else ends the run.
         held = not_taken(block, _paused(broker, result.refusal) or THROTTLED)
-        return replace(held, said=result.code[:_CODE_MAX])
+        return replace(held, said=result.code[:CODE_MAX])
     if result.refusal is Refusal.CLIENT_ID_TAKEN:
         another = result.status is SubmitStatus.REJECTED
         return Outcome(block.id, "unknown", None, MISMATCH if another else DUPLICATE)
@@ -108,7 +108,7 @@ def tell(broker: Broker, block: Block) -> Outcome:
 def _refused(block: Block, result: SubmitResult) -> Outcome:
     """Return the outcome of a refusal: of a block that may have arrived before, it is no proof."""
     why = str(result.refusal or result.code or "broker")
-    said = result.code[:_CODE_MAX]
+    said = result.code[:CODE_MAX]
     if block.state == "unknown":
         return Outcome(block.id, "unknown", None, _kept(block, DECLINED + why), said=said)
     return rejected(block.id, why, result.broker_order_id)

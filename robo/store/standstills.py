@@ -1,11 +1,13 @@
 """Accounts at the broker in which nothing was taken for days, though something was to be told.
 
 Broker orders that were told in vain or held back, and planned orders that the guards let become
-none: each kind keeps, when its day is over, what it waited for. And accounts that are closing with
-shares that nobody takes: names that the broker does not trade, fractions where it takes whole ones.
+none: each kind keeps, when its day is over, what it waited for. A name of which the broker says for
+days what nobody understands, whatever else it takes: a refusal may be worded anew. And accounts
+that are closing with shares that nobody takes: names that the broker does not trade, fractions
+where it takes whole ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -22,6 +24,8 @@ from robo.store.orders import OrderRow, SkipRow, in_state
 
 EXPIRED: Final = "rejected:expired:"
 """How the code of a block begins that was told in vain, or held back, until its day was over."""
+UNCLEAR: Final = f"{EXPIRED}unclear"
+"""The code of a block that was answered in words that nobody understands until its day was over."""
 _STOPPED: Final = ("", "stopped", "wait_kill_switch")
 """What we did ourselves is no riddle, and what was not tried yet says nothing."""
 _HELD: Final = f"{Reason.REJECT_EXPIRED}:"
@@ -82,24 +86,39 @@ def listed(
         apart_micros: How far the first and the last order in vain must be apart.
         limit: At most so many.
     """
-    rows = [
-        tuple(row)
-        for statement in (_of_blocks(firm_id, since_micros), *_of_orders(firm_id, since_micros))
-        for row in session.connection().execute(statement)
-    ]
-    found: dict[str, Standstill] = {}
-    for where, firm, why, said, first, last, count in sorted(rows, key=lambda row: row[5]):
-        before = found.get(where)
-        since = min(int(first), before.since if before else int(first))
-        orders = int(count) + (before.orders if before else 0)
-        told = why.removeprefix(EXPIRED).removeprefix(_HELD)
-        found[where] = Standstill(where, firm, None, told, said, since, int(last), orders)
-    still = [one for one in found.values() if one.last - one.since >= apart_micros]
+    statements = (_of_blocks(firm_id, since_micros), *_of_orders(firm_id, since_micros))
+    still = _apart(session, statements, apart_micros)
+    listed_too = {one.broker_account for one in still}
+    names = _apart(session, (_of_names(firm_id, since_micros),), apart_micros)
+    still += [one for one in _joined(names) if one.broker_account not in listed_too]
     still = sorted(still, key=lambda one: (one.since, one.broker_account))[:limit]
     known = [_owned(session, one) for one in still]
     left = _closing(session, firm_id, since_micros)
     known += [one for one in left if one.last - one.since >= apart_micros]
     return sorted(known, key=lambda one: (one.since, one.broker_account))[:limit]
+
+
+def _apart(session: Session, statements: Iterable[Any], apart_micros: int) -> list[Standstill]:
+    """Return what some statements find of each place (and name), if it went on for long enough."""
+    found: dict[tuple[str, int], list[Standstill]] = {}
+    for statement in statements:
+        for row in session.connection().execute(statement):
+            where, firm, why, said, first, last, count, *name = row
+            told = why.removeprefix(EXPIRED).removeprefix(_HELD)
+            one = Standstill(where, firm, None, told, said, int(first), int(last), int(count))
+            found.setdefault((where, name[0] if name else 0), []).append(one)
+    joined = [one for parts in found.values() for one in _joined(parts)]
+    return [one for one in joined if one.last - one.since >= apart_micros]
+
+
+def _joined(parts: Iterable[Standstill]) -> list[Standstill]:
+    """Return one of each account, with the reason that was told last."""
+    found: dict[str, Standstill] = {}
+    for one in sorted(parts, key=lambda part: part.last):
+        before = found.get(one.broker_account, replace(one, orders=0))
+        since, orders = min(one.since, before.since), one.orders + before.orders
+        found[one.broker_account] = replace(one, since=since, orders=orders)
+    return list(found.values())
 
 
 def _closing(session: Session, firm_id: str, since_micros: int) -> list[Standstill]:
@@ -145,16 +164,16 @@ def _closing(session: Session, firm_id: str, since_micros: int) -> list[Standsti
     return list(found.values())
 
 
-def _taken(since_micros: int) -> Any:
-    """Return when each account took an order last."""
+def _taken(since_micros: int, *apart: Any) -> Any:
+    """Return when each account took an order last; of each name apart, if its column is given."""
     place, made = _BLOCK.c.broker_account, _BLOCK.c.created_at
     return (
-        select(place.label("place"), func.max(made).label("at"))
+        select(place.label("place"), *apart, func.max(made).label("at"))
         .where(
             made >= since_micros,
             or_(_BLOCK.c.broker_order_id.is_not(None), _BLOCK.c.state.in_(_TAKEN)),
         )
-        .group_by(place)
+        .group_by(place, *apart)
         .subquery()
     )
 
@@ -172,6 +191,21 @@ def _of_blocks(firm_id: str, since_micros: int) -> Any:
         .outerjoin(taken, taken.c.place == place)
         .where(made >= since_micros, or_(waits, in_vain), made > func.coalesce(taken.c.at, 0))
         .group_by(place, _BLOCK.c.firm_id, code, _BLOCK.c.said)
+    )
+    return statement.where(_BLOCK.c.firm_id == firm_id) if firm_id else statement
+
+
+def _of_names(firm_id: str, since_micros: int) -> Any:
+    """Return the query of names that are not taken for a reason that nobody understands."""
+    place, made, name = _BLOCK.c.broker_account, _BLOCK.c.created_at, _BLOCK.c.security_id
+    taken = _taken(since_micros, name)
+    columns = (place, _BLOCK.c.firm_id, _BLOCK.c.code, _BLOCK.c.said)
+    statement = (
+        select(*columns, func.min(made), func.max(made), func.count(), name)
+        .outerjoin(taken, and_(taken.c.place == place, taken.c.security_id == name))
+        .where(made >= since_micros, _BLOCK.c.code == UNCLEAR)
+        .where(made > func.coalesce(taken.c.at, 0))
+        .group_by(*columns, name)
     )
     return statement.where(_BLOCK.c.firm_id == firm_id) if firm_id else statement
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from desk import Desk, broker_equals_books, desk_from, write_template
 
+from broker_adapters.alpaca_verdicts import classify
 from robo.core.errors import BrokerUnavailableError, ConflictError, InvalidInputError, NotFoundError
 from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.core.reasons import Reason
@@ -461,3 +462,45 @@ def test_an_order_that_was_filled_while_nobody_listened_for_days_is_booked_and_n
     assert found == []
     assert desk.rows("SELECT state FROM block") == [("filled",)]
     assert desk.rows("SELECT count(*) FROM recon_break WHERE category = 'real'") == [(0,)]
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside names that are taken"])
+def test_an_answer_that_nobody_understands_is_in_the_queue_when_it_comes_for_days(
+    desk: Desk, *, beside: bool
+) -> None:
+    funded_one, shown = funded(desk), []
+    veiled = classify(422, {"code": 40010001, "message": "this order cannot be placed"}).result()
+    for _ in range(2):
+        desk.broker.answers = [veiled]
+        buys(desk, funded_one, *((1, 2) if beside else (1,)))
+        shown.append(queue(desk).accounts)
+        desk.next_day()
+        desk.send()
+        desk.collect()
+    shown.append(queue(desk).accounts)
+    others = queue(desk, "firm_b").accounts
+    buys(desk, funded_one, 1)
+
+    assert [len(one) for one in shown] == [0, 0, 1]
+    (still,) = shown[-1]
+    assert (still.broker_account, still.code, still.orders) == (PLACE, "unclear", 2)
+    assert still.said == "unclear_40010001"
+    assert desk.column("SELECT DISTINCT code FROM orders WHERE state = 'rejected'") == [
+        "rejected:expired:unclear"
+    ]
+    assert (others, queue(desk).accounts) == ((), ())
+
+
+def test_two_names_that_are_not_understood_on_a_day_each_are_no_standstill(desk: Desk) -> None:
+    account = funded(desk)
+    veiled = classify(422, {"code": 40010001, "message": "this order cannot be placed"}).result()
+    for names in ((1, 2), (3, 4)):
+        desk.broker.answers = [veiled]
+        buys(desk, account, *names)
+        desk.next_day()
+        desk.send()
+        desk.collect()
+
+    codes = desk.column("SELECT code FROM block ORDER BY code DESC LIMIT 3")
+    assert codes == ["rejected:expired:unclear"] * 2 + [""]
+    assert queue(desk).accounts == ()
