@@ -295,6 +295,8 @@ def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
     merged = replace(row, **said, tilts=tilts)
     anew = row.reviewed_on == direct.ANEW or merged.ladder != row.ladder
     merged = replace(merged, reviewed_on=direct.ANEW if anew else direct.CHANGED)
+    if wishes.theme is None and wishes.stays_ppm is None:
+        return merged  # what was kept once stays, also a theme that stays without a share
     if merged.theme == "fades" and not wishes.stays_ppm:
         return replace(merged, stays_ppm=0)
     if merged.theme == "stays" and merged.stays_ppm:

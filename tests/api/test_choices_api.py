@@ -1,6 +1,7 @@
 """Choices over HTTP: a price tag before saving, a saved choice that the next night follows."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.services import graduating, indexing
 from robo.services.offering import Shelf, recipes_by_id
-from robo.store import accounts, households, people
+from robo.store import accounts, direct, households, people
 from robo.store.database import bulk
 
 
@@ -290,6 +291,26 @@ def test_a_theme_stays_with_a_share_or_not_at_all(
     assert (said.status_code, said.json["code"]) == (422, "theme_share")
     assert (saved.status_code, saved.json["code"]) == (422, "theme_share")
     assert me.get(path).json == before
+
+
+def test_a_theme_kept_without_its_share_leaves_everything_else_free_to_change(
+    world: World, app: Flask, account: AccountId
+) -> None:
+    me = customer(world, app, account)
+    path = f"/v1/accounts/{account}/choices"
+    me.send("PUT", path, {"theme": "fades"})
+    with world.db.write() as session:
+        row = direct.of_accounts(session, [account])[account]
+        direct.put(session, [replace(row, theme="stays", stays_ppm=0)], 1)
+
+    said = preview(me, account, screen="goes")
+    saved = me.send("PUT", path, {"screen": "stays"})
+
+    assert said.status_code == 200
+    assert (saved.status_code, saved.json["theme"]) == (200, "stays")
+    again = me.send("PUT", path, {"theme": "stays"})
+    assert (again.status_code, again.json["code"]) == (422, "theme_share")
+    me.send("PUT", path, {"theme": "fades"})
 
 
 @pytest.mark.parametrize(
