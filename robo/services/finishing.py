@@ -7,7 +7,7 @@ from robo.core.clock import Clock, to_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.policy import Policy
 from robo.ports.broker import Broker, BrokerOrder, BrokerOrderState
-from robo.services import booking, hearing, telling, undoing
+from robo.services import booking, healing, hearing, telling, undoing
 from robo.services.turns import Turns
 from robo.store import blocks, strays, tellings
 from robo.store.database import Database
@@ -15,6 +15,8 @@ from robo.store.keyring import Keyring
 
 _ONE_BY_ONE_MAX: Final = 20
 """Open orders that are asked for one by one; more are compared with the broker's list."""
+_PAUSE_MICROS: Final = healing.HELD_SECONDS * 1_000_000
+"""How long a refused order that has traded, and is not shown, is left alone after a question."""
 
 
 def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
@@ -80,12 +82,16 @@ def _over(
     """
     doubted: list[blocks.Block] = []
     over: list[blocks.Block] = []
+    now_micros = to_micros(clock.now())
     for block in refused:
+        if _is_a_persons(block) and now_micros - block.asked_at < _PAUSE_MICROS:
+            continue
         doubtful = block.code == telling.ENDED or block.asks or _traded(block)
         (doubted if doubtful else over).append(block)
     with db.read() as session:
         beside = strays.sums(session, [one.id for one in doubted])
     back: list[blocks.Outcome] = []
+    missing: list[str] = []
     for block in doubted:
         try:
             found = broker.find(block.id)
@@ -95,10 +101,18 @@ def _over(
             over.append(block)
         elif found is not None:
             back.append(telling.adopt(block, found))
-    if back:
+        else:
+            missing.append(block.id)
+    if back or missing:
         with db.write() as session:
-            blocks.record(session, back, to_micros(clock.now()))
+            blocks.record(session, back, now_micros)
+            tellings.record_missing(session, missing, now_micros)
     return over
+
+
+def _is_a_persons(block: blocks.Block) -> bool:
+    """Return whether a refused block has traded: while the broker shows no order, none ends it."""
+    return block.code != telling.ENDED and _traded(block)
 
 
 def _traded(block: blocks.Block) -> bool:

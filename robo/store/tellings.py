@@ -31,6 +31,15 @@ def record_unheard(session: Session, block_ids: Sequence[str], at_micros: int) -
     )
 
 
+def record_missing(session: Session, block_ids: Sequence[str], at_micros: int) -> None:
+    """Write when the broker was last asked for refused blocks of which it shows no order."""
+    bulk(
+        session,
+        "UPDATE block SET asks = asks + 1, asked_at = ? WHERE id = ? AND state = 'open'",
+        [(at_micros, block_id) for block_id in block_ids],
+    )
+
+
 def begin_telling(session: Session, block_ids: Sequence[str]) -> None:
     """Forget what was said of blocks that are told again: from now on they may have arrived.
 

@@ -643,6 +643,33 @@ def test_what_turns_up_just_before_a_refused_order_ends_is_ours_again(desk: Desk
     assert desk.held(account).cash_cents == 90_00
 
 
+def test_a_refused_order_that_has_traded_and_is_not_shown_is_asked_for_every_five_minutes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = funded(desk, 1)
+    declined(desk, account, lag=10_000)
+    for _ in range(40):
+        desk.clock.advance(timedelta(seconds=20))
+        desk.send()
+    ending = known(desk)
+    desk.broker.fill(next(iter(desk.broker.orders)), SHARE // 2, 5_00)
+    asked: list[str] = []
+    find = desk.broker.find
+    monkeypatch.setattr(desk.broker, "find", lambda i: asked.append(i) or find(i))  # type: ignore[func-returns-value]
+    for _ in range(60):
+        desk.clock.advance(timedelta(seconds=10))
+        desk.collect()
+    hidden = (len(asked), known(desk), desk.held(account).cash_cents)
+    desk.broker.lag.clear()
+    desk.clock.advance(timedelta(minutes=5))
+    desk.collect()
+
+    assert ending == [("open", "rejected:funds")]
+    assert hidden == (2, ending, 90_00)
+    assert known(desk) == [("open", "adopted")]
+    assert desk.findings() == []
+
+
 def test_an_id_that_was_taken_once_is_not_forgotten_over_a_later_silence_or_refusal(
     desk: Desk,
 ) -> None:
