@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from robo.core.ids import SecurityId
+from robo.core.money import NANOS_PER_SHARE
 from robo.ports.prices import ActionKind
 from robo.ports.terms import (
     ClientIdRule,
@@ -17,6 +18,8 @@ from robo.ports.terms import (
     OrderType,
     TimeInForce,
 )
+
+_SHARE_DIGITS: Final = 9
 
 
 class AccountModel(StrEnum):
@@ -139,6 +142,15 @@ class Capabilities:
     """Of the group `onboarding`: how many accounts one person may have; 0 if none is stated."""
     account_kinds: frozenset[str] = frozenset({"individual"})
     """Of the group `onboarding`: the kinds of account that can be applied for."""
+
+    @property
+    def step_nanos(self) -> int:
+        """Return the least part of a share that is taken, of a name that goes in parts."""
+        return (
+            10 ** max(0, _SHARE_DIGITS - self.share_decimals)
+            if self.fractional
+            else NANOS_PER_SHARE
+        )
 
     def sizes(self) -> str:
         """Return in words how an order may be sized, for operators."""

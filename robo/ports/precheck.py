@@ -9,7 +9,6 @@ from typing import Final
 from robo.core.money import NANOS_PER_SHARE
 from robo.ports.broker import Capabilities, OrderTicket, Refusal, Side, SubmitResult, SubmitStatus
 
-_SHARE_DIGITS: Final = 9
 _CENT_DIGITS: Final = 2
 _CODES: Final = {
     "client_id_length": (Refusal.CLIENT_ID, "A client id is too long or empty for this broker."),
@@ -67,8 +66,7 @@ def _size_fault(ticket: OrderTicket, capabilities: Capabilities) -> str | None:
             return None
         if not capabilities.fractional:
             return "whole_shares_only"
-        step = 10 ** max(0, _SHARE_DIGITS - capabilities.share_decimals)
-        return "share_decimals" if ticket.nanos % step else None
+        return "share_decimals" if ticket.nanos % capabilities.step_nanos else None
     if not capabilities.notional:
         return "no_notional"
     step = 10 ** max(0, _CENT_DIGITS - capabilities.notional_decimals)

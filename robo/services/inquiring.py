@@ -119,6 +119,8 @@ class Limits:
     """Names of which less than a share is not sold: it would wait the day long, every day."""
     all_whole: bool = False
     """So it is with every name."""
+    step_nanos: int = 1
+    """The least part of a share that it takes of names that go in parts: less is left alone too."""
     shared: bool = False
     """The broker keeps one account for all: others' orders may make a share of what is less."""
 
@@ -127,7 +129,12 @@ class Limits:
         whole = self.whole | (frozenset(seen.price_micros) if self.all_whole else frozenset())
         stopped = {**self.stopped, **seen.stopped}
         return replace(
-            seen, stopped=stopped, unbought=self.unbought, whole=whole, shared=self.shared
+            seen,
+            stopped=stopped,
+            unbought=self.unbought,
+            whole=whole,
+            step_nanos=self.step_nanos,
+            shared=self.shared,
         )
 
 
@@ -145,4 +152,4 @@ def limits(session: Session, broker: Broker, at: datetime) -> Limits:
         # Whole shares are its way of life: where it keeps one account for all, blocks make them.
         return Limits(stopped, all_whole=not shared, shared=shared)
     unbought = dict.fromkeys(whole, Reason.SKIP_WHOLE_SHARES)
-    return Limits(stopped, unbought, whole, shared=shared)
+    return Limits(stopped, unbought, whole, step_nanos=caps.step_nanos, shared=shared)

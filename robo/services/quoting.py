@@ -22,12 +22,18 @@ class Board:
     """Names that may be sold and are not to be bought, and why."""
     whole: frozenset[int] = frozenset()
     """Names of which a sale has to be of a share at least: the broker takes whole shares only."""
+    step_nanos: int = 1
+    """The least part of a share that the broker takes of the other names."""
     shared: bool = False
     """Orders of other accounts may make a share of what is less, sooner or later."""
 
+    def step(self, security_id: int) -> int:
+        """Return the nanoshares that a sale of a name has to be a multiple of."""
+        return NANOS_PER_SHARE if security_id in self.whole else self.step_nanos
+
     def is_too_little(self, security_id: int, sell_nanos: int) -> bool:
         """Return whether a sale would be less than the broker takes, or wait for others' sales."""
-        return security_id in self.whole and 0 < sell_nanos < NANOS_PER_SHARE
+        return 0 < sell_nanos < self.step(security_id)
 
     def is_stuck(self, security_id: int, sell_nanos: int) -> bool:
         """Return whether a sale would be less than the broker takes, however long it waits."""

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from robo.core.clock import business_date
-from robo.core.money import NANOS_PER_SHARE, PPM, notional_cents
+from robo.core.money import PPM, notional_cents
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio import allocator
@@ -63,7 +63,8 @@ def plan(
     leave the withdrawal short; what is left over is invested again. `pick` names the lots.
 
     Of a name that goes in whole shares only, whole shares are sold, one too many rather than one
-    too few; a fraction of it stays, for the account's other names to pay.
+    too few; a fraction of it stays, for the account's other names to pay. So it is with the least
+    part of a share where the broker takes no smaller one.
     """
     free = _free_nanos(raw, business_date(at).isoformat())
     if need_cents is None:
@@ -71,7 +72,7 @@ def plan(
     chunk = chunks.build(raw, now.price_micros)
     slots = chunk.slots()
     names = [chunk.security_ids[column] for column in slots.security[0].tolist() if column >= 0]
-    step = np.array([[NANOS_PER_SHARE if s in now.whole else 1 for s in names]], dtype=np.int64)
+    step = np.array([[now.step(s) for s in names]], dtype=np.int64)
     free_nanos = np.array([[free.get(security_id, 0) for security_id in names]], dtype=np.int64)
     free_nanos -= free_nanos % step
     price = np.array([[now.price_micros.get(s, 0) for s in names]], dtype=np.int64)
@@ -133,8 +134,8 @@ def _everything(raw: chunks.RawChunk, now: Board, free: dict[int, int], cause: s
     for security_id in raw.balances[raw.sleeves[0].account_id].holdings_nanos:
         code = _stop(raw, now, free, security_id, now.is_stuck)
         goes = free.get(security_id, 0)
-        if security_id in now.whole and not now.shared:
-            goes -= goes % NANOS_PER_SHARE
+        if not now.shared:
+            goes -= goes % now.step(security_id)
         if code:
             skips[security_id] = allocator.reason_of(code)
         elif goes:

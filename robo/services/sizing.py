@@ -17,8 +17,6 @@ from robo.store.blocks import Block, BlockSum, Outcome
 from robo.store.controls import Tradability
 from robo.store.windows import WaitingOrder
 
-_DECIMALS: Final = 9
-
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -57,19 +55,30 @@ class Sizes:
         own = self.own_nanos.get(firm_id)
         return own is not None and (not plain or security_id in own)
 
+    def step(self, security_id: int) -> int:
+        """Return the least part of a share that is taken of a name, in nanoshares."""
+        caps = self.capabilities
+        if security_id in self.whole:
+            return NANOS_PER_SHARE
+        return 1 if caps is None else caps.step_nanos
+
+    def as_ordered(self, one: BlockSum | WaitingOrder) -> bool:
+        """Return whether cents are told to the broker as they are."""
+        caps = self.capabilities
+        if caps is None:
+            return True
+        fractional = caps.fractional and one.security_id not in self.whole
+        return one.notional_cents is not None and fractional and caps.notional
+
     def of(self, block: BlockSum) -> Size | None:
         """Return the size of a block's broker order; None if nothing of it can be sent.
 
         What a firm holds for itself beyond a fraction (a trade was taken back, a price ran away)
         goes with the block as far as that leaves the street something to do.
         """
-        caps = self.capabilities
-        if caps is None:
+        if self.as_ordered(block):
             return Size(block.notional_cents, block.nanos)
-        fractional = caps.fractional and block.security_id not in self.whole
-        if block.notional_cents is not None and fractional and caps.notional:
-            return Size(block.notional_cents, None)
-        step = 10 ** (_DECIMALS - caps.share_decimals) if fractional else NANOS_PER_SHARE
+        step = self.step(block.security_id)
         own = self.own_nanos.get(block.firm_id)
         mine = 0 if own is None else own.get(block.security_id, 0)
         if block.nanos is not None:
@@ -96,12 +105,14 @@ AS_ORDERED: Final = Sizes()
 
 def too_small(sizes: Sizes, waiting: Sequence[WaitingOrder]) -> dict[str, Reason]:
     """Return the orders whose block would be less than the least that the broker takes."""
+    caps = sizes.capabilities
+    assert caps is not None
+    if caps.notional and caps.step_nanos == 1 and not sizes.whole:
+        return {}  # every size is taken
     totals: dict[tuple[str, int, str], list[WaitingOrder]] = {}
     for one in waiting:
-        caps = sizes.capabilities
-        assert caps is not None
-        plain = caps.fractional and caps.notional and one.security_id not in sizes.whole
-        if not plain:
+        fine = one.side == "sell" and sizes.step(one.security_id) == 1
+        if not fine and not sizes.as_ordered(one):
             place = one.account_id if caps.account_model is AccountModel.SEGREGATED else one.firm_id
             totals.setdefault((place, one.security_id, one.side), []).append(one)
     found: dict[str, Reason] = {}
@@ -113,12 +124,12 @@ def too_small(sizes: Sizes, waiting: Sequence[WaitingOrder]) -> dict[str, Reason
             "", first.firm_id, first.security_id, first.side, cents, nanos, first.account_id
         )
         if sizes.of(summed) is None:
-            assert sizes.capabilities is not None
             # It waits where others' orders may make it a share; planners leave alone what never is.
-            never = (
-                sizes.capabilities.fractional
+            # What buys no part of a share they would plan again at once: that is for tomorrow.
+            never = sizes.step(first.security_id) == NANOS_PER_SHARE and (
+                caps.fractional
                 if first.side == "buy"
-                else sizes.capabilities.account_model is AccountModel.SEGREGATED
+                else caps.account_model is AccountModel.SEGREGATED
             )
             why = Reason.REFUSE_WHOLE_SHARES if never else Reason.WAIT_WHOLE_SHARES
             found |= {one.id: why for one in mine}

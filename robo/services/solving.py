@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from robo.core.money import NANOS_PER_SHARE, PPM
+from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.portfolio import optimizer, plans, positions
@@ -249,16 +249,16 @@ def _among(model: Model, names: Collection[int]) -> BoolArray:
 
 
 def _of_a_share(problem: Problem, sold: IntArray, model: Model, board: Board) -> IntArray:
-    """Return sales of lots (L,) without those of less than a share where that is not taken."""
-    whole = _among(model, board.whole)
-    if not whole.any():
+    """Return sales of lots (L,) without those of less than the broker takes of a name."""
+    step = np.array([board.step(one) for one in model.security_ids.tolist()], dtype=np.int64)
+    if (step == 1).all():
         return sold
     accounts = problem.accounts
     count = accounts.holding_name.size
     holding = np.repeat(np.arange(count), np.diff(accounts.lot_indptr))
     nanos = np.zeros(count, dtype=np.int64)
     np.add.at(nanos, holding, sold)
-    small = whole[accounts.holding_name] & (nanos < NANOS_PER_SHARE)
+    small = nanos < step[accounts.holding_name]
     return np.where(small[holding], 0, sold)
 
 

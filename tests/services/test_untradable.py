@@ -308,3 +308,46 @@ def test_a_close_out_sells_what_it_can_and_the_rest_is_in_the_operators_queue_un
     assert sum(made.paid()) == 30_00
     assert [one for one in made.queue() if one[1]] == []
     assert made.desk.findings() == []
+
+
+@pytest.mark.parametrize("notional", [True, False])
+def test_dust_below_the_brokers_least_part_of_a_share_is_planned_by_nobody_and_is_in_the_queue(
+    house: Make, *, notional: bool
+) -> None:
+    made = house(APART)
+    made.desk.broker.can |= {"notional": notional, "share_decimals": 4}
+    made.pays_in(100_07)
+    made.work(3)
+    made.days(2)
+    # The broker takes coarser parts from now on.
+    made.desk.broker.can |= {"share_decimals": 2}
+    made.asks(None)
+    made.work(3)
+    made.days(2)
+    left = made.desk.held(made.account).holdings_nanos
+    orders = made.desk.scalar("SELECT count(*) FROM orders")
+    made.work(5)
+
+    assert left
+    assert all(0 < nanos < SHARE // 100 for nanos in left.values())
+    assert made.desk.scalar("SELECT count(*) FROM orders") == orders
+    assert made.open_orders() == 0
+    assert {one for one in made.skips() if one[1] == "skip_whole_shares"} == {
+        (name, "skip_whole_shares") for name in left
+    }
+    assert [(one[0], one[2]) for one in made.queue() if one[1]] == [("acc-1", "skip_whole_shares")]
+    assert made.desk.findings() == []
+
+
+def test_money_for_less_than_the_brokers_least_part_of_a_share_is_tried_once_a_day(
+    house: Make,
+) -> None:
+    made = house(APART)
+    made.desk.broker.can |= {"notional": False, "share_decimals": 1}
+    made.desk.prices.price_micros = 1_000_000_000
+    made.pays_in(40_00)  # the least part of each is 100.00
+    made.work(5)
+    orders = made.desk.rows("SELECT DISTINCT code FROM orders"), made.open_orders()
+
+    assert orders == ([("wait_whole_shares",)], 2)
+    assert made.desk.scalar("SELECT count(*) FROM orders") == 2
