@@ -36,7 +36,9 @@ from robo.tax.selection import LotMethod
 _MODES: Final = ("harvest", "neutral", "realise")
 _TARGETS: Final = ("none", "loss_limit", "zero", "zero_bracket", "amount")
 _METHODS: Final = tuple(method.value for method in LotMethod)
-_METHOD: Final = {"description": "Which lots a withdrawal from a basket sells."}
+_METHOD: Final = {
+    "description": "Which lots a withdrawal from a basket sells. Left out: as you said last."
+}
 _STATUSES: Final = tuple(status.value for status in FilingStatus)
 
 
@@ -84,7 +86,7 @@ class ProfileFields(Schema):
         metadata={"description": "Net gain realised elsewhere and not imported."},
     )
     outside_long = Cents(signed=True, load_default=0)
-    lot_method = Word(*_METHODS, load_default="lowest_tax", metadata=_METHOD)
+    lot_method = Word(*_METHODS, metadata=_METHOD)
 
 
 class TaxProfileRequest(ProfileFields):
@@ -284,10 +286,10 @@ _AMOUNTS: Final = {
 
 
 def told_of(body: dict[str, Any]) -> Told:
-    """Return what a request tells."""
+    """Return what a request tells; what it leaves out of lots is for `choosing.tell` to keep."""
     amounts = {ours: body[name] for name, ours in _AMOUNTS.items()}
     state = StateRates(**{**asdict(StateRates()), **body["state"]})
-    method = LotMethod(body["lot_method"])
+    method = LotMethod(body.get("lot_method", LotMethod.LOWEST_TAX))
     return Told(status=FilingStatus(body["status"]), state=state, lot_method=method, **amounts)
 
 

@@ -89,8 +89,16 @@ def put_tax_profile(body: dict[str, Any], customer_id: str) -> dict[str, Any]:
     close_reading()
     r = runtime()
     year = body["year"] or business_date(r.clock.now()).year
-    told = told_of(body)
-    choosing.tell(r.db, r.keyring, r.clock, customer, year, told, actor=caller().actor)
+    told = choosing.tell(
+        r.db,
+        r.keyring,
+        r.clock,
+        customer,
+        year,
+        told_of(body),
+        actor=caller().actor,
+        keeps_lots="lot_method" not in body,
+    )
     return profile_json(year, told, is_assumed=False)
 
 

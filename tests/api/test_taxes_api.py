@@ -77,6 +77,20 @@ def test_a_tax_profile_is_told_kept_and_shown(me: Newcomer) -> None:
     assert shown == told
 
 
+def test_a_tax_profile_without_a_lot_method_keeps_the_one_told_last(me: Newcomer) -> None:
+    first = ask(me, "PUT", "tax-profile", {**PROFILE, "year": 2025})
+    ask(me, "PUT", "tax-profile", {**PROFILE, "year": 2025, "lot_method": "fifo"})
+
+    same_year = ask(me, "PUT", "tax-profile", {**PROFILE, "year": 2025})
+    next_year = ask(me, "PUT", "tax-profile", PROFILE)
+    year_before = ask(me, "PUT", "tax-profile", {**PROFILE, "year": 2024})
+
+    assert first["lot_method"] == "lowest_tax"
+    kept = [one["lot_method"] for one in (same_year, next_year, year_before)]
+    assert kept == ["fifo"] * 3
+    assert ask(me, "GET", "tax-profile")["lot_method"] == "fifo"
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -36,8 +36,19 @@ def tell(
     told: Told,
     *,
     actor: str,
+    keeps_lots: bool = False,
 ) -> Told:
     """Keep what a customer tells us of a tax year, and what follows from it for their IRAs.
+
+    Args:
+        db: Owns the transaction.
+        keyring: Seals it, and signs the audit trail.
+        clock: Says when.
+        customer: Whose.
+        year: Of which tax year.
+        told: What they say.
+        actor: Who asked.
+        keeps_lots: They said nothing of lots: what they said last holds on.
 
     Raises:
         InvalidInputError: If the year is none that can be told today.
@@ -48,6 +59,9 @@ def tell(
         raise InvalidInputError(message, code="tax_year", fields={"year": [message]})
     with db.write() as session:
         vault = Vault.open(session, keyring, customer.id)
+        if keeps_lots:
+            known = profiles.told(session, keyring, [customer.id]).get(customer.id, {})
+            told = replace(told, lot_method=profiles.last_method(known, year))
         profiles.keep(session, vault, year, told, now)
         contributing.allow(session, vault, year, told)
         # Of incomes not even a hash: they are few enough to be tried out.

@@ -115,6 +115,19 @@ def assumed(policy: Policy) -> Told:
     return Told(FilingStatus.SINGLE, income, income)
 
 
+def last_method(told: Mapping[int, Told], year: int) -> LotMethod:
+    """Return the lot method that holds for a year: told of it, of one before, or of one after.
+
+    Args:
+        told: What a customer told us, by year.
+        year: The tax year.
+    """
+    before = [one for one in told if one <= year]
+    if not told:
+        return LotMethod.LOWEST_TAX
+    return told[max(before) if before else min(told)].lot_method
+
+
 def keep(session: Session, vault: Vault, year: int, told: Told, at_micros: int) -> None:
     """Seal what a customer told us of a year; what it replaces goes to the history."""
     vault.write(session, f"{PROFILE}:{year}", told.to_raw(), at_micros)
