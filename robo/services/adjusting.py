@@ -17,7 +17,6 @@ from robo.core.clock import Clock, to_micros
 from robo.core.ids import AccountId, FirmId
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.core.shares import format_nanos
 from robo.ports.broker import AccountModel, Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
 from robo.services import charging, crediting, dividing, ordering, parking, partaking, targeting
@@ -257,13 +256,17 @@ def _apply(
     if not (waiting or own) or not detail or parked:
         # What is divided by a wrong list would move one customer's to another: a person must look.
         return
-    activity, firms_part = partaking.apart(activity, own, customers, action)
+    told = activity
+    activity, firms_part = partaking.apart(told, own, customers, action)
     partaking.take(db, keyring, firm_id, activity, firms_part, at_micros)
     if not waiting:
         return
     parts = dividing.divide(activity, [(account, nanos) for account, nanos, _ in mine])
     todo = [part for part in parts if part.account_id in waiting]
-    _give(db, keyring, clock, policy, firm_id, activity, action, todo)
+    left = _give(db, keyring, clock, policy, firm_id, activity, action, todo)
+    if left:
+        with db.write() as session:
+            parking.leave(session, place, told, left, at_micros)
 
 
 def _doubtful(activity: Activity, held: int, only: AccountId | None) -> bool:
@@ -281,8 +284,8 @@ def _give(
     activity: Activity,
     action: Mapping[str, Any],
     todo: Sequence[dividing.Part],
-) -> None:
-    """Book the parts of an activity that wait; whom it does not fit is reported."""
+) -> list[tuple[dividing.Part, str]]:
+    """Book the parts of an activity that wait; return those that could not be, each with why."""
     at_micros = to_micros(clock.now())
     waiting = {part.account_id for part in todo}
     if activity.kind in _REPRICING:
@@ -295,53 +298,8 @@ def _give(
     blame = Blame[dividing.Part](db, clock, _JOB, lambda part: part.account_id)
     turns = Turns(db, policy)
     left = turns.each(todo, write, blame)
-    if left:
-        why = {
-            part.account_id: error.code
-            for part, error in turns.refused
-            if isinstance(part, dividing.Part)
-        }
-        with db.write() as session:
-            _report_left(session, firm_id, activity, left, why, at_micros)
-
-
-def _report_left(
-    session: Session,
-    firm_id: FirmId,
-    activity: Activity,
-    left: Sequence[dividing.Part],
-    why: Mapping[AccountId, str],
-    at_micros: int,
-) -> None:
-    """Put the accounts that an action does not fit before the operators; everyone else has it.
-
-    Args:
-        session: The caller's transaction.
-        firm_id: Whose accounts they are.
-        activity: What the broker brought.
-        left: What they were to get.
-        why: The codes of refusals; what failed otherwise stands among the job's failures.
-        at_micros: When, UTC.
-    """
-    events.emit(
-        session,
-        [
-            events.NewEvent(
-                firm_id,
-                "break.entitlement",
-                activity.id,
-                json.dumps(
-                    {
-                        "why": why.get(part.account_id, "unexpected"),
-                        "books": format_nanos(part.nanos),
-                    }
-                ),
-                account_id=part.account_id,
-            )
-            for part in left
-        ],
-        at_micros,
-    )
+    why = {id(part): error.code for part, error in turns.refused}
+    return [(part, why.get(id(part), "unexpected")) for part in left]
 
 
 def _leave_dead_names(db: Database, clock: Clock) -> None:

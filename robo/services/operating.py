@@ -24,7 +24,7 @@ _LOOKED_BACK: Final = 14 * 24 * _HOUR
 """What stands still tries again every session: two weeks hold several, whatever the holidays."""
 _ANOTHER_DAY: Final = 12 * _HOUR
 """Two orders so far apart were not of one session."""
-_SHOWN = frozenset({"unknown_activity", "missing_execution"})
+_SHOWN = frozenset({"real", "unknown_activity", "missing_execution"})
 """Differences that stop nothing, or not yet, and are a person's all the same."""
 
 

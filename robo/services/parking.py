@@ -1,7 +1,7 @@
 """Shares that the broker divided and that were not what was held: told apart, or a person looks."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -70,16 +70,61 @@ def report(
     events.emit(session, [event], at_micros)
     if not ask:
         return
+    found = _asked(place, activity, held, activity.nanos_before)
+    journaling.tell(session, "break.found", breaks.put(session, [found], at_micros), at_micros)
+
+
+def leave(
+    session: Session,
+    place: Place,
+    activity: Activity,
+    left: Sequence[tuple[dividing.Part, str]],
+    at_micros: int,
+) -> None:
+    """Put the accounts that an action does not fit before the operators; everyone else has it.
+
+    It is a break for each account at the broker, by which a person may book it after all
+    (`awarding`), or clear it. Their shares are others there: in an account of a customer's own the
+    name stops. In a shared one it does not for the others, who have theirs; who waits is held back
+    alone (`rechecking`).
+
+    Args:
+        session: The caller's transaction.
+        place: The account at the broker.
+        activity: What the broker brought.
+        left: What they were to get, and why they have not: the code of a refusal, or `unexpected`
+            for what stands among the job's failures.
+        at_micros: When, UTC.
+    """
+    told = [
+        events.NewEvent(
+            place.firm_id,
+            "break.entitlement",
+            activity.id,
+            json.dumps({"why": why, "books": format_nanos(part.nanos)}),
+            account_id=part.account_id,
+        )
+        for part, why in left
+    ]
+    events.emit(session, told, at_micros)
+    whole = activity.nanos_before
+    without = whole - sum(part.nanos for part, _ in left)
+    found = _asked(place, activity, without, whole)
+    if place.account_id is None:
+        found = replace(found, blocks=0)
+    journaling.tell(session, "break.found", breaks.put(session, [found], at_micros), at_micros)
+
+
+def _asked(place: Place, activity: Activity, ours: int, theirs: int) -> breaks.Break:
+    """Return the break by which a person is asked about an activity; a dividend's stops nothing."""
     found = break_of(
         place,
         "activity",
         "real",
-        held,
-        activity.nanos_before,
+        ours,
+        theirs,
         "ask_operator",
         security_id=activity.security_id,
         reference=activity.id,
     )
-    if activity.kind is ActionKind.CASH_DIVIDEND:
-        found = replace(found, blocks=0)
-    journaling.tell(session, "break.found", breaks.put(session, [found], at_micros), at_micros)
+    return replace(found, blocks=0) if activity.kind is ActionKind.CASH_DIVIDEND else found

@@ -11,12 +11,14 @@ from desk import Desk, breaking, broker_equals_books, desk_from, write_template
 
 from robo.core.errors import RefusedError, RoboError
 from robo.core.ids import AccountId, SecurityId
-from robo.ports.broker import Position, Side
+from robo.ports.broker import AccountModel, Activity, Position, Side
 from robo.ports.prices import ActionKind
-from robo.services import adjusting, awarding, partaking, reconciling
+from robo.services import adjusting, awarding, dividing, partaking, reconciling
 from robo.services.awarding import Terms
+from robo.services.dividing import Part
 from robo.services.resolving import Word
 from robo.store import ledger, lots
+from robo.store.database import insert_many
 
 WORD = Word("the broker's statement says so", "op")
 SPLIT: dict[str, Any] = {"ratio_num": 2, "ratio_den": 1}
@@ -192,6 +194,66 @@ def test_a_dividend_that_waits_is_paid_by_what_a_person_says_that_the_firm_held(
     assert firms_own(desk, "firm_a") == {"S1/9": late, "USD/2": own["USD/2"] + 3_00}
     assert (waiting(desk), desk.findings()) == ([], [])
     assert desk.column("SELECT state FROM recon_break") == ["repaired"]
+
+
+def holder_apart(desk: Desk, nanos: int) -> AccountId:
+    """Return one who holds shares of security 1 in an account of its own at the broker."""
+    desk.broker.can = {"account_model": AccountModel.SEGREGATED}
+    (holder,) = desk.open("firm_a", 1, "apart")
+    with desk.db.write() as session:
+        names = ("account_id", "broker", "reference", "opened_at")
+        insert_many(session, "broker_account", names, [(holder, "scripted", "acc-0", 1)])
+    desk.fund({holder: 10_00}, "apart")
+    desk.broker.fill(desk.buy({holder: 10_00}), nanos, 10_00)
+    desk.collect()
+    return holder
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["shared", "apart"])
+@pytest.mark.parametrize(
+    ("kind", "more", "terms", "after"),
+    [
+        (ActionKind.SPLIT, {**SPLIT, "cents": 12}, Terms(ratio=(2, 1)), ({1: 4 * SHARE}, 4)),
+        (ActionKind.CASH_MERGER, {"cash_micros": 5_000_000}, Terms(), ({}, 10_00)),
+        (ActionKind.CASH_DIVIDEND, {"cash_micros": 500_000}, Terms(), ({1: 2 * SHARE}, 1_00)),
+    ],
+)
+def test_who_was_left_out_of_an_action_gets_it_by_hand_and_stops_nobody_else_meanwhile(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: ActionKind,
+    more: dict[str, Any],
+    terms: Terms,
+    after: tuple[dict[int, int], int],
+    *,
+    apart: bool,
+) -> None:
+    left = holder_apart(desk, 2 * SHARE) if apart else holders(desk, "firm_a", [2 * SHARE] * 3)[0]
+    (told,) = publish(desk, kind, **more)
+    if apart:
+        desk.broker.brought = [
+            replace(told, cents=after[1], broker_account="acc-0"),
+        ]
+    book = dividing.book
+
+    def stumble(activity: Activity, action: Any, part: Part, mine: Any) -> dividing.Booked:
+        if part.account_id == left:
+            raise KeyError(left)
+        return book(activity, action, part, mine)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dividing, "book", stumble)
+        desk.adjust()
+    (shown,) = waiting(desk)
+    stops = desk.scalar("SELECT blocks FROM recon_break WHERE subject = 'activity'")
+    award(desk, terms)
+
+    assert shown.waiting == {left}
+    assert stops == int(apart and kind is not ActionKind.CASH_DIVIDEND)
+    held = desk.held(left)
+    assert (held.holdings_nanos, held.cash_cents + held.unsettled_cents) == after
+    assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
+    assert (waiting(desk), desk.findings()) == ([], [])
 
 
 REFUSED: list[tuple[Terms, str]] = [
