@@ -15,7 +15,7 @@ from robo.services.benchmarking import Wish
 from robo.services.modelling import Model
 from robo.services.offering import Shelf
 from robo.store import chunks
-from robo.store.accounts import Sleeve
+from robo.store.accounts import DIRECT, Sleeve
 from robo.store.direct import DirectSleeve
 
 _NEIGHBOURS: Final = 40
@@ -72,6 +72,15 @@ def _screen(shelf: Shelf, sleeve: Sleeve, row: DirectSleeve | None) -> frozenset
 def _shelves(session: Session, sleeves: Iterable[Sleeve]) -> dict[str, Shelf]:
     """Return firm -> what it offers; each is asked about once."""
     return {firm: offering.of_firm(session, firm) for firm in {one.firm_id for one in sleeves}}
+
+
+def excluded(session: Session, sleeve: Sleeve) -> frozenset[int]:
+    """Return what the basket of a direct sleeve excludes, let go or not; of a basket nothing.
+
+    A small account holds its basket, whatever was chosen for the index's share.
+    """
+    shelf = offering.of_firm(session, sleeve.firm_id)
+    return shelf.excluded(sleeve.basket_id) if sleeve.kind == DIRECT else frozenset()
 
 
 def screens(

@@ -37,7 +37,7 @@ from robo.services.gathering import Loaded
 from robo.services.mailing import payload
 from robo.services.modelling import Model
 from robo.services.quoting import Board, board
-from robo.store import chunks, direct, universe
+from robo.store import chunks, direct, leavers, universe
 from robo.store.accounts import Sleeve, TargetWeight
 from robo.store.chunks import NO_RESTRICTION
 from robo.store.database import Database
@@ -228,6 +228,8 @@ def save(
         sleeve = raw.sleeves[0]
         after = _merged(row, wishes)
         direct.put(session, [after], now)
+        if after.screen == "goes":
+            leavers.let_stay(session, account_id, following.excluded(session, sleeve))
         asker = asker_id or sleeve.customer_id
         restricting.leave_out(session, asker, wishes.exclude, now)
         # Both hear that their account's choices changed, and each of their own restrictions only.
@@ -295,17 +297,15 @@ def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
     merged = replace(row, **said, tilts=tilts)
     anew = row.reviewed_on == direct.ANEW or merged.ladder != row.ladder
     merged = replace(merged, reviewed_on=direct.ANEW if anew else direct.CHANGED)
-    if wishes.theme is None and wishes.stays_ppm is None:
+    if (wishes.theme, wishes.stays_ppm) == (None, None):
         return merged  # what was kept once stays, also a theme that stays without a share
     if merged.theme == "fades" and not wishes.stays_ppm:
         return replace(merged, stays_ppm=0)
     if merged.theme == "stays" and merged.stays_ppm:
         return merged
-    message = (
-        "A theme that stays needs the share that stays: stays_ppm, above 0."
-        if merged.theme == "stays"
-        else "This theme fades; say theme: stays with the share that shall stay."
-    )
+    message = "This theme fades; say theme: stays with the share that shall stay."
+    if merged.theme == "stays":
+        message = "A theme that stays needs the share that stays: stays_ppm, above 0."
     raise InvalidInputError(message, code="theme_share", fields={"stays_ppm": [message]})
 
 

@@ -99,6 +99,15 @@ def remove(session: Session, gone: Collection[tuple[AccountId, int]]) -> None:
     )
 
 
+def let_stay(session: Session, account_id: AccountId, names: Collection[int]) -> None:
+    """Forget names of an account that need not go because of its screen any more."""
+    bulk(
+        session,
+        "DELETE FROM leaver WHERE account_id = ? AND security_id = ? AND source = 'screen'",
+        [(account_id, name) for name in sorted(names)],
+    )
+
+
 def done(session: Session) -> list[tuple[AccountId, int]]:
     """Return the names that have gone, or that the account's screen lets in again."""
     rows = session.connection().exec_driver_sql(_DONE)

@@ -23,10 +23,12 @@ from robo.services import (
     importing,
     ordering,
     parting,
+    personalising,
     rescoring,
     targeting,
 )
 from robo.services.ordering import Plan, Trade
+from robo.services.personalising import Wishes
 from robo.services.rescoring import Reached
 from robo.services.screening import Change, Holder, Screens
 from robo.store import accounts, direct, households, ledger, people, tax_profiles
@@ -103,6 +105,28 @@ def test_what_is_held_goes_only_as_far_as_the_customers_budget_reaches(world: Wo
     choose(world, frugal, Choice(gain_budget_cents=1_000_000_00, number=1))
     rescore(world)
     assert told(world, frugal) == {"skip_gain_limit", "sell_left_out"}, "asked again every day"
+
+
+def test_what_waits_for_the_budget_stays_where_the_exclusion_is_let_go_meanwhile(
+    world: World,
+) -> None:
+    strict, lenient = invested(world, 2, CLEAN)
+    grow(world, [strict, lenient])
+    make_a_gain(world, MEMBER.id)
+    scandal(world, MEMBER.symbol)
+    rescore(world)
+    kept = column(world, "SELECT account_id FROM skip WHERE reason = 'skip_gain_limit'")
+    assert sorted(kept) == sorted([strict, lenient])
+
+    r = world.runtime
+    for account, wishes in ((strict, Wishes()), (lenient, Wishes(screen="goes"))):
+        personalising.save(r.db, r.broker, r.prices, r.clock, r.policy, account, wishes)
+        choose(world, account, Choice(gain_budget_cents=1_000_000_00, number=1))
+    world.next_session()
+    rescore(world)
+
+    sold = column(world, "SELECT account_id FROM orders WHERE side = 'sell'")
+    assert sold == [strict]
 
 
 def test_a_loss_makes_no_room_for_a_gain_that_leaves_beside_it(world: World) -> None:
