@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import case, exists, func, literal_column, select
+from sqlalchemy import Index, case, exists, func, literal_column, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.blocks import BlockRow
@@ -27,6 +27,8 @@ class BrokerActivityRow(SQLModel, table=True):
         one_of("broker_activity_state", "state", *STATES),
         # Years are told and few are not explained, and every account of a night asks for those.
         partial("ix_broker_activity_unknown", _UNKNOWN, "id"),
+        # A sale that waits for an action asks every few seconds whether it was told.
+        Index("ix_broker_activity_told", "security_id", "kind", "on_date"),
         STRICT,
     )
     id: str = text(key=True)

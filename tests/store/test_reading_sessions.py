@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
-from robo.store import effects, orders, scores, standstills, tax_profiles, universe
+from robo.store import breaks, effects, orders, scores, standstills, tax_profiles, universe
 from robo.store.database import insert_many
 from robo.store.tax_profiles import Choice
 
@@ -119,6 +119,23 @@ def plans(desk: Desk, read: Callable[[Session], object]) -> list[str]:
         event.listen(session.connection(), "before_cursor_execute", explain)
         read(session)
     return asked
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda session: breaks.brought(session, "ca-1"),
+        lambda session: breaks.told_of(session, "ca-1"),
+    ],
+    ids=["brought", "told"],
+)
+def test_what_was_told_of_an_action_is_found_without_a_look_at_anything_else_that_was(
+    desk: Desk, read: Callable[[Session], object]
+) -> None:
+    asked = plans(desk, read)
+
+    assert [one for one in asked if one.startswith("SEARCH broker_activity USING INDEX")]
+    assert [one for one in asked if one.startswith("SCAN")] == []
 
 
 @pytest.mark.parametrize("page", [1, 500])
