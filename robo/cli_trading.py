@@ -169,7 +169,9 @@ def _decide(settings: Settings, args: argparse.Namespace) -> int:
         with r.db.read() as session:
             found = operating.queue(session, r.calendar, r.policy, "", r.clock.now())
     for block in found.orders:
-        print(f"order {block.id}  {block.broker_account} {block.side} {block.symbol}: {block.code}")
+        held = f", {found.behind[block.id]} orders wait for it" if block.id in found.behind else ""
+        place = f"{block.broker_account} {block.side} {block.symbol}"
+        print(f"order {block.id}  {place}: {block.code}{held}")
     for one in found.executions:
         print(f"execution {one.id}  of {one.client_id}: {format_nanos(one.nanos)}, {one.why}")
     for still in found.accounts:

@@ -4,6 +4,7 @@ Everything is the firm's own, told by its key; what belongs to another firm does
 """
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from robo.api.auth import caller, owned_account, owned_by_firm, requires
@@ -63,7 +64,10 @@ def get_queue() -> dict[str, Any]:
             "transfers": [_doubt(one) for one in found.transfers],
             "applications": found.applications,
             "breaks": [_break(one) for one in found.breaks],
-            "orders": found.orders,
+            "orders": [
+                {**asdict(one), "orders_behind": found.behind.get(one.id, 0)}
+                for one in found.orders
+            ],
             "executions": [_stray(one) for one in found.executions],
             "accounts": found.accounts,
         }

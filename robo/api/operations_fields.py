@@ -83,6 +83,18 @@ class StuckOrderReply(Schema):
     created_at = Instant(required=True)
 
 
+class QueuedOrderReply(StuckOrderReply):
+    """A broker order that a person has to decide, and what stands still until then."""
+
+    orders_behind = fields.Integer(
+        required=True,
+        metadata={
+            "description": "Customers' orders in this name, of either side, that wait for its end "
+            "(`wait_own_book`, `wait_opposite`): the firm fills fractions of it from its own book."
+        },
+    )
+
+
 class StrayReply(Schema):
     """An execution that the broker told and that could not be booked, or what became of it."""
 
@@ -137,7 +149,7 @@ class QueueReply(Schema):
     transfers = fields.List(fields.Nested(DoubtReply), required=True)
     applications = fields.List(fields.Nested(RefusedReply), required=True)
     breaks = fields.List(fields.Nested(BreakReply), required=True)
-    orders = fields.List(fields.Nested(StuckOrderReply), required=True)
+    orders = fields.List(fields.Nested(QueuedOrderReply), required=True)
     executions = fields.List(fields.Nested(StrayReply), required=True)
     accounts = fields.List(fields.Nested(StandstillReply), required=True)
 

@@ -1,5 +1,6 @@
 """What waits for a person: transfers, applications, orders, executions, breaks, still accounts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,7 +11,7 @@ from robo.core.clock import business_date, to_micros
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.services import awaiting, telling
-from robo.store import blocks, breaks, custody, remittances, standstills, strays
+from robo.store import blocks, breaks, custody, remittances, standstills, strays, windows
 from robo.store.blocks import Block
 from robo.store.breaks import KnownBreak
 from robo.store.custody import Custody
@@ -37,6 +38,9 @@ class Queue:
     breaks: tuple[KnownBreak, ...]
     orders: tuple[Block, ...]
     """Broker orders that nothing but a person ends: see `resolving`."""
+    behind: Mapping[str, int]
+    """Id of such an order -> customers' orders of either side that wait for its end, because the
+    firm deals in the name; orders for which nobody waits are absent."""
     executions: tuple[Stray, ...]
     """Executions that could not be accepted."""
     accounts: tuple[Standstill, ...]
@@ -60,11 +64,16 @@ def queue(
         today = business_date(now)
         held = awaiting.held_blocks(session, today, policy.action_days_max)
         stuck = [one for one in stuck if one.id not in held]
+    held_by = windows.held_by_turn(session) if stuck else {}
+    behind = {
+        one.id: count for one in stuck if (count := held_by.get((one.firm_id, one.security_id)))
+    }
     return Queue(
         tuple(remittances.doubtful(session, firm_id, LIMIT)),
         tuple(custody.refused(session, firm_id, LIMIT)),
         tuple(sorted(real, key=lambda one: (one.found_at, one.id))[:LIMIT]),
         tuple(sorted(stuck, key=lambda one: (one.created_at, one.id))[:LIMIT]),
+        behind,
         tuple(strays.waiting(session, firm_id, LIMIT)),
         tuple(standstills.listed(session, firm_id, at_micros - _LOOKED_BACK, _ANOTHER_DAY, LIMIT)),
     )

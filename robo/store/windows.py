@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
+from robo.core.reasons import Reason
 from robo.store.accounts import AccountRow
 from robo.store.blocks import BlockRow
 from robo.store.customers import RestrictionRow
@@ -24,6 +25,7 @@ _FILL: Any = FillRow.__table__  # type: ignore[attr-defined] # SQLModel types it
 _PROCEED: Any = ProceedRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _SECOND: Any = JointOwnerRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 _RESTRICTION: Any = RestrictionRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_TURN: Final = (Reason.WAIT_OWN_BOOK, Reason.WAIT_OPPOSITE)
 _OWNERS: Final = (
     (_ACCOUNT, _ACCOUNT.c.id == _ORDER.c.account_id, _ACCOUNT.c.customer_id),
     (_SECOND, _SECOND.c.account_id == _ORDER.c.account_id, _SECOND.c.customer_id),
@@ -93,6 +95,17 @@ def waiting(session: Session, before_micros: int) -> list[WaitingOrder]:
     statement = select(*columns).where(in_state("planned"), _ORDER.c.planned_at <= before_micros)
     rows = session.connection().execute(statement.order_by(_ORDER.c.id))
     return [WaitingOrder(*row) for row in rows]
+
+
+def held_by_turn(session: Session) -> dict[tuple[str, int], int]:
+    """Return (firm, security) -> planned orders that wait for another order in it to end."""
+    statement = (
+        select(_ORDER.c.firm_id, _ORDER.c.security_id, func.count())
+        .where(in_state("planned"), _ORDER.c.code.in_(_TURN))
+        .group_by(_ORDER.c.firm_id, _ORDER.c.security_id)
+    )
+    rows = session.connection().execute(statement)
+    return {(row[0], int(row[1])): int(row[2]) for row in rows}
 
 
 def waiting_of(

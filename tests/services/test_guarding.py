@@ -18,7 +18,7 @@ from robo.ledger import chart
 from robo.ports.broker import AccountModel, BrokerOrderState, Refusal, SubmitResult, SubmitStatus
 from robo.ports.brokerage import Asset
 from robo.ports.terms import Group
-from robo.services import guarding, investing, rehearsing, trading
+from robo.services import guarding, investing, operating, rehearsing, trading
 from robo.services.funding import settling
 from robo.services.ordering import Trade
 from robo.store import controls, firms, inventory, ledger, prices, windows
@@ -499,6 +499,30 @@ def test_a_fraction_that_is_sold_goes_to_the_broker_dealers_book(desk: Desk) -> 
     assert desk.held(account).unsettled_cents == 30_00
     assert own(desk) == ({1: SHARE // 2}, -6_00)
     assert desk.findings() == []
+
+
+def test_the_queue_says_how_many_orders_wait_for_one_that_only_a_person_ends(desk: Desk) -> None:
+    whole_shares(desk, principal=True)
+    first, second = funded(desk, 2)
+    taken = Refusal.CLIENT_ID_TAKEN
+    desk.broker.answers = [
+        SubmitResult(SubmitStatus.REJECTED, None, "client_id_mismatch", "", taken)
+    ]
+    buys(desk, [first], 25_00)
+    send(desk)
+    seen = []
+    for _ in range(2):
+        with desk.db.read() as session:
+            args = session, CALENDAR, desk.policy, "firm_a", desk.clock.now()
+            seen.append(operating.queue(*args))
+        buys(desk, [first, second], 25_00)
+        buys(desk, [second], 25_00, 2)
+        send(desk)
+
+    assert [one.code for one in seen[0].orders] == ["client_id_mismatch"]
+    assert seen[0].behind == {}
+    assert codes(desk) == ["wait_own_book"] * 5  # one of them for a block that ends by itself
+    assert seen[1].behind == {seen[0].orders[0].id: 2}
 
 
 def test_what_costs_more_than_the_orders_money_is_the_firms(desk: Desk) -> None:
