@@ -141,7 +141,9 @@ class _Night:
             made.clear()
             self._waiting.clear()
             Blame[AccountId](self._db, self._clock, job, str).together(part, look)
-            self._turns.each(list(self._waiting), self._tell, blame)
+            with self._db.read() as session:
+                waiting = ordering.untold(session, self._waiting)
+            self._turns.each(waiting, self._tell, blame)
             if sells:
                 with self._db.read() as session:
                     said = recalling.news(session, made)

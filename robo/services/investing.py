@@ -76,7 +76,9 @@ def plan(
     for page in _pages(db):
         plans: list[Plan] = []
         Blame[AccountId](db, clock, _JOB, str).together(page, plans_of)
-        turns.each(plans, write_part, Blame(db, clock, _JOB, lambda one: one.sleeve.account_id))
+        with db.read() as session:
+            news = ordering.untold(session, plans)
+        turns.each(news, write_part, Blame(db, clock, _JOB, lambda one: one.sleeve.account_id))
     return planned
 
 

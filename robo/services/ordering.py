@@ -115,6 +115,20 @@ def unwritten(session: Session, plans: Sequence[Plan]) -> list[Plan]:
     return [plan for plan, key in zip(plans, keys, strict=True) if key not in written]
 
 
+def untold(session: Session, plans: Sequence[Plan]) -> list[Plan]:
+    """Return the plans that trade, or that leave names alone of which their batch has not told.
+
+    Jobs that run every few seconds ask before they open a transaction to write.
+    """
+    keys = [(str(plan.sleeve.account_id), plan.batch_id) for plan in plans if not plan.trades]
+    told = orders.skips_written(session, keys)
+    return [
+        plan
+        for plan in plans
+        if plan.trades or plan.skips.keys() - told.get((plan.sleeve.account_id, plan.batch_id), ())
+    ]
+
+
 def _orders(plan: Plan, batch_id: str) -> list[orders.NewOrder]:
     sleeve = plan.sleeve
     return [

@@ -367,6 +367,19 @@ def batches_written(session: Session, batches: Sequence[tuple[str, str]]) -> set
     return {(row[0], row[1]) for row in rows}
 
 
+def skips_written(
+    session: Session, batches: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], set[int]]:
+    """Return (account, batch) -> names that it was written to leave alone; others are left out."""
+    columns = (_SKIP.c.account_id, _SKIP.c.batch_id)
+    found: dict[tuple[str, str], set[int]] = {}
+    for account, batch, security in select_in(
+        session, select(*columns, _SKIP.c.security_id), tuple_(*columns), batches
+    ):
+        found.setdefault((account, batch), set()).add(int(security))
+    return found
+
+
 def skipped(session: Session, account_id: AccountId, batch_id: str) -> set[int]:
     """Return the names that a batch of an account was written to leave alone."""
     statement = select(_SKIP.c.security_id).where(

@@ -26,6 +26,7 @@ from robo.services import (
     gathering,
     graduating,
     indexing,
+    investing,
     modelling,
     offering,
     ordering,
@@ -42,6 +43,7 @@ from robo.store import (
     tax_profiles,
     worths,
 )
+from robo.store.database import Database
 from robo.store.tax_profiles import Choice
 
 
@@ -156,6 +158,38 @@ def test_an_account_whose_split_is_not_booked_is_not_planned_until_it_is_and_say
     skips = f"SELECT reason FROM skip WHERE security_id = {split}"
     assert garden.rows(skips) == [("wait_action",)] * 2
     assert garden.findings() == []
+
+
+def test_cash_that_waits_for_a_split_is_told_of_once_a_day_and_writes_nothing_after(
+    garden: Garden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 30_000_00)
+    garden.trade()
+    split = min(garden.balances(account).holdings_nanos)
+    garden.announce_split(account, split)
+    garden.pay_in(account, 500_00, "more")
+    writes: list[int] = []
+    write = Database.write
+    monkeypatch.setattr(Database, "write", lambda db: writes.append(1) or write(db))
+    r = garden.runtime
+    more = (garden.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy)
+
+    investing.plan(*more, "basket")
+    told = len(writes)
+    investing.plan(*more, "basket again")
+    assert told
+    assert len(writes) == told, "nothing new to write"
+    modelling.ensure(garden.db, r.prices, r.clock, r.calendar, r.policy)
+    with garden.db.write() as session:
+        sleeve = accounts.sleeves(session, [account])[account]
+        accounts.grow(session, [(sleeve.id, sleeve.target_id)], 1)
+    told = len(writes)
+    indexing.invest(*more, "direct")
+
+    skips = f"SELECT reason FROM skip WHERE security_id = {split}"
+    assert garden.rows(skips) == [("wait_action",)]
+    assert len(writes) == told
 
 
 def test_every_trade_of_a_direct_sleeve_says_why_and_what_it_does(garden: Garden) -> None:
