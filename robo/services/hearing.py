@@ -73,11 +73,15 @@ def take(
     known |= tellings.known_busts(session, [one.id for one in told])
     new = [one for one in told if one.id not in known]
     longer = tellings.under_longer_ids(session, sorted({one.client_id for one in new}))
-    known |= longer.keys()
+    shorter = tellings.under_shorter_ids(
+        session, [(name, one.client_id) for one in new for name in (one.id, one.busts)]
+    )
+    known |= longer.keys() | shorter.keys()
+    named = shorter | longer
     fresh: dict[str, Execution] = {}
     for one in new:  # a page may repeat itself: the first telling counts
         if one.id not in known:
-            fresh.setdefault(one.id, replace(one, busts=longer.get(one.busts, one.busts)))
+            fresh.setdefault(one.id, replace(one, busts=named.get(one.busts, one.busts)))
     if not fresh:
         return []
     heard = _Heard(session, list(fresh.values()), adopted=adopted)

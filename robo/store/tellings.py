@@ -174,6 +174,35 @@ def under_longer_ids(session: Session, block_ids: Sequence[str]) -> dict[str, st
     return {str(row[0]).rpartition("::")[2]: str(row[0]) for row in rows}
 
 
+def under_shorter_ids(session: Session, told: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return id -> short id of executions and busts that were accepted under shorter ones.
+
+    The other way round than `under_longer_ids`: what an adapter told at length was kept for a
+    person meanwhile. What was accepted under its own id is that.
+
+    Args:
+        session: A read.
+        told: (Id, block) of each.
+    """
+    block_of = {one: block for one, block in told if "::" in one}
+    short = {one: one.rpartition("::")[2] for one in block_of}
+    ids = sorted({*short, *short.values()})
+    trades = select(_EXECUTION.c.id, _EXECUTION.c.block_id)
+    busts = select(_BUST.c.id, _EXECUTION.c.block_id).join(
+        _EXECUTION, _EXECUTION.c.id == _BUST.c.execution_id
+    )
+    kept = {
+        (str(row[0]), str(row[1]))
+        for statement, key in ((trades, _EXECUTION.c.id), (busts, _BUST.c.id))
+        for row in select_in(session, statement, key, ids)
+    }
+    return {
+        one: short[one]
+        for one, block in block_of.items()
+        if (short[one], block) in kept and (one, block) not in kept
+    }
+
+
 def is_unbooked(session: Session, execution_id: str) -> bool:
     """Return whether an accepted execution is not fully booked."""
     statement = select(_BOOKING.c.state).where(_BOOKING.c.execution_id == execution_id)

@@ -14,6 +14,8 @@ from robo.core.ids import AccountId, FirmId
 from robo.core.reasons import Reason
 from robo.ledger import chart
 from robo.ports.broker import BrokerOrderState, ExecutionKind
+from robo.services import resolving
+from robo.services.resolving import ExecutionVerdict, Word
 from robo.store import inventory, ledger
 from robo.store.database import bulk
 
@@ -457,6 +459,35 @@ def test_what_was_told_under_longer_ids_is_booked_once_by_an_adapter_that_forgot
     assert desk.held(account).holdings_nanos == {}
     assert desk.scalar("SELECT count(*) FROM stray") == 0
     assert desk.findings() == []
+
+
+@pytest.mark.parametrize("first", ["one", "20260302100000000::one"])
+def test_a_stray_that_was_told_under_two_ids_is_booked_once_whichever_is_adopted_first(
+    desk: Desk, first: str
+) -> None:
+    (account,) = funded(desk, 1)
+    block = desk.buy({account: 10_00})
+    desk.broker.fill(block, SHARE, 10_00)
+    far = desk.broker.fill(block, SHARE // 4, 2_50, name="20260302100000000::one")
+    desk.collect()
+    desk.broker.done.append(replace(far, id="one"))
+    desk.collect()
+    kept = sorted(map(str, desk.column("SELECT id FROM stray")), key=lambda one: one != first)
+
+    for stray in kept:
+        resolving.execution(
+            desk.db, desk.keyring, desk.clock, stray, ExecutionVerdict.ADOPT, Word("seen", "op")
+        )
+    desk.collect()
+
+    assert kept == [first, *{"one", "20260302100000000::one"} - {first}]
+    assert set(desk.column("SELECT state FROM stray")) == {"adopted"}
+    assert desk.scalar("SELECT count(*) FROM execution") == 2
+    gone = replace(far, id="gone", kind=ExecutionKind.BUST, busts="20260302100000000::one")
+    desk.broker.done.append(gone)
+    desk.collect()
+    assert desk.held(account).holdings_nanos[1] + own(desk)[0].get(1, 0) == SHARE
+    assert (desk.scalar("SELECT count(*) FROM stray"), desk.findings()) == (2, [])
 
 
 @settings(max_examples=12)
