@@ -201,7 +201,8 @@ def _loaded(
         raw = replace(raw, targets={**raw.targets, sleeve.target_id: target})
     rows = {sleeve.account_id: row}
     loaded = gathering.load(session, keyring, policy, model, raw, rows, on, sells=True)
-    return row, gathering.unfrozen(loaded)  # what comes may be sold, whatever the basket excludes
+    # What comes may be sold, whatever the basket excludes; what else it excludes waits every night.
+    return row, gathering.freed(loaded, model, {lot.security_id for lot in more})
 
 
 def _names(

@@ -1,6 +1,6 @@
 """What a plan of direct sleeves needs, gathered from the tables: balances, lots, wishes, taxes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
@@ -135,6 +135,15 @@ def load(
 def unfrozen(loaded: Loaded) -> Loaded:
     """Return the same, with what only a basket's exclusions keep from trading free to be sold."""
     return replace(loaded, ask=replace(loaded.ask, frozen=loaded.ask.frozen & ~loaded.screened))
+
+
+def freed(loaded: Loaded, model: Model, names: Collection[int]) -> Loaded:
+    """Return the same with some names as free as if they had come with a portfolio already."""
+    columns = model.columns(sorted(names))
+    comes = np.zeros_like(loaded.screened)
+    comes[:, columns[columns >= 0]] = True
+    frozen = loaded.ask.frozen & ~(loaded.screened & comes)
+    return replace(loaded, ask=replace(loaded.ask, frozen=frozen))
 
 
 def _arrived(

@@ -23,10 +23,12 @@ from robo.portfolio.problem import BoolArray
 from robo.ports.prices import Quote
 from robo.services import (
     following,
+    foreseeing,
     gathering,
     graduating,
     indexing,
     investing,
+    migrating,
     modelling,
     offering,
     ordering,
@@ -427,7 +429,11 @@ def test_what_a_basket_excludes_stays_out_of_the_index_unless_its_customer_lets_
     assert bought <= names_in(garden, asked.ask.frozen[0] & asked.screened[0])
     assert not (asked.screened & (asked.ask.buyable | asked.stand_ins)).any()
     assert not bought & names_in(garden, gathering.unfrozen(asked).ask.frozen[0])
+    journeys = foreseen(garden, account, monkeypatch)
+    assert bought <= names_in(garden, journeys[0].ask.frozen[0]), "the frontier as the night"
     came = min(bought)
+    comes = gathering.freed(asked, journeys[0].model, {came})
+    assert names_in(garden, comes.ask.frozen[0]) & bought == bought - {came}
     monkeypatch.setattr(arrivals, "securities", lambda _session, ids: {ids[0]: {came}})
     assert bought & names_in(garden, loaded(garden, account).ask.frozen[0]) == bought - {came}
 
@@ -610,6 +616,25 @@ def choose(garden: Garden, account: AccountId, choice: Choice) -> None:
 
 def excluded_by(basket_id: str) -> frozenset[int]:
     return building.excluded(offering.recipes_by_id()[basket_id], load_facts())
+
+
+def foreseen(
+    garden: Garden, account: AccountId, monkeypatch: pytest.MonkeyPatch
+) -> list[migrating.Journey]:
+    """Return the journeys that the account's frontier looks at."""
+    found: list[migrating.Journey] = []
+    travel = migrating.travel
+
+    def looked_at(journey: migrating.Journey) -> migrating.Road:
+        found.append(journey)
+        return travel(journey)
+
+    monkeypatch.setattr(migrating, "travel", looked_at)
+    r = garden.runtime
+    more = (r.keyring, r.prices, r.clock, r.calendar, r.policy, account)
+    with garden.db.read() as session:
+        foreseeing.foresee(session, *more, foreseeing.Asked(budgets=(0,), years=1))
+    return found
 
 
 def loaded(garden: Garden, account: AccountId) -> gathering.Loaded:
