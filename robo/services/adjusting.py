@@ -19,7 +19,16 @@ from robo.core.policy import Policy
 from robo.core.reasons import Reason
 from robo.ports.broker import AccountModel, Activity, Broker
 from robo.ports.prices import ActionKind, CorporateAction, PriceSource
-from robo.services import charging, crediting, dividing, ordering, parking, partaking, targeting
+from robo.services import (
+    charging,
+    crediting,
+    dividing,
+    ordering,
+    parking,
+    partaking,
+    targeting,
+    unparking,
+)
 from robo.services.comparing import Place
 from robo.services.isolating import Blame
 from robo.services.turns import Turns
@@ -138,7 +147,7 @@ def bring(
     later days too. Nobody is entitled to those yet: they wait for their day, and the cursor with
     them.
     """
-    count = 0
+    count = _again(db, keyring, broker, clock, policy)
     while True:
         with db.read() as session:
             after = cursors.cursor(session, activities.CURSOR)
@@ -182,6 +191,23 @@ def _give_what_is_owed(
     for told in due:
         _apply(db, keyring, broker, clock, policy, told)
     return len(due)
+
+
+def _again(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
+    """Book what was parked and fits by now; return how many."""
+    with db.read() as session:
+        kept = unparking.kept(session)
+    count = 0
+    for break_id, activity in kept:
+        with db.write() as session:
+            fits = unparking.recount(session, activity, *_whose(session, activity.broker_account))
+        if fits:
+            _apply(db, keyring, broker, clock, policy, activity)
+            with db.write() as session:
+                at_micros = to_micros(clock.now())
+                unparking.end(session, keyring, break_id, activity, at_micros)
+            count += 1
+    return count
 
 
 def _entitled(
@@ -253,6 +279,8 @@ def _apply(
     if (not fits or not detail) and (waiting or not mine):
         with db.write() as session:
             parking.report(session, place, activity, held, at_micros, ask=ask)
+            if ask and parked:
+                unparking.keep(session, activity)
     if not (waiting or own) or not detail or parked:
         # What is divided by a wrong list would move one customer's to another: a person must look.
         return

@@ -268,6 +268,19 @@ def entitle(session: Session, rows: Sequence[tuple[str, AccountId, int, int]]) -
     )
 
 
+def entitle_anew(
+    session: Session, action_id: str, security_id: int, nanos: Mapping[AccountId, int]
+) -> None:
+    """Write what accounts that wait for an action held, in place of what was; none is no claim."""
+    rows = [(action_id, account, security_id, held) for account, held in nanos.items() if held]
+    bulk(
+        session,
+        "DELETE FROM entitlement WHERE action_id = ? AND account_id = ? AND state = 'waiting'",
+        [(action_id, account) for account in nanos],
+    )
+    entitle(session, rows)
+
+
 def entitlements(session: Session, action_id: str) -> list[tuple[AccountId, int, str]]:
     """Return (account, nanos, state) of everyone entitled to an action, by account."""
     columns = (_ENTITLEMENT.c.account_id, _ENTITLEMENT.c.nanos, _ENTITLEMENT.c.state)

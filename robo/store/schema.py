@@ -43,6 +43,7 @@ _NOUNS: Final = (
     "models",
     "orders",
     "outside_trades",
+    "parked",
     "prices",
     "remittances",
     "scores",

@@ -441,14 +441,18 @@ def compared(desk: Desk) -> list[tuple[object, ...]]:
     return desk.rows("SELECT subject, category, blocks FROM recon_break WHERE state = 'open'")
 
 
+def keep_apart(desk: Desk, account: AccountId) -> None:
+    desk.broker.can = {"account_model": AccountModel.SEGREGATED}
+    with desk.db.write() as session:
+        names = ("account_id", "broker", "reference", "opened_at")
+        insert_many(session, "broker_account", names, [(account, "scripted", "acc-0", 1)])
+
+
 def sold_before_its_split(desk: Desk, *, apart: bool = False) -> tuple[AccountId, list[Activity]]:
     """Have ten shares' sale fill as one new share, at a loss, before their 1:10 split is told."""
     (holder,) = desk.open("firm_a", 1, "holder")
     if apart:
-        desk.broker.can = {"account_model": AccountModel.SEGREGATED}
-        with desk.db.write() as session:
-            names = ("account_id", "broker", "reference", "opened_at")
-            insert_many(session, "broker_account", names, [(holder, "scripted", "acc-0", 1)])
+        keep_apart(desk, holder)
     desk.fund({holder: 100_00})
     desk.broker.fill_at(desk.buy({holder: 100_00}), 10_000_000)
     desk.collect()
@@ -788,6 +792,39 @@ def test_what_others_traded_since_in_a_shared_account_does_not_keep_an_action_ba
     assert set(desk.column("SELECT state FROM entitlement")) == {"done"}
     assert (desk.findings(), breaks(desk)) == ([], [])
     broker_equals_books(desk, "firm_a")
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["shared", "apart"])
+def test_what_was_executed_before_a_split_and_told_after_it_is_counted_in(
+    desk: Desk, *, apart: bool
+) -> None:
+    (holder,) = desk.open("firm_a", 1, "holder")
+    if apart:
+        keep_apart(desk, holder)
+    desk.fund({holder: 110_00})
+    desk.broker.fill_at(desk.buy({holder: 100_00}), 10_000_000)
+    desk.collect()
+    desk.broker.fill_at(desk.buy({holder: 10_00}), 10_000_000)  # the evening before
+    (told,) = publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
+    place = "acc-0" if apart else "omnibus/firm_a"
+    desk.broker.brought = [
+        replace(told, nanos_before=11 * SHARE, nanos_delta=11 * SHARE, broker_account=place)
+    ]
+    desk.broker.away = True
+    desk.adjust()
+    parked = breaks(desk), desk.held(holder).holdings_nanos
+
+    desk.broker.away = False
+    still = bring(desk)
+    desk.collect()
+
+    assert (still, bring(desk), bring(desk)) == (0, 1, 0)
+    assert parked[1] == {1: 10 * SHARE}
+    assert desk.held(holder).holdings_nanos == {1: 22 * SHARE}
+    assert desk.column("SELECT state FROM entitlement") == ["done"]
+    assert desk.column("SELECT state FROM recon_break WHERE subject = 'activity'") == ["repaired"]
+    assert desk.column("SELECT count(*) FROM parked_activity") == [0]
+    assert desk.findings() == []
 
 
 @pytest.mark.parametrize(
