@@ -1,14 +1,13 @@
 """Orders that follow from others: positions closed, whole or in part, and orders replaced."""
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any, Final
 
 from broker_adapters.alpaca_server.book import Book
 from broker_adapters.alpaca_server.exchange import BAD, Answer, refused, scaled
 from broker_adapters.alpaca_server.router import Request
 from robo.core.ids import new_id
-from robo.core.shares import format_nanos
+from robo.core.shares import format_nanos, parse_nanos
 
 Send = Callable[[Mapping[str, Any]], Answer]
 _GOOD: Final = 200
@@ -35,7 +34,7 @@ def close(book: Book, asked: Request, name: str, send: Send) -> Answer:
     if status != _GOOD:
         return status, body
     given = {**asked.query, **asked.fields}
-    nanos = _nanos(body["qty_available"])
+    nanos = parse_nanos(body["qty_available"])
     try:
         if given.get("qty") is not None:
             nanos = scaled(given["qty"], 9) or 0
@@ -90,22 +89,17 @@ def _irreplaceable(
     book: Book, asked: Request, old: Mapping[str, Any], nanos: int, client_id: str
 ) -> Answer | None:
     """Return why an order cannot be replaced, None if it can."""
-    if old["status"] not in {"new", "accepted"} or _nanos(old["filled_qty"]):
+    if old["status"] not in {"new", "accepted"} or parse_nanos(old["filled_qty"]):
         return refused(422, BAD, f"order is not replaceable: it is {old['status']}")
     if old["qty"] is None or set(asked.fields) - _SIZES:
         return refused(422, BAD, "only the qty of an order in shares can be replaced here")
     held = book.position(old["symbol"])[1]
-    room = _nanos(old["qty"]) + _nanos(held.get("qty_available"))
+    room = parse_nanos(old["qty"]) + parse_nanos(held.get("qty_available", "0"))
     if old["side"] == "sell" and nanos > room:
         return refused(403, 40310000, "insufficient qty available for order")
     if book.order_by_client_id(client_id)[0] == _GOOD:
         return refused(422, 40010001, "client_order_id must be unique")
     return None
-
-
-def _nanos(text: str | None) -> int:
-    """Return shares of ours as nanoshares; they may be none."""
-    return int(Decimal(text or "0").scaleb(9))
 
 
 def with_currency(position: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def _give_what_is_owed(
     due: list[Activity] = []
     with db.read() as session:
         for firm_id, told in partaking.owed(session, on):
-            mine = _entitled(session, told, firm_id, None)
+            mine = crediting.entitled(session, told.action_id, firm_id, None)
             action = json.loads(prices.action_detail(session, told.action_id))
             own = partaking.held_then(session, firm_id, told, action)
             waits = any(state == "waiting" for _, _, state in mine)
@@ -210,19 +210,6 @@ def _again(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy:
     return count
 
 
-def _entitled(
-    session: Session, activity: Activity, firm_id: FirmId, only: AccountId | None
-) -> list[tuple[AccountId, int, str]]:
-    """Return (account, nanoshares, state) of a firm's accounts that are entitled to an activity."""
-    entitled = lots.entitlements(session, activity.action_id)
-    firms = accounts.sleeves(session, [account for account, _, _ in entitled])
-    return [
-        row
-        for row in entitled
-        if row[0] in firms and firms[row[0]].firm_id == firm_id and only in {None, row[0]}
-    ]
-
-
 def _noted(one: Activity) -> tuple[str, str, str, int, str, int, str]:
     """Return an activity as it is kept for comparing with the broker."""
     state, on = charging.state_of(one), one.on.isoformat()
@@ -248,7 +235,7 @@ def _apply(
     at_micros = to_micros(clock.now())
     with db.read() as session:
         firm_id, only = _whose(session, activity.broker_account)
-        mine = _entitled(session, activity, firm_id, only)
+        mine = crediting.entitled(session, activity.action_id, firm_id, only)
         detail = prices.action_detail(session, activity.action_id)
     customers = sum(nanos for _, nanos, _ in mine)
     action = json.loads(detail) if detail else {}

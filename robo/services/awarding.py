@@ -32,7 +32,7 @@ from robo.services import (
 )
 from robo.services.comparing import Place
 from robo.services.resolving import Word
-from robo.store import accounts, breaks, lots, prices, universe
+from robo.store import breaks, prices, universe
 from robo.store.breaks import KnownBreak
 from robo.store.database import Database
 from robo.store.keyring import Keyring
@@ -191,16 +191,9 @@ def _told(session: Session, rows: Sequence[breaks.Divided]) -> dict[str, Parked]
 
 
 def _parked(session: Session, row: breaks.Divided) -> Parked:
-    entitled = lots.entitlements(session, row.action_id)
-    firms = accounts.sleeves(session, [account for account, _, _ in entitled])
     one = row.found
-    mine = tuple(
-        each
-        for each in entitled
-        if each[0] in firms
-        and firms[each[0]].firm_id == one.firm_id
-        and one.account_id in {None, each[0]}
-    )
+    only = None if one.account_id is None else AccountId(one.account_id)
+    mine = tuple(crediting.entitled(session, row.action_id, FirmId(one.firm_id), only))
     action = json.loads(prices.action_detail(session, row.action_id))
     assert one.security_id is not None
     bare = _activity(one, row.action_id, row.kind, row.on_date, row.cents)

@@ -16,8 +16,35 @@ from robo.core.shares import format_nanos
 from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind
 from robo.services import dividing, ordering
-from robo.store import arrivals, events, ledger, lots
+from robo.store import accounts, arrivals, events, ledger, lots
 from robo.store.keyring import Keyring
+
+
+def entitled(
+    session: Session, action_id: str, firm_id: FirmId, only: AccountId | None
+) -> list[tuple[AccountId, int, str]]:
+    """Return (account, nanoshares, state) of who is entitled to an action at one place.
+
+    Args:
+        session: The caller's transaction.
+        action_id: The action.
+        firm_id: Whose accounts.
+        only: The one account, where the broker keeps one for each customer.
+    """
+    found = lots.entitlements(session, action_id)
+    there = of_place(session, [account for account, _, _ in found], firm_id, only)
+    return [row for row in found if row[0] in there]
+
+
+def of_place(
+    session: Session, account_ids: Sequence[AccountId], firm_id: FirmId, only: AccountId | None
+) -> set[AccountId]:
+    """Return those of some accounts that are a firm's, and the one alone where one is named."""
+    return {
+        account
+        for account, sleeve in accounts.sleeves(session, account_ids).items()
+        if sleeve.firm_id == firm_id and only in {None, account}
+    }
 
 
 def drop_planned(

@@ -39,11 +39,7 @@ def refresh_tradability(
     with db.read() as session:
         known = controls.tradabilities(session)
     if Group.ASSETS not in broker.capabilities.groups:
-        # Learnt from refusals: believed until the day is over.
-        today = business_date(now)
-        return {
-            i: one for i, one in known.items() if business_date(from_micros(one.seen_at)) == today
-        }
+        return _learnt_today(known, now)
     at, oldest = to_micros(now), to_micros(now - timedelta(minutes=policy.tradability_minutes))
     wanted = {one.security_id for one in waiting}
     # Nobody plans a name that it does not trade, so it is asked again without being wanted.
@@ -62,6 +58,14 @@ def refresh_tradability(
             controls.put_tradability(session, fresh)
         known |= {one.security_id: one for one in fresh}
     return known
+
+
+def _learnt_today(
+    known: Mapping[int, controls.Tradability], now: datetime
+) -> dict[int, controls.Tradability]:
+    """Return what refusals taught of names: it is believed until the day is over."""
+    today = business_date(now)
+    return {i: one for i, one in known.items() if business_date(from_micros(one.seen_at)) == today}
 
 
 def _ask(broker: Broker, names: Collection[int], at: int) -> tuple[list[Asset], set[int]]:
@@ -143,8 +147,7 @@ def limits(session: Session, broker: Broker, at: datetime) -> Limits:
     caps = broker.capabilities
     said = controls.tradabilities(session)
     if Group.ASSETS not in caps.groups:
-        today = business_date(at)
-        said = {i: s for i, s in said.items() if business_date(from_micros(s.seen_at)) == today}
+        said = _learnt_today(said, at)
     stopped = {i: Reason.SKIP_NOT_TRADABLE for i, one in said.items() if not one.tradable}
     whole = frozenset(i for i, one in said.items() if one.tradable and not one.fractionable)
     shared = caps.account_model is AccountModel.OMNIBUS

@@ -16,14 +16,15 @@ from robo.core.clock import business_date
 from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.portfolio.chunk import notional_cents
-from robo.portfolio.problem import FloatArray
+from robo.portfolio.problem import FloatArray, IntArray
 from robo.ports.broker import Broker
-from robo.services import allocating, inquiring, solving
+from robo.services import allocating, inquiring, solving, weighing
 from robo.services.asking import EPOCH
 from robo.services.gathering import Loaded
 from robo.services.modelling import Model
 from robo.services.quoting import Board
 from robo.services.washing.bans import purchase_bans
+from robo.store.lot_chunks import LotChunk
 from robo.tax import arrays as tax_arrays
 
 
@@ -88,7 +89,7 @@ def basket(
     return Night(
         following_ppm=risk(model, after - benchmark),
         tax_cents=0,
-        cost_cents=math.ceil(sum(buys.values()) * policy.trade_cost_ppm / PPM),
+        cost_cents=weighing.cost_cents(sum(buys.values()), policy),
         short_gain_cents=0,
         long_gain_cents=0,
         trades=len(buys),
@@ -99,25 +100,26 @@ def held(model: Model, seen: Board, loaded: Loaded) -> FloatArray:
     """Return what an account holds as fractions of it, (N,); unknown names are left out."""
     lots = loaded.ask.lots
     column = model.columns(lots.security_id.tolist())
-    price = [seen.price_micros.get(one, 0) for one in lots.security_id.tolist()]
     known = column >= 0
-    worth = notional_cents(lots.nanos, price)[known]
-    found = np.bincount(column[known], worth, model.security_ids.size)
+    found = np.bincount(column[known], _worth(seen, lots)[known], model.security_ids.size)
     return np.asarray(found / _value(seen, loaded), dtype=np.float64)
 
 
 def _value(seen: Board, loaded: Loaded) -> int:
-    lots = loaded.ask.lots
+    return max(1, int(_worth(seen, loaded.ask.lots).sum()) + int(loaded.ask.cash_cents[0]))
+
+
+def _worth(seen: Board, lots: LotChunk) -> IntArray:
+    """Return what lots are worth in cents, (L,); nothing where there is no price."""
     price = [seen.price_micros.get(one, 0) for one in lots.security_id.tolist()]
-    return max(1, int(notional_cents(lots.nanos, price).sum()) + int(loaded.ask.cash_cents[0]))
+    return notional_cents(lots.nanos, price)
 
 
 def tax_of(loaded: Loaded, seen: Board, leaving: Collection[int], on: date) -> int:
     """Return the tax of selling all that is held of some names today; losses save it."""
     lots, tax = loaded.ask.lots, loaded.ask.tax
     goes = np.isin(lots.security_id, sorted(leaving))
-    price = [seen.price_micros.get(one, 0) for one in lots.security_id[goes].tolist()]
-    gain = notional_cents(lots.nanos[goes], price) - tax.basis_cents[goes]
+    gain = (_worth(seen, lots) - tax.basis_cents)[goes]
     long = tax_arrays.is_long(tax.held_day[goes], (on - EPOCH).days)
     rate = np.where(long, tax.taxes.long_rate_ppm[0], tax.taxes.short_rate_ppm[0])
     return int((gain * rate // PPM).sum())

@@ -19,6 +19,7 @@ from robo.core.reasons import Reason
 from robo.ports.prices import ActionKind
 from robo.services.ordering import Plan
 from robo.store import accounts, breaks, lots, prices
+from robo.store.database import once
 
 _SPLIT: Final = frozenset({ActionKind.SPLIT.value})
 
@@ -35,9 +36,13 @@ def unsplit(
     session: Session, account_ids: Sequence[AccountId], on: date, policy: Policy
 ) -> dict[AccountId, set[int]]:
     """Return account -> names whose split the account is entitled to and has not got."""
-    since = (on - timedelta(days=policy.action_days_max)).isoformat()
+    since, until = (on - timedelta(days=policy.action_days_max)).isoformat(), on.isoformat()
     found: dict[AccountId, set[int]] = {}
-    for action, security_id in prices.acting(session, _SPLIT, since, on.isoformat()):
+    # Who reads a page asks for its accounts and for the reasons; on most days there is no split.
+    splits = once(
+        session, ("splits", since, until), lambda: prices.acting(session, _SPLIT, since, until)
+    )
+    for action, security_id in splits:
         waiting = lots.unbooked_of(session, action, account_ids)
         for _, firm, account in breaks.decided(session, [action] if waiting else []):
             owned = accounts.sleeves(session, sorted(waiting))

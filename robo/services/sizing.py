@@ -48,12 +48,8 @@ class Sizes:
 
     def deals(self, firm_id: str, security_id: int) -> bool:
         """Return whether blocks of a name count on what a firm holds for itself."""
-        caps = self.capabilities
-        plain = caps is None or (
-            caps.fractional and caps.notional and security_id not in self.whole
-        )
         own = self.own_nanos.get(firm_id)
-        return own is not None and (not plain or security_id in own)
+        return own is not None and (not self._takes_dollars(security_id) or security_id in own)
 
     def step(self, security_id: int) -> int:
         """Return the least part of a share that is taken of a name, in nanoshares."""
@@ -64,11 +60,13 @@ class Sizes:
 
     def as_ordered(self, one: BlockSum | WaitingOrder) -> bool:
         """Return whether cents are told to the broker as they are."""
-        caps = self.capabilities
-        if caps is None:
+        if self.capabilities is None:
             return True
-        fractional = caps.fractional and one.security_id not in self.whole
-        return one.notional_cents is not None and fractional and caps.notional
+        return one.notional_cents is not None and self._takes_dollars(one.security_id)
+
+    def _takes_dollars(self, security_id: int) -> bool:
+        caps = self.capabilities
+        return caps is None or (caps.fractional and caps.notional and security_id not in self.whole)
 
     def of(self, block: BlockSum) -> Size | None:
         """Return the size of a block's broker order; None if nothing of it can be sent.

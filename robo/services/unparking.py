@@ -16,8 +16,8 @@ from sqlmodel import Session
 from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind
-from robo.services import dividing, journaling, partaking
-from robo.store import accounts, breaks, lots, parked, prices
+from robo.services import crediting, dividing, journaling, partaking
+from robo.store import breaks, lots, parked, prices
 from robo.store.keyring import Keyring
 
 
@@ -49,21 +49,13 @@ def recount(session: Session, activity: Activity, firm_id: FirmId, only: Account
         return False
     had = lots.held_before(session, [activity.security_id], str(action["ex_on"]))
     now = dict(had.get(activity.security_id, ()))
-    before = {
-        account: (nanos, state)
-        for account, nanos, state in lots.entitlements(session, activity.action_id)
-    }
-    firms = accounts.sleeves(session, sorted(now.keys() | before.keys()))
-    mine = {
-        account
-        for account, sleeve in firms.items()
-        if sleeve.firm_id == firm_id and only in {None, account}
-    }
+    before = crediting.entitled(session, activity.action_id, firm_id, only)
     own = 0 if only is not None else partaking.held_then(session, firm_id, activity, action)
-    if any(before[account][1] == "done" for account in mine & before.keys()):
+    if any(state == "done" for _, _, state in before):
         # A run that died has given it to some; the lots of those are new ones.
-        entitled = sum(before[account][0] for account in mine & before.keys())
-        return own + entitled == activity.nanos_before
+        return own + sum(nanos for _, nanos, _ in before) == activity.nanos_before
+    mine = crediting.of_place(session, sorted(now), firm_id, only)
+    mine |= {account for account, _, _ in before}
     counted = {account: now.get(account, 0) for account in sorted(mine)}
     if not counted or own + sum(counted.values()) != activity.nanos_before:
         return False

@@ -112,12 +112,11 @@ def acting(
     Several names are told apart here: of a few days there are few actions, of names there may be
     more than fit into a question.
     """
-    statement = select(_ACTION.c.id, _ACTION.c.security_id).where(
-        _ACTION.c.ex_on >= since, _ACTION.c.ex_on <= until, _ACTION.c.kind.in_(sorted(kinds))
-    )
-    rows = session.connection().execute(statement.order_by(_ACTION.c.id))
-    found = [(str(row[0]), int(row[1])) for row in rows]
-    return [one for one in found if security_ids is None or one[1] in security_ids]
+    return [
+        (action, security_id)
+        for action, security_id, _ in changing(session, kinds, since, until)
+        if security_ids is None or security_id in security_ids
+    ]
 
 
 def changing(

@@ -441,21 +441,23 @@ def compared(desk: Desk) -> list[tuple[object, ...]]:
     return desk.rows("SELECT subject, category, blocks FROM recon_break WHERE state = 'open'")
 
 
-def keep_apart(desk: Desk, account: AccountId) -> None:
-    desk.broker.can = {"account_model": AccountModel.SEGREGATED}
-    with desk.db.write() as session:
-        names = ("account_id", "broker", "reference", "opened_at")
-        insert_many(session, "broker_account", names, [(account, "scripted", "acc-0", 1)])
+def holder_of_ten(desk: Desk, cents: int, *, apart: bool) -> AccountId:
+    """Return an account that brought so much and holds ten shares, bought at $10."""
+    (holder,) = desk.open("firm_a", 1, "holder")
+    if apart:
+        desk.broker.can = {"account_model": AccountModel.SEGREGATED}
+        with desk.db.write() as session:
+            names = ("account_id", "broker", "reference", "opened_at")
+            insert_many(session, "broker_account", names, [(holder, "scripted", "acc-0", 1)])
+    desk.fund({holder: cents})
+    desk.broker.fill_at(desk.buy({holder: 100_00}), 10_000_000)
+    desk.collect()
+    return holder
 
 
 def sold_before_its_split(desk: Desk, *, apart: bool = False) -> tuple[AccountId, list[Activity]]:
     """Have ten shares' sale fill as one new share, at a loss, before their 1:10 split is told."""
-    (holder,) = desk.open("firm_a", 1, "holder")
-    if apart:
-        keep_apart(desk, holder)
-    desk.fund({holder: 100_00})
-    desk.broker.fill_at(desk.buy({holder: 100_00}), 10_000_000)
-    desk.collect()
+    holder = holder_of_ten(desk, 100_00, apart=apart)
     block = desk.sell({holder: 10 * SHARE})
     publish(desk, ActionKind.SPLIT, ratio_num=1, ratio_den=10)
     place = "acc-0" if apart else "omnibus/firm_a"
@@ -798,12 +800,7 @@ def test_what_others_traded_since_in_a_shared_account_does_not_keep_an_action_ba
 def test_what_was_executed_before_a_split_and_told_after_it_is_counted_in(
     desk: Desk, *, apart: bool
 ) -> None:
-    (holder,) = desk.open("firm_a", 1, "holder")
-    if apart:
-        keep_apart(desk, holder)
-    desk.fund({holder: 110_00})
-    desk.broker.fill_at(desk.buy({holder: 100_00}), 10_000_000)
-    desk.collect()
+    holder = holder_of_ten(desk, 110_00, apart=apart)
     desk.broker.fill_at(desk.buy({holder: 10_00}), 10_000_000)  # the evening before
     (told,) = publish(desk, ActionKind.SPLIT, ratio_num=2, ratio_den=1)
     place = "acc-0" if apart else "omnibus/firm_a"
