@@ -3,20 +3,20 @@
 Nothing else moves that clock. Each session has four moments: before the open, for its daily jobs;
 in the trading window; a little later, if something is still at the broker; and after the close. At
 each of them the clock is set and the timetable's jobs run in its order, in this process, one after
-the other.
+the other. Where orders are out when a day ends, what they brought is read before the next begins.
 """
 
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
 from itertools import islice, takewhile
 from typing import Final
 
 from robo.config import Settings
-from robo.core.clock import FixedClock, business_date, from_micros, iso_instant, to_micros
+from robo.core.clock import NEW_YORK, FixedClock, business_date, from_micros, iso_instant, to_micros
 from robo.core.errors import ConfigError, ConflictError, InvalidInputError
 from robo.core.policy import Policy
 from robo.runtime import Runtime, SystemClock, boot, open_database
@@ -30,6 +30,7 @@ from scheduler.when import AtClose, AtOpen, Every, Slot, due_slots
 _NAME: Final = "timelapse"
 _OFTEN_SECONDS: Final = 600
 """Jobs that run less often than this run once a simulated session, after the close."""
+_TICK: Final = timedelta(microseconds=1)
 
 
 class _Kind(Enum):
@@ -134,12 +135,10 @@ class Timelapse:
         """Set the clock and do what is due; a job's failure ends the time-lapse."""
         if moment.kind is _Kind.LATER and not self._is_unfinished():
             return
-        with self.runtime.db.write() as session:
-            runs.set_sim_instant(session, to_micros(moment.instant))
-            runs.beat(session, self.owner, to_micros(SystemClock().now()))
-        self.clock.set(moment.instant)
         instant = moment.instant
-        slot = Slot(iso_instant(to_micros(instant)), business_date(instant), instant)
+        if business_date(instant) > business_date(self.clock.now()) and self._is_unfinished():
+            self._end_day()
+        slot = self._set(instant)
         ended: list[tuple[str, str]] = []
         for job in TIMETABLE:
             if not isinstance(job.when, Every):
@@ -150,6 +149,29 @@ class Timelapse:
             with self.runtime.db.write() as session:
                 for name, text in ended:
                     runs.put_state(session, name, text, self._lease(instant), "done")
+
+    def _end_day(self) -> None:
+        """Book what the orders of a day brought until it ended, as the runner does by then.
+
+        Days that are made up for after that see all shares that were held before them, and nothing
+        that was traded on them.
+        """
+        tomorrow = business_date(self.clock.now()) + timedelta(days=1)
+        slot = self._set(datetime.combine(tomorrow, time(), NEW_YORK).astimezone(UTC) - _TICK)
+        awaited = {
+            name for job in TIMETABLE if not isinstance(job.when, Every) for name in job.after
+        }
+        for job in TIMETABLE:
+            if isinstance(job.when, Every) and job.name in awaited:
+                job.do(self.runtime, slot)
+
+    def _set(self, instant: datetime) -> Slot:
+        """Set the clock; return the slot of that instant."""
+        with self.runtime.db.write() as session:
+            runs.set_sim_instant(session, to_micros(instant))
+            runs.beat(session, self.owner, to_micros(SystemClock().now()))
+        self.clock.set(instant)
+        return Slot(iso_instant(to_micros(instant)), business_date(instant), instant)
 
     def _is_unfinished(self) -> bool:
         """Return whether orders are at the broker, or wait: purchases go once sales are done."""

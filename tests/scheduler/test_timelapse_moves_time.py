@@ -13,10 +13,12 @@ from world import World, make_world
 from robo.config import Settings
 from robo.core.clock import from_micros, iso_instant, to_micros
 from robo.core.errors import ConfigError, ConflictError, InvalidInputError
+from robo.core.ids import SecurityId
 from robo.core.market_calendar import MarketCalendar
+from robo.ports.prices import ActionKind, CorporateAction
 from robo.runtime import SystemClock
 from robo.services import funding, investing
-from robo.store import jobs
+from robo.store import blocks, jobs
 from scheduler import timelapse
 from scheduler.jobs import TIMETABLE
 from scheduler.timelapse import Timelapse
@@ -93,6 +95,44 @@ def test_sessions_that_a_jump_of_the_clock_skipped_are_caught_up(
     lapse.pass_sessions(1)
 
     assert slots(world, "mark-day")[-5:] == [f"2026-03-0{day}" for day in range(2, 7)]
+
+
+def test_the_last_parts_of_a_looks_orders_are_entitled_to_a_dividend_before_the_next_look(
+    tmp_path: Path, short_calendar: MarketCalendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"ROBO_PAPER_PARTIAL_PPM": "1000000", "ROBO_PAPER_PARTIAL_SECONDS": "60"}
+    with make_world(tmp_path / "parts", short_calendar, settings=parts) as world:
+        world.clock.set(MONDAY_EARLY)
+        lapse = Timelapse(world.runtime, world.clock)
+        (account,) = world.add_accounts(1)
+        lapse.pass_moments(2)
+        world.pay_in(account, 100_00)
+        lapse.pass_moments(2)
+        assert world.scalar("SELECT count(*) FROM block WHERE closed_at IS NULL")
+        with world.db.read() as session:
+            bought = sorted(one.security_id for one in blocks.in_states(session, "open"))
+        monkeypatch.setattr(
+            type(world.runtime.prices), "actions", lambda _, day: dividends(bought, day)
+        )
+
+        lapse.live_session(date(2026, 3, 16))
+
+        entitled = world.scalar("SELECT sum(nanos) FROM entitlement")
+        assert entitled == sum(world.balances(account).holdings_nanos.values())
+        assert world.scalar("SELECT count(*) FROM entitlement WHERE state = 'done'") == 10
+        assert world.scalar("SELECT count(*) FROM recon_break") == 0
+        assert world.findings() == []
+
+
+def dividends(security_ids: list[int], on: date) -> list[CorporateAction]:
+    """Return a dividend of ten cents a share of each name, all on Tuesday."""
+    if on != date(2026, 3, 3):
+        return []
+    kind, micros = ActionKind.CASH_DIVIDEND, 100_000
+    return [
+        CorporateAction(f"dividend/{one}", kind, SecurityId(one), on, on, micros)
+        for one in security_ids
+    ]
 
 
 def test_a_job_that_fails_ends_it_and_the_next_one_goes_on_from_there(
