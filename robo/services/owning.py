@@ -84,7 +84,8 @@ def settle(
         # In an account of the customer's own, what is left over stays the customer's.
         deals = deals and block.broker_account == f"omnibus/{block.firm_id}"
         members = orders.of_block(session, block_id)
-        fills = [blocks.fills_of(session, block_id, one.id) for one in mine]
+        booked = blocks.fills_of_blocks(session, [block_id])
+        fills = [booked.get(one.id, {}) for one in mine]
         known = {one.execution_id: one for one in inventory.parts(session, [e.id for e in mine])}
         own = inventory.held(session, block.firm_id).get(block.security_id, 0)
         diverted = inventory.diverted(session, block_id)

@@ -12,7 +12,7 @@ from robo.core.ids import AccountId, child_id
 from robo.core.money import PPM
 from robo.ledger import chart
 from robo.store.columns import STRICT, check, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 from robo.store.ledger import INVESTABLE, BalanceRow
 from robo.store.transfers import DepositRow, WithdrawalRow
 
@@ -151,12 +151,18 @@ def put_target(
     return target_id
 
 
+_WEIGHTS_OF: Final = among(
+    select(
+        _WEIGHT.c.target_id, _WEIGHT.c.security_id, _WEIGHT.c.weight_ppm, _WEIGHT.c.note
+    ).order_by(_WEIGHT.c.target_id, _WEIGHT.c.position),
+    _WEIGHT.c.target_id,
+)
+
+
 def targets(session: Session, target_ids: Sequence[str]) -> dict[str, tuple[TargetWeight, ...]]:
     """Return the names of targets, in their order."""
-    columns = (_WEIGHT.c.target_id, _WEIGHT.c.security_id, _WEIGHT.c.weight_ppm, _WEIGHT.c.note)
-    statement = select(*columns).order_by(_WEIGHT.c.target_id, _WEIGHT.c.position)
     found: dict[str, list[TargetWeight]] = {}
-    for target_id, *rest in select_in(session, statement, _WEIGHT.c.target_id, target_ids):
+    for target_id, *rest in rows_in(session, _WEIGHTS_OF, target_ids):
         found.setdefault(target_id, []).append(TargetWeight(*rest))
     return {target_id: tuple(weights) for target_id, weights in found.items()}
 
@@ -177,17 +183,21 @@ def investable(session: Session, after: AccountId | str, limit: int) -> list[Acc
     return [account for book in books if (account := chart.account_of(book)) is not None]
 
 
+_OWING: Final = exists().where(_DEPOSIT.c.account_id == _ACCOUNT.c.id, _DEPOSIT.c.owed_cents > 0)
+_LEAVING: Final = exists().where(
+    _WITHDRAWAL.c.account_id == _ACCOUNT.c.id, _WITHDRAWAL.c.state.in_(ACTIVE_WITHDRAWALS)
+)
+_ELIGIBLE: Final = among(
+    select(_ACCOUNT.c.id).where(_ACCOUNT.c.state == "open", ~_OWING, ~_LEAVING), _ACCOUNT.c.id
+)
+
+
 def eligible(session: Session, account_ids: Sequence[AccountId]) -> set[AccountId]:
     """Return which accounts may be invested now.
 
     Open, owing nothing for a returned deposit, and not raising money for a withdrawal.
     """
-    owing = exists().where(_DEPOSIT.c.account_id == _ACCOUNT.c.id, _DEPOSIT.c.owed_cents > 0)
-    leaving = exists().where(
-        _WITHDRAWAL.c.account_id == _ACCOUNT.c.id, _WITHDRAWAL.c.state.in_(ACTIVE_WITHDRAWALS)
-    )
-    statement = select(_ACCOUNT.c.id).where(_ACCOUNT.c.state == "open", ~owing, ~leaving)
-    return {row[0] for row in select_in(session, statement, _ACCOUNT.c.id, account_ids)}
+    return {row[0] for row in rows_in(session, _ELIGIBLE, account_ids)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +214,8 @@ class Sleeve:
     kind: str = "basket"
 
 
-def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, Sleeve]:
-    """Return the sleeve of each account."""
-    statement = select(
+_SLEEVES_OF: Final = among(
+    select(
         _ACCOUNT.c.id,
         _ACCOUNT.c.firm_id,
         _ACCOUNT.c.customer_id,
@@ -215,9 +224,14 @@ def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountI
         _SLEEVE.c.basket_id,
         _SLEEVE.c.target_id,
         _SLEEVE.c.kind,
-    ).join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
-    rows = select_in(session, statement, _ACCOUNT.c.id, account_ids)
-    return {row[0]: Sleeve(*row) for row in rows}
+    ).join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id),
+    _ACCOUNT.c.id,
+)
+
+
+def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, Sleeve]:
+    """Return the sleeve of each account."""
+    return {row[0]: Sleeve(*row) for row in rows_in(session, _SLEEVES_OF, account_ids)}
 
 
 def accounts_of_target(

@@ -16,7 +16,7 @@ from robo.core.ids import AccountId
 from robo.store.accounts import AccountRow
 from robo.store.chains import ChainTable, Link, chained
 from robo.store.columns import STRICT, blob, check, integer, one_of, partial, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 
 ARRIVALS: Final = ChainTable(
     "arrival",
@@ -248,11 +248,13 @@ def moving(session: Session, firm_id: str) -> set[int]:
     return {int(one) for one in session.connection().execute(statement.distinct()).scalars()}
 
 
+# By chain: it is the account, and its rows lie together there.
+_BOUGHT_ON: Final = among(select(_ARRIVAL.c.lot_id, _ARRIVAL.c.acquired_on), _ARRIVAL.c.chain)
+
+
 def bought_on(session: Session, account_ids: Sequence[str]) -> dict[str, str]:
     """Return lot -> when its shares were bought elsewhere, for lots that arrived in accounts."""
-    statement = select(_ARRIVAL.c.lot_id, _ARRIVAL.c.acquired_on)
-    # By chain: it is the account, and its rows lie together there.
-    rows = select_in(session, statement, _ARRIVAL.c.chain, list(account_ids))
+    rows = rows_in(session, _BOUGHT_ON, list(account_ids))
     return {lot: on for lot, on in rows}  # noqa: C416 - rows are not pairs
 
 

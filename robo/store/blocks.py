@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
 from robo.store.chains import Link
 from robo.store.columns import STRICT, check, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in
 from robo.store.fills import EXECUTIONS, FILLS, BookingRow, ExecutionRow, FillRow
 from robo.store.orders import OrderRow, in_state
 
@@ -206,19 +206,21 @@ def write(session: Session, blocks: Sequence[Block], broker: str, at_micros: int
     insert_many(session, "block", [f'"{name}"' for name in names], rows)
 
 
+_BLOCKS: Final = select(*(_BLOCK.c[name] for name in Block.__dataclass_fields__))
+_IN_STATES: Final = _BLOCKS.where(_BLOCK.c.state.in_(bindparam("states", expanding=True))).order_by(
+    _BLOCK.c.side.desc(), _BLOCK.c.security_id, _BLOCK.c.id
+)
+_BLOCKS_OF: Final = among(_BLOCKS, _BLOCK.c.id)
+
+
 def in_states(session: Session, *states: str) -> list[Block]:
     """Return blocks in some states; sells first, then by security."""
-    columns = [_BLOCK.c[name] for name in Block.__dataclass_fields__]
-    statement = select(*columns).where(_BLOCK.c.state.in_(states))
-    statement = statement.order_by(_BLOCK.c.side.desc(), _BLOCK.c.security_id, _BLOCK.c.id)
-    return [Block(*row) for row in session.connection().execute(statement)]
+    return [Block(*row) for row in session.connection().execute(_IN_STATES, {"states": states})]
 
 
 def get(session: Session, block_id: str) -> Block | None:
     """Return a block, or None."""
-    columns = [_BLOCK.c[name] for name in Block.__dataclass_fields__]
-    row = session.connection().execute(select(*columns).where(_BLOCK.c.id == block_id)).first()
-    return None if row is None else Block(*row)
+    return many(session, [block_id]).get(block_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,16 +322,24 @@ def accept(
     )
 
 
+_UNBOOKED: Final = (
+    select(*(_EXECUTION.c[name] for name in BookedExecution.__dataclass_fields__))
+    .join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id)
+    .where(_BOOKING.c.state == "open")
+    .order_by(_BOOKING.c.position)
+)
+_FILLS_OF: Final = among(
+    select(_FILL.c.execution_id, _FILL.c.order_id, _FILL.c.nanos, _FILL.c.cents).join(
+        _ORDER, _ORDER.c.id == _FILL.c.order_id
+    ),
+    _ORDER.c.block_id,
+)
+_KNOWN_FILLS: Final = among(select(_FILL.c.id), _FILL.c.id)
+
+
 def unbooked(session: Session) -> list[BookedExecution]:
     """Return accepted executions that are not fully booked, in the broker's order."""
-    columns = [_EXECUTION.c[name] for name in BookedExecution.__dataclass_fields__]
-    statement = (
-        select(*columns)
-        .join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id)
-        .where(_BOOKING.c.state == "open")
-        .order_by(_BOOKING.c.position)
-    )
-    return [BookedExecution(*row) for row in session.connection().execute(statement)]
+    return [BookedExecution(*row) for row in session.connection().execute(_UNBOOKED)]
 
 
 def finish(session: Session, execution_ids: Sequence[str]) -> None:
@@ -343,33 +353,22 @@ def finish(session: Session, execution_ids: Sequence[str]) -> None:
 
 def many(session: Session, block_ids: Sequence[str]) -> dict[str, Block]:
     """Return the blocks of those ids that we know."""
-    columns = [_BLOCK.c[name] for name in Block.__dataclass_fields__]
-    rows = select_in(session, select(*columns), _BLOCK.c.id, block_ids)
-    return {row[0]: Block(*row) for row in rows}
-
-
-def fills_of(session: Session, block_id: str, execution_id: str) -> dict[str, tuple[int, int]]:
-    """Return order id -> (nanos, cents) that a block's execution has been booked to already."""
-    return fills_of_blocks(session, [block_id]).get(execution_id, {})
+    return {row[0]: Block(*row) for row in rows_in(session, _BLOCKS_OF, block_ids)}
 
 
 def fills_of_blocks(
     session: Session, block_ids: Sequence[str]
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """Return execution -> order -> (nanos, cents) that has been booked of blocks already."""
-    columns = (_FILL.c.execution_id, _FILL.c.order_id, _FILL.c.nanos, _FILL.c.cents)
-    statement = select(*columns).join(_ORDER, _ORDER.c.id == _FILL.c.order_id)
     found: dict[str, dict[str, tuple[int, int]]] = {}
-    rows = select_in(session, statement, _ORDER.c.block_id, block_ids)
-    for execution_id, order_id, nanos, cents in rows:
+    for execution_id, order_id, nanos, cents in rows_in(session, _FILLS_OF, block_ids):
         found.setdefault(execution_id, {})[order_id] = nanos, cents
     return found
 
 
 def known_fills(session: Session, fill_ids: Sequence[str]) -> set[str]:
     """Return which of the fills are written."""
-    rows = select_in(session, select(_FILL.c.id), _FILL.c.id, fill_ids)
-    return {row[0] for row in rows}
+    return {row[0] for row in rows_in(session, _KNOWN_FILLS, fill_ids)}
 
 
 def fill_link(

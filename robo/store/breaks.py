@@ -149,6 +149,8 @@ def decided(session: Session, action_ids: Sequence[str]) -> list[tuple[str, str,
 
     Those of some corporate actions whose shares were divided otherwise than the books say.
     """
+    if not action_ids:
+        return []
     names = (_ACTION.c.id, _BREAK.c.firm_id, _BREAK.c.account_id)
     statement = _divided(*names).where(_BREAK.c.state == "cleared")
     return [
@@ -273,14 +275,17 @@ class Blocked:
         return bool(self.accounts or self.names)
 
 
+_BLOCKING: Final = select(_BREAK.c.broker_account, _BREAK.c.security_id).where(
+    _BREAK.c.state == "open", _BREAK.c.blocks == 1
+)
+
+
 def blocked(session: Session) -> Blocked:
     """Return what open breaks block.
 
     A name that is none of ours (security 0) stops nothing: nothing of ours is ever traded in it.
     """
-    columns = (_BREAK.c.broker_account, _BREAK.c.security_id)
-    statement = select(*columns).where(_BREAK.c.state == "open", _BREAK.c.blocks == 1)
-    rows = session.connection().execute(statement).all()
+    rows = session.connection().execute(_BLOCKING).all()
     return Blocked(
         frozenset(account for account, security in rows if security is None),
         frozenset((account, security) for account, security in rows if security is not None),

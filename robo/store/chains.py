@@ -14,7 +14,7 @@ from sqlmodel import Session, SQLModel
 
 from robo.ledger import chain as codes
 from robo.store.columns import KEYED, STRICT, blob, check, integer, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ def append(session: Session, key: bytes, links: Sequence[Link], at_micros: int) 
     )
 
 
+_HEAD: Any = ChainHeadRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_HEADS_OF: Final = among(select(_HEAD.c.chain, _HEAD.c.seq, _HEAD.c.mac), _HEAD.c.chain)
+
+
 def heads_of(session: Session, chains: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """Return chain -> (count, code) of its last row, of those that have any."""
-    heads = ChainHeadRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
-    rows = select_in(
-        session, select(heads.c.chain, heads.c.seq, heads.c.mac), heads.c.chain, chains
-    )
-    return {row.chain: (row.seq, bytes(row.mac)) for row in rows}
+    return {chain: (seq, bytes(mac)) for chain, seq, mac in rows_in(session, _HEADS_OF, chains)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ _PAGE: Final = 50_000
 
 def heads(session: Session) -> Iterator[tuple[str, int, bytes]]:
     """Yield (chain, count, code) of every head in order of chain, a page at a time."""
-    rows = ChainHeadRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
-    statement = select(rows.c.chain, rows.c.seq, rows.c.mac).order_by(_in_order(session, rows.c))
+    statement = select(_HEAD.c.chain, _HEAD.c.seq, _HEAD.c.mac)
+    statement = statement.order_by(_in_order(session, _HEAD.c))
     with session.connection().execution_options(yield_per=_PAGE).execute(statement) as result:
         for name, seq, mac in result:
             yield name, seq, bytes(mac)

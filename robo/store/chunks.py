@@ -15,7 +15,7 @@ from robo.portfolio.chunk import AccountChunk
 from robo.store import ledger, lots, orders
 from robo.store.accounts import AccountRow, Sleeve, TargetWeight, sleeves, targets
 from robo.store.customers import RestrictionRow
-from robo.store.database import select_in
+from robo.store.database import among, rows_in, select_in
 from robo.store.households import JointOwnerRow
 from robo.store.transfers import DepositRow
 
@@ -145,14 +145,17 @@ def _expected_holdings(
     return expected
 
 
-def _hold_until(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, str]:
-    statement = select(
+_UNSETTLED_OF: Final = among(
+    select(
         _DEPOSIT.c.account_id, _DEPOSIT.c.settles_on, _DEPOSIT.c.advanced_cents, _DEPOSIT.c.state
-    ).where(_DEPOSIT.c.state.in_(_UNSETTLED))
+    ).where(_DEPOSIT.c.state.in_(_UNSETTLED)),
+    _DEPOSIT.c.account_id,
+)
+
+
+def _hold_until(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, str]:
     holds: dict[AccountId, str] = {}
-    for account, settles_on, advanced, state in select_in(
-        session, statement, _DEPOSIT.c.account_id, account_ids
-    ):
+    for account, settles_on, advanced, state in rows_in(session, _UNSETTLED_OF, account_ids):
         if state == "available" or advanced:
             holds[account] = max(holds.get(account, ""), settles_on or "?")
     return holds
@@ -173,19 +176,24 @@ def restrictions(
     return _by_account(session, {AccountId(account): customer for account, customer in rows})
 
 
-def of_customers(
-    session: Session, customer_ids: Sequence[str]
-) -> dict[str, dict[int, Restriction]]:
-    """Return customer -> security -> what is forbidden in accounts that are theirs alone."""
-    columns = (
+_RESTRICTIONS_OF: Final = among(
+    select(
         _RESTRICTION.c.customer_id,
         _RESTRICTION.c.security_id,
         _RESTRICTION.c.verb,
         _RESTRICTION.c.source,
         _RESTRICTION.c.held_choice,
-    )
+    ),
+    _RESTRICTION.c.customer_id,
+)
+
+
+def of_customers(
+    session: Session, customer_ids: Sequence[str]
+) -> dict[str, dict[int, Restriction]]:
+    """Return customer -> security -> what is forbidden in accounts that are theirs alone."""
     found: dict[str, dict[int, Restriction]] = {}
-    rows = select_in(session, select(*columns), _RESTRICTION.c.customer_id, customer_ids)
+    rows = rows_in(session, _RESTRICTIONS_OF, customer_ids)
     for customer, security_id, verb, source, choice in rows:
         selling = choice in {"sell", "sell_within_budget"}
         blocked = verb == "never_trade" or (source == "employer" and not selling)
@@ -198,11 +206,15 @@ def of_customers(
     return found
 
 
+_SECOND_OWNERS: Final = among(
+    select(_OWNER.c.account_id, _OWNER.c.customer_id), _OWNER.c.account_id
+)
+
+
 def _by_account(
     session: Session, owner: Mapping[AccountId, str]
 ) -> dict[AccountId, dict[int, Restriction]]:
-    statement = select(_OWNER.c.account_id, _OWNER.c.customer_id)
-    second = dict(select_in(session, statement, _OWNER.c.account_id, list(owner)))
+    second = dict(rows_in(session, _SECOND_OWNERS, list(owner)))
     people = sorted({*owner.values(), *second.values()})
     by_customer = of_customers(session, people)
     found: dict[AccountId, dict[int, Restriction]] = {}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import column, exists, select, table
+from sqlalchemy import bindparam, column, exists, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
@@ -78,10 +78,12 @@ def switches(session: Session) -> list[KillSwitch]:
     return [KillSwitch(*row) for row in rows]
 
 
+_STOPPED: Final = select(_SWITCH.c.scope).where(_SWITCH.c.stopped == 1)
+
+
 def stopped(session: Session) -> frozenset[str]:
     """Return the scopes in which no new order may be sent."""
-    statement = select(_SWITCH.c.scope).where(_SWITCH.c.stopped == 1)
-    return frozenset(session.connection().execute(statement).scalars())
+    return frozenset(session.connection().execute(_STOPPED).scalars())
 
 
 def turn(
@@ -142,14 +144,16 @@ def owners_of_broker_accounts(session: Session) -> list[tuple[str, str, AccountI
     return [(row[0], row[1], AccountId(row[2])) for row in rows]
 
 
+_KEPT_FOR: Final = (
+    select(_ACCOUNT.c.firm_id, _ACCOUNT.c.id)
+    .join(_BROKER_ACCOUNT, _BROKER_ACCOUNT.c.account_id == _ACCOUNT.c.id)
+    .where(_BROKER_ACCOUNT.c.reference == bindparam("reference"))
+)
+
+
 def owner_of_broker_account(session: Session, broker_account: str) -> tuple[str, AccountId] | None:
     """Return (firm, account) that an account at the broker is kept for; None for a shared one."""
-    statement = (
-        select(_ACCOUNT.c.firm_id, _ACCOUNT.c.id)
-        .join(_BROKER_ACCOUNT, _BROKER_ACCOUNT.c.account_id == _ACCOUNT.c.id)
-        .where(_BROKER_ACCOUNT.c.reference == broker_account)
-    )
-    row = session.connection().execute(statement).first()
+    row = session.connection().execute(_KEPT_FOR, {"reference": broker_account}).first()
     return None if row is None else (row[0], AccountId(row[1]))
 
 
@@ -163,11 +167,12 @@ class Tradability:
     seen_at: int
 
 
+_TRADABILITIES: Final = select(*(_TRADABILITY.c[name] for name in Tradability.__dataclass_fields__))
+
+
 def tradabilities(session: Session) -> dict[int, Tradability]:
     """Return what the broker said of each security that it was ever asked about."""
-    columns = [_TRADABILITY.c[name] for name in Tradability.__dataclass_fields__]
-    rows = session.connection().execute(select(*columns))
-    return {row[0]: Tradability(*row) for row in rows}
+    return {row[0]: Tradability(*row) for row in session.connection().execute(_TRADABILITIES)}
 
 
 def put_tradability(session: Session, said: Sequence[Tradability]) -> None:

@@ -1,8 +1,8 @@
 """How far we have read what others list: executions, activities, bank events."""
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, text
@@ -19,12 +19,12 @@ class CursorRow(SQLModel, table=True):
 
 
 _CURSOR: Any = CursorRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
+_VALUE: Final = select(_CURSOR.c.value).where(_CURSOR.c.name == bindparam("name"))
 
 
 def cursor(session: Session, name: str) -> str:
     """Return how far a list has been read; empty at the start."""
-    found = session.connection().execute(select(_CURSOR.c.value).where(_CURSOR.c.name == name))
-    return found.scalar() or ""
+    return session.connection().execute(_VALUE, {"name": name}).scalar() or ""
 
 
 def move_cursor(session: Session, name: str, value: str) -> None:

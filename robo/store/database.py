@@ -10,9 +10,10 @@ make a ledger fast.
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Column, Engine, Select, bindparam, create_engine, event, make_url
@@ -34,6 +35,7 @@ _ADVISORY_KEY: Final = 0x0B0
 _IN_CHUNK: Final = 5_000
 _CHUNK: Final = "chunk"
 _AMONG: Final[dict[Any, Any]] = {}
+_NO_OTHERS: Final[Mapping[str, Any]] = MappingProxyType({})
 _KNOWN: Final = "known"
 _KEPT: Final = "kept"
 """What a reading session was told before; see `once`."""
@@ -324,14 +326,37 @@ def insert_many(
 def select_in(
     session: Session, statement: Select[Any], column: Any, values: Sequence[Any]
 ) -> list[Any]:
-    """Return the rows of a select restricted to the values, asked for in chunks."""
+    """Return the rows of a select restricted to the values, asked for in chunks.
+
+    Where the select is always the same, `among` makes it once and `rows_in` asks: SQLAlchemy takes
+    about as long to make a select and to recognise it as SQLite takes to answer it.
+    """
+    return rows_in(session, among(statement, column), values) if values else []
+
+
+def among(statement: Select[Any], column: Any) -> Select[Any]:
+    """Return a select restricted to those values of a column that `rows_in` will be given."""
+    return statement.where(_among(column))
+
+
+def rows_in(
+    session: Session,
+    asked: Select[Any],
+    values: Sequence[Any],
+    others: Mapping[str, Any] = _NO_OTHERS,
+) -> list[Any]:
+    """Return the rows of a select made by `among` for the values, asked for in chunks.
+
+    Args:
+        session: A read or a write.
+        asked: The select.
+        values: What its column is compared with.
+        others: Its other bound parameters by name.
+    """
     rows: list[Any] = []
-    if not values:
-        return rows
-    asked = statement.where(_among(column))
     for start in range(0, len(values), _IN_CHUNK):
         chunk = list(values[start : start + _IN_CHUNK])
-        rows.extend(session.connection().execute(asked, {_CHUNK: chunk}).all())
+        rows.extend(session.connection().execute(asked, {**others, _CHUNK: chunk}).all())
     return rows
 
 

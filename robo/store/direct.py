@@ -10,7 +10,7 @@ from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
 from robo.store.columns import STRICT, check, integer, one_of, text
-from robo.store.database import bulk, select_in
+from robo.store.database import among, bulk, rows_in
 from robo.store.transfers import DepositRow, WithdrawalRow
 
 ANEW: Final = ""
@@ -83,11 +83,14 @@ _COLUMNS: Final = tuple(field.name for field in fields(DirectSleeve))
 _SELECT: Any = select(*(_DIRECT.c[name] for name in _COLUMNS))
 
 
+_OF_ACCOUNTS: Final = among(_SELECT, _DIRECT.c.account_id)
+
+
 def of_accounts(
     session: Session, account_ids: Sequence[AccountId]
 ) -> dict[AccountId, DirectSleeve]:
     """Return what is known of accounts' sleeves; those that never chose nor grew are left out."""
-    rows = select_in(session, _SELECT, _DIRECT.c.account_id, account_ids)
+    rows = rows_in(session, _OF_ACCOUNTS, account_ids)
     return {row[1]: DirectSleeve(*row) for row in rows}
 
 
@@ -111,27 +114,32 @@ def put(session: Session, rows: Sequence[DirectSleeve], at_micros: int) -> None:
     )
 
 
+_PAID_OUT: Final = among(
+    select(_WITHDRAWAL.c.account_id, func.sum(_WITHDRAWAL.c.promised_cents))
+    .where(_WITHDRAWAL.c.state.in_(_PAID))
+    .group_by(_WITHDRAWAL.c.account_id),
+    _WITHDRAWAL.c.account_id,
+)
+# Before the bank confirmed a deposit, only what was lent of it had been at work.
+_AT_WORK: Final = case(
+    (_DEPOSIT.c.available_at.is_(None), _DEPOSIT.c.advanced_cents), else_=_DEPOSIT.c.cents
+)
+_CAME_BACK: Final = among(
+    select(_DEPOSIT.c.account_id, func.sum(_AT_WORK))
+    .where(_DEPOSIT.c.state == "returned")
+    .group_by(_DEPOSIT.c.account_id),
+    _DEPOSIT.c.account_id,
+)
+
+
 def taken_out(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, int]:
     """Return all that ever left accounts, in cents; those that nothing left are left out.
 
     What was paid out, and deposits that came back after they had been at work: money that was never
     the customer's carries no names.
     """
-    paid = (
-        select(_WITHDRAWAL.c.account_id, func.sum(_WITHDRAWAL.c.promised_cents))
-        .where(_WITHDRAWAL.c.state.in_(_PAID))
-        .group_by(_WITHDRAWAL.c.account_id)
-    )
-    # Before the bank confirmed a deposit, only what was lent of it had been at work.
-    lent = _DEPOSIT.c.available_at.is_(None)
-    at_work = case((lent, _DEPOSIT.c.advanced_cents), else_=_DEPOSIT.c.cents)
-    back = (
-        select(_DEPOSIT.c.account_id, func.sum(at_work))
-        .where(_DEPOSIT.c.state == "returned")
-        .group_by(_DEPOSIT.c.account_id)
-    )
     found: Counter[AccountId] = Counter()
-    for statement, column in ((paid, _WITHDRAWAL.c.account_id), (back, _DEPOSIT.c.account_id)):
-        for account, cents in select_in(session, statement, column, account_ids):
+    for asked in (_PAID_OUT, _CAME_BACK):
+        for account, cents in rows_in(session, asked, account_ids):
             found[AccountId(account)] += int(cents)
     return dict(found)

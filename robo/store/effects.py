@@ -11,7 +11,7 @@ from robo.core.ids import AccountId
 from robo.core.money import round_ratio
 from robo.store.accounts import AccountRow
 from robo.store.columns import KEYED, STRICT, check, integer, text
-from robo.store.database import insert_many, select_in
+from robo.store.database import among, insert_many, rows_in, select_in
 from robo.store.orders import OrderRow, is_open
 
 
@@ -165,12 +165,8 @@ def open_nets(session: Session, customer_ids: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _open_lots(session: Session, customer_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield customer and cents expected of what is left to sell, lot by lot; IRAs realise none.
-
-    An order closes its lots in the order in which it names them, as the booking does.
-    """
-    columns = (
+_OPEN_LOTS_OF: Final = among(
+    select(
         _ACCOUNT.c.customer_id,
         _ORDER.c.id,
         _ORDER.c.filled_nanos,
@@ -178,15 +174,20 @@ def _open_lots(session: Session, customer_ids: Sequence[str]) -> Iterator[tuple[
         _LOT.c.nanos,
         _LOT.c.gain_cents,
     )
-    statement = (
-        select(*columns)
-        .select_from(_ACCOUNT)
-        .join(_ORDER, _ORDER.c.account_id == _ACCOUNT.c.id)
-        .join(_LOT, _LOT.c.order_id == _ORDER.c.id)
-        .where(is_open(), _ORDER.c.side == "sell", _ACCOUNT.c.kind.in_(_TAXED))
-    )
-    ids = sorted(set(customer_ids))
-    rows = select_in(session, statement, _ACCOUNT.c.customer_id, ids)
+    .select_from(_ACCOUNT)
+    .join(_ORDER, _ORDER.c.account_id == _ACCOUNT.c.id)
+    .join(_LOT, _LOT.c.order_id == _ORDER.c.id)
+    .where(is_open(), _ORDER.c.side == "sell", _ACCOUNT.c.kind.in_(_TAXED)),
+    _ACCOUNT.c.customer_id,
+)
+
+
+def _open_lots(session: Session, customer_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield customer and cents expected of what is left to sell, lot by lot; IRAs realise none.
+
+    An order closes its lots in the order in which it names them, as the booking does.
+    """
+    rows = rows_in(session, _OPEN_LOTS_OF, sorted(set(customer_ids)))
     sold: dict[str, int] = {}
     for customer, order, filled, _, nanos, gain in sorted(rows, key=lambda row: (row[1], row[3])):
         done = min(int(nanos), sold.setdefault(order, int(filled)))

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import column, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, integer, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in
 
 
 class EventRow(SQLModel, table=True):
@@ -86,16 +86,19 @@ def emit(session: Session, events: Sequence[NewEvent], at_micros: int) -> None:
     )
 
 
+_HOUSE: Final = select(_FIRM.c.id).order_by(_FIRM.c.house.desc(), _FIRM.c.created_at).limit(1)
+_OWNERS_OF: Final = among(select(_ACCOUNT.c.id, _ACCOUNT.c.customer_id), _ACCOUNT.c.id)
+
+
 def _house(session: Session) -> str:
     """Return the house firm, whose operators hear what concerns no other firm; empty if none."""
-    statement = select(_FIRM.c.id).order_by(_FIRM.c.house.desc(), _FIRM.c.created_at).limit(1)
-    return session.connection().execute(statement).scalar() or ""
+    return session.connection().execute(_HOUSE).scalar() or ""
 
 
 def _owners(session: Session, events: Sequence[NewEvent]) -> dict[str, str]:
     """Return account -> customer where an event names only the account: owners see their events."""
     ids = sorted({e.account_id for e in events if e.account_id and not e.customer_id})
-    rows = select_in(session, select(_ACCOUNT.c.id, _ACCOUNT.c.customer_id), _ACCOUNT.c.id, ids)
+    rows = rows_in(session, _OWNERS_OF, ids)
     return {account: customer for account, customer in rows}  # noqa: C416 - rows are not pairs
 
 

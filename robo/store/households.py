@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Index, select
 from sqlalchemy import text as words
@@ -11,7 +11,7 @@ from sqlmodel import Session, SQLModel
 from robo.core.ids import AccountId
 from robo.store.accounts import AccountRow
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 
 
 class HouseholdRow(SQLModel, table=True):
@@ -157,15 +157,19 @@ class Owned:
     state: str
 
 
+_MEMBERS: Final = select(*(_MEMBER.c[name] for name in Membership.__dataclass_fields__))
+_OF_MEMBERS: Final = among(_MEMBERS, _MEMBER.c.customer_id)
+_OF_HOUSEHOLDS: Final = among(_MEMBERS, _MEMBER.c.household_id)
+
+
 def memberships(session: Session, customer_ids: Sequence[str]) -> list[Membership]:
     """Return every membership, past ones too, of these people's households, in order of time.
 
     Those of the people they share or shared a household with are among them.
     """
-    columns = [_MEMBER.c[name] for name in Membership.__dataclass_fields__]
-    mine = select_in(session, select(*columns), _MEMBER.c.customer_id, sorted(set(customer_ids)))
+    mine = rows_in(session, _OF_MEMBERS, sorted(set(customer_ids)))
     ids = sorted({row[0] for row in mine})
-    rows = select_in(session, select(*columns), _MEMBER.c.household_id, ids)
+    rows = rows_in(session, _OF_HOUSEHOLDS, ids)
     found = [Membership(*row) for row in rows]
     return sorted(found, key=lambda one: (one.since_on, one.joined_at, one.customer_id))
 
@@ -351,22 +355,29 @@ def second_owners(session: Session, account_ids: Sequence[AccountId]) -> dict[Ac
     return {AccountId(account): customer for account, customer in rows}
 
 
+_SECOND_OWNED: Final = among(
+    select(_OWNER.c.account_id, _OWNER.c.customer_id), _OWNER.c.customer_id
+)
+
+
 def owned_jointly(session: Session, customer_ids: Sequence[str]) -> dict[AccountId, str]:
     """Return the accounts of which one of these is the second owner, and which one."""
-    statement = select(_OWNER.c.account_id, _OWNER.c.customer_id)
-    rows = select_in(session, statement, _OWNER.c.customer_id, sorted(set(customer_ids)))
+    rows = rows_in(session, _SECOND_OWNED, sorted(set(customer_ids)))
     return {AccountId(account): customer for account, customer in rows}
+
+
+_OWNED: Final = select(*(_ACCOUNT.c[name] for name in Owned.__dataclass_fields__))
+_OWNED_BY: Final = among(_OWNED, _ACCOUNT.c.customer_id)
+_OWNED_ONES: Final = among(_OWNED, _ACCOUNT.c.id)
 
 
 def accounts_of(session: Session, customer_ids: Sequence[str]) -> list[Owned]:
     """Return the accounts whose first owner is one of these, closed ones too, by id."""
-    columns = [_ACCOUNT.c[name] for name in Owned.__dataclass_fields__]
-    rows = select_in(session, select(*columns), _ACCOUNT.c.customer_id, sorted(set(customer_ids)))
+    rows = rows_in(session, _OWNED_BY, sorted(set(customer_ids)))
     return sorted((Owned(*row) for row in rows), key=lambda one: one.id)
 
 
 def owners_of(session: Session, account_ids: Sequence[str]) -> dict[AccountId, Owned]:
     """Return accounts with their first owners."""
-    columns = [_ACCOUNT.c[name] for name in Owned.__dataclass_fields__]
-    rows = select_in(session, select(*columns), _ACCOUNT.c.id, list(account_ids))
+    rows = rows_in(session, _OWNED_ONES, list(account_ids))
     return {AccountId(row[0]): Owned(*row) for row in rows}

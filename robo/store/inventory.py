@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import case, column, func, select, table
+from sqlalchemy import bindparam, case, column, func, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.chains import ChainTable, Link, chained
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
-from robo.store.database import bulk, select_in
+from robo.store.database import among, bulk, rows_in, select_in
 from robo.store.fills import ExecutionRow
 from robo.store.firms import FirmRow
 
@@ -146,12 +146,17 @@ class Taken:
         return Link(INVENTORY, self.firm_id, values)
 
 
+_PARTS_OF: Final = among(
+    select(*(_INVENTORY.c[name] for name in Taken.__dataclass_fields__)).where(
+        _INVENTORY.c.order_id == ""
+    ),
+    _INVENTORY.c.execution_id,
+)
+
+
 def parts(session: Session, execution_ids: Sequence[str]) -> list[Taken]:
     """Return the firm's own parts of executions: those that were meant for no customer's order."""
-    columns = [_INVENTORY.c[name] for name in Taken.__dataclass_fields__]
-    statement = select(*columns).where(_INVENTORY.c.order_id == "")
-    rows = select_in(session, statement, _INVENTORY.c.execution_id, list(execution_ids))
-    return [Taken(*row) for row in rows]
+    return [Taken(*row) for row in rows_in(session, _PARTS_OF, list(execution_ids))]
 
 
 def diverted(session: Session, block_id: str) -> list[Taken]:
@@ -185,16 +190,20 @@ def principals(session: Session) -> list[str]:
     return list(session.connection().execute(statement).scalars())
 
 
+_SOLD_SHORT: Final = (
+    select(_INVENTORY.c.firm_id, _INVENTORY.c.security_id)
+    .where(_INVENTORY.c.side == "sell", _INVENTORY.c.nanos > 0, _INVENTORY.c.why != "whole_share")
+    .distinct()
+    .order_by(_INVENTORY.c.firm_id, _INVENTORY.c.security_id)
+)
+
+
 def sold_short(session: Session) -> list[tuple[str, int]]:
     """Return (firm, security) of all that a firm may ever have owed: sold, or kept by a customer.
 
     What it sells of a whole share that it has bought itself is not among it.
     """
-    columns = (_INVENTORY.c.firm_id, _INVENTORY.c.security_id)
-    statement = select(*columns).where(
-        _INVENTORY.c.side == "sell", _INVENTORY.c.nanos > 0, _INVENTORY.c.why != "whole_share"
-    )
-    rows = session.connection().execute(statement.distinct().order_by(*columns))
+    rows = session.connection().execute(_SOLD_SHORT)
     return [(row[0], int(row[1])) for row in rows]
 
 
@@ -212,6 +221,26 @@ def held(session: Session, firm_id: str) -> dict[int, int]:
     return {security_id: nanos for security_id, nanos in sorted(found.items()) if nanos}
 
 
+_SIGNED: Final = case((_INVENTORY.c.side == "buy", _INVENTORY.c.nanos), else_=-_INVENTORY.c.nanos)
+_BOOKED_AT: Final = (
+    select(func.min(_TRANSFER.c.booked_at))
+    .where(_TRANSFER.c.cause == _INVENTORY.c.id)
+    .scalar_subquery()
+)
+_CAME_AT: Final = func.coalesce(_EXECUTION.c.executed_at, _BUST.c.busted_at, _BOOKED_AT, 0)
+_HELD_BEFORE: Final = (
+    select(func.sum(_SIGNED))
+    .outerjoin(_EXECUTION, _EXECUTION.c.id == _INVENTORY.c.execution_id)
+    .outerjoin(_BUST, _BUST.c.id == _INVENTORY.c.execution_id)
+    .where(
+        _INVENTORY.c.firm_id == bindparam("firm"),
+        _INVENTORY.c.security_id == bindparam("security"),
+        _INVENTORY.c.execution_id != bindparam("but"),
+        bindparam("before") > _CAME_AT,
+    )
+)
+
+
 def held_before(
     session: Session, firm_id: str, security_id: int, before_micros: int, but: str
 ) -> int:
@@ -227,21 +256,8 @@ def held_before(
         before_micros: What traded, was taken back or brought at this time or later does not count.
         but: Nor do the parts of this execution, bust or action.
     """
-    signed = case((_INVENTORY.c.side == "buy", _INVENTORY.c.nanos), else_=-_INVENTORY.c.nanos)
-    booked_at = (
-        select(func.min(_TRANSFER.c.booked_at))
-        .where(_TRANSFER.c.cause == _INVENTORY.c.id)
-        .scalar_subquery()
-    )
-    at = func.coalesce(_EXECUTION.c.executed_at, _BUST.c.busted_at, booked_at, 0)
-    statement = (
-        select(func.sum(signed))
-        .outerjoin(_EXECUTION, _EXECUTION.c.id == _INVENTORY.c.execution_id)
-        .outerjoin(_BUST, _BUST.c.id == _INVENTORY.c.execution_id)
-        .where(_INVENTORY.c.firm_id == firm_id, _INVENTORY.c.security_id == security_id)
-        .where(_INVENTORY.c.execution_id != but, at < before_micros)
-    )
-    return int(session.connection().execute(statement).scalar() or 0)
+    asked = {"firm": firm_id, "security": security_id, "before": before_micros, "but": but}
+    return int(session.connection().execute(_HELD_BEFORE, asked).scalar() or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,26 +276,32 @@ class Bust:
         return Link(BUSTS, firm_id, tuple(getattr(self, name) for name in BUSTS.columns))
 
 
+_BUSTED: Final = among(select(_BUST.c.execution_id), _BUST.c.execution_id)
+_BUSTED_BLOCKS: Final = among(
+    select(_EXECUTION.c.block_id).join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id),
+    _EXECUTION.c.block_id,
+)
+_BUSTED_SUMS: Final = among(
+    select(_EXECUTION.c.block_id, func.sum(_BUST.c.nanos), func.sum(_BUST.c.cents))
+    .join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
+    .group_by(_EXECUTION.c.block_id),
+    _EXECUTION.c.block_id,
+)
+
+
 def busted(session: Session, execution_ids: Sequence[str]) -> set[str]:
     """Return which executions were taken back."""
-    column = _BUST.c.execution_id
-    return {row[0] for row in select_in(session, select(column), column, list(execution_ids))}
+    return {row[0] for row in rows_in(session, _BUSTED, list(execution_ids))}
 
 
 def busted_blocks(session: Session, block_ids: Sequence[str]) -> set[str]:
     """Return the blocks of which an execution was taken back."""
-    statement = select(_EXECUTION.c.block_id).join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
-    return {row[0] for row in select_in(session, statement, _EXECUTION.c.block_id, block_ids)}
+    return {row[0] for row in rows_in(session, _BUSTED_BLOCKS, block_ids)}
 
 
 def busted_sums(session: Session, block_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Return block -> (nanos, cents) of its executions that were taken back."""
-    statement = (
-        select(_EXECUTION.c.block_id, func.sum(_BUST.c.nanos), func.sum(_BUST.c.cents))
-        .join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
-        .group_by(_EXECUTION.c.block_id)
-    )
-    rows = select_in(session, statement, _EXECUTION.c.block_id, block_ids)
+    rows = rows_in(session, _BUSTED_SUMS, block_ids)
     return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
 

@@ -14,7 +14,7 @@ from robo.ledger import chart
 from robo.ledger.entries import Transfer, chain_of
 from robo.store.chains import ChainTable, Link, append, chained
 from robo.store.columns import KEYED, blob, check, integer, partial, text
-from robo.store.database import bulk, select_in
+from robo.store.database import among, bulk, rows_in, select_in
 
 TRANSFERS: Final = ChainTable(
     "transfer", ("id", "kind", "source", "target", "asset", "amount", "cause", "booked_at")
@@ -167,6 +167,11 @@ def account_balances(session: Session, account_id: AccountId) -> AccountBalances
     return many_account_balances(session, [account_id])[account_id]
 
 
+_BALANCES_OF: Final = among(
+    select(_BALANCE.c.book, _BALANCE.c.asset, _BALANCE.c.amount), _BALANCE.c.book
+)
+
+
 def many_account_balances(
     session: Session, account_ids: Sequence[AccountId]
 ) -> dict[AccountId, AccountBalances]:
@@ -176,10 +181,9 @@ def many_account_balances(
         for account in account_ids
         for book in (chart.cash, chart.reserved, chart.unsettled, chart.outgoing, chart.holdings)
     ]
-    statement = select(_BALANCE.c.book, _BALANCE.c.asset, _BALANCE.c.amount)
     cents: dict[str, int] = {}
     shares: dict[str, dict[int, int]] = {}
-    for book, asset, amount in select_in(session, statement, _BALANCE.c.book, books):
+    for book, asset, amount in rows_in(session, _BALANCES_OF, books):
         if asset == chart.USD:
             cents[book] = amount
         elif amount:
@@ -245,10 +249,13 @@ def holders(session: Session, security_id: int) -> list[tuple[AccountId, int]]:
     return sorted(found)
 
 
+_HELD: Final = select(_BALANCE.c.asset).where(words(HOLDERS)).distinct()
+
+
 def held_securities(session: Session) -> list[int]:
     """Return every security that some customer holds."""
-    statement = select(_BALANCE.c.asset).where(words(HOLDERS)).distinct()
-    return sorted(chart.security_of(a) for a in session.connection().execute(statement).scalars())
+    assets = session.connection().execute(_HELD).scalars()
+    return sorted(chart.security_of(asset) for asset in assets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
-from robo.store.database import select_in
+from robo.store.database import among, rows_in
 from robo.store.lots import LotRow
 
 IntArray = NDArray[np.int64]
@@ -38,12 +38,18 @@ class LotChunk:
     """Not to be sold before this day; far in the past where nothing holds it."""
 
 
+# The database sorts what is an account's; the accounts are then put in the order asked for.
+_OPEN_OF: Final = among(
+    select(*(_LOT.c[name] for name in _COLUMNS))
+    .where(_LOT.c.nanos > 0)
+    .order_by(*(_LOT.c[name] for name in _COLUMNS[:4])),
+    _LOT.c.account_id,
+)
+
+
 def read(session: Session, account_ids: Sequence[AccountId]) -> LotChunk:
     """Return the open lots of accounts."""
-    statement = select(*(_LOT.c[name] for name in _COLUMNS)).where(_LOT.c.nanos > 0)
-    # The database sorts what is an account's; the accounts are then put in the order asked for.
-    statement = statement.order_by(*(_LOT.c[name] for name in _COLUMNS[:4]))
-    rows = select_in(session, statement, _LOT.c.account_id, account_ids)
+    rows = rows_in(session, _OPEN_OF, account_ids)
     place = {account: number for number, account in enumerate(account_ids)}
     order = np.argsort(_ints([place[row[0]] for row in rows]), kind="stable").tolist()
     columns = list(zip(*(rows[one] for one in order), strict=True)) or [()] * len(_COLUMNS)

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from robo.core.ids import AccountId
 from robo.store.blocks import BlockRow
-from robo.store.database import select_in
+from robo.store.database import among, rows_in, select_in
 from robo.store.fills import ExecutionRow, FillRow
 from robo.store.lots import LotEvent, LotEventRow, LotRow
 from robo.store.orders import OrderRow
@@ -122,14 +122,16 @@ def events_of(
     }
 
 
+_EVENTS_AFTER: Final = (
+    select(*(_EVENT.c[name] for name in LotEvent.__dataclass_fields__))
+    .where(_EVENT.c.chain == bindparam("chain"), _EVENT.c.seq > bindparam("seq"))
+    .order_by(_EVENT.c.seq)
+)
+
+
 def events_after(session: Session, account_id: str, seq: int) -> list[LotEvent]:
     """Return what happened to the lots of an account after a row of its books."""
-    columns = [_EVENT.c[name] for name in LotEvent.__dataclass_fields__]
-    statement = select(*columns).where(
-        _EVENT.c.chain == bindparam("chain"), _EVENT.c.seq > bindparam("seq")
-    )
-    statement = statement.order_by(_EVENT.c.seq)
-    rows = session.connection().execute(statement, {"chain": account_id, "seq": seq})
+    rows = session.connection().execute(_EVENTS_AFTER, {"chain": account_id, "seq": seq})
     return [LotEvent(*row) for row in rows]
 
 
@@ -166,14 +168,17 @@ def closed(
     return sorted(found, key=lambda one: (one.on_date, one.account_id, one.lot_id))
 
 
+_LOSS_TAKERS: Final = among(
+    select(_EVENT.c.account_id)
+    .where(_IS_CLOSE, _EVENT.c.proceeds_cents < -_EVENT.c.basis_delta_cents)
+    .distinct(),
+    _EVENT.c.account_id,
+)
+
+
 def loss_takers(session: Session, account_ids: Sequence[str]) -> list[AccountId]:
     """Return which accounts ever sold from a lot at a loss."""
-    statement = (
-        select(_EVENT.c.account_id)
-        .where(_IS_CLOSE, _EVENT.c.proceeds_cents < -_EVENT.c.basis_delta_cents)
-        .distinct()
-    )
-    return [row[0] for row in select_in(session, statement, _EVENT.c.account_id, account_ids)]
+    return [row[0] for row in rows_in(session, _LOSS_TAKERS, account_ids)]
 
 
 def taken_back(session: Session, account_ids: Sequence[str]) -> list[tuple[AccountId, int]]:
@@ -187,26 +192,29 @@ def taken_back(session: Session, account_ids: Sequence[str]) -> list[tuple[Accou
     return [(account, security_id) for account, security_id in rows]
 
 
+_SOLD: Final = among(
+    select(
+        _EVENT.c.account_id,
+        _EVENT.c.security_id,
+        _EVENT.c.lot_id,
+        _EVENT.c.on_date,
+        _LOT.c.acquired_on,
+        -_EVENT.c.basis_delta_cents,
+        _EVENT.c.proceeds_cents,
+        _EVENT.c.cause,
+        func.coalesce(_ORDER.c.reason, ""),
+    )
+    .join(_LOT, _LOT.c.id == _EVENT.c.lot_id)
+    .outerjoin(_FILL, _FILL.c.id == _EVENT.c.cause)
+    .outerjoin(_ORDER, _ORDER.c.id == _FILL.c.order_id)
+    .where(_IS_CLOSE, _EVENT.c.on_date >= bindparam("first")),
+    _EVENT.c.account_id,
+)
+
+
 def sold(session: Session, account_ids: Sequence[str], first: str) -> list[Sold]:
     """Return sales from lots since a day, each with why it was made, in the order of days."""
-    statement = (
-        select(
-            _EVENT.c.account_id,
-            _EVENT.c.security_id,
-            _EVENT.c.lot_id,
-            _EVENT.c.on_date,
-            _LOT.c.acquired_on,
-            -_EVENT.c.basis_delta_cents,
-            _EVENT.c.proceeds_cents,
-            _EVENT.c.cause,
-            func.coalesce(_ORDER.c.reason, ""),
-        )
-        .join(_LOT, _LOT.c.id == _EVENT.c.lot_id)
-        .outerjoin(_FILL, _FILL.c.id == _EVENT.c.cause)
-        .outerjoin(_ORDER, _ORDER.c.id == _FILL.c.order_id)
-        .where(_IS_CLOSE, _EVENT.c.on_date >= first)
-    )
-    rows = select_in(session, statement, _EVENT.c.account_id, list(account_ids))
+    rows = rows_in(session, _SOLD, list(account_ids), {"first": first})
     found = [Sold(*row) for row in rows]
     return sorted(found, key=lambda one: (one.on_date, one.account_id, one.cause, one.lot_id))
 
@@ -256,11 +264,17 @@ def _lots(session: Session, account_ids: Sequence[str], first: str, opened: Any)
     return [Bought(*row) for row in select_in(session, statement, _LOT.c.account_id, account_ids)]
 
 
+_ACTIONS_OF: Final = among(
+    select(*(_ACTION.c[name] for name in Action.__dataclass_fields__)).where(
+        _ACTION.c.kind != "cash_dividend"
+    ),
+    _ACTION.c.security_id,
+)
+
+
 def actions_of(session: Session, security_ids: Sequence[int]) -> list[Action]:
     """Return the corporate actions of securities, dividends apart, in the order of ex-dates."""
-    columns = [_ACTION.c[name] for name in Action.__dataclass_fields__]
-    statement = select(*columns).where(_ACTION.c.kind != "cash_dividend")
-    rows = select_in(session, statement, _ACTION.c.security_id, sorted(set(security_ids)))
+    rows = rows_in(session, _ACTIONS_OF, sorted(set(security_ids)))
     return sorted((Action(*row) for row in rows), key=lambda one: (one.ex_on, one.id))
 
 

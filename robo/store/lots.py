@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Index, func, select
+from sqlalchemy import Index, bindparam, func, select
 from sqlalchemy import text as words
 from sqlmodel import Session, SQLModel
 
@@ -12,7 +12,7 @@ from robo.core.ids import AccountId
 from robo.store.accounts import AccountRow
 from robo.store.chains import ChainTable, Link, chained
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 
 LOT_EVENTS: Final = ChainTable(
     "lot_event",
@@ -158,16 +158,23 @@ class LotEvent:
         return Link(LOT_EVENTS, self.account_id, values)
 
 
+_OPEN_LOTS: Final = among(
+    select(*(_LOT.c[name] for name in OpenLot.__dataclass_fields__)).where(
+        (_LOT.c.nanos > 0) | (_LOT.c.basis_cents > 0)
+    ),
+    _LOT.c.account_id,
+)
+_OPEN_LOTS_OF_NAME: Final = _OPEN_LOTS.where(_LOT.c.security_id == bindparam("security_id"))
+
+
 def open_lots(
     session: Session, account_ids: Sequence[AccountId], security_id: int | None = None
 ) -> dict[AccountId, list[OpenLot]]:
     """Return the open lots of accounts, first in first out; of one security only, if given."""
-    columns = [_LOT.c[name] for name in OpenLot.__dataclass_fields__]
-    statement = select(*columns).where((_LOT.c.nanos > 0) | (_LOT.c.basis_cents > 0))
-    if security_id is not None:
-        statement = statement.where(_LOT.c.security_id == security_id)
     found: dict[AccountId, list[OpenLot]] = {}
-    for row in select_in(session, statement, _LOT.c.account_id, account_ids):
+    others = {} if security_id is None else {"security_id": security_id}
+    asked = _OPEN_LOTS if security_id is None else _OPEN_LOTS_OF_NAME
+    for row in rows_in(session, asked, account_ids, others):
         lot = OpenLot(*row)
         found.setdefault(lot.account_id, []).append(lot)
     for lots in found.values():
@@ -240,20 +247,22 @@ def add_proceeds(
     )
 
 
+_HELD_BEFORE: Final = among(
+    select(_LOT.c.security_id, _LOT.c.account_id, func.sum(_LOT.c.nanos))
+    .where(_LOT.c.acquired_on < bindparam("ex_on"), _LOT.c.nanos > 0)
+    .group_by(_LOT.c.security_id, _LOT.c.account_id)
+    .order_by(_LOT.c.security_id, _LOT.c.account_id),
+    _LOT.c.security_id,
+)
+
+
 def held_before(
     session: Session, security_ids: Sequence[int], ex_on: str
 ) -> dict[int, list[tuple[AccountId, int]]]:
     """Return security -> (account, nanoshares) of open lots bought before a date, by account."""
-    statement = (
-        select(_LOT.c.security_id, _LOT.c.account_id, func.sum(_LOT.c.nanos))
-        .where(_LOT.c.acquired_on < ex_on, _LOT.c.nanos > 0)
-        .group_by(_LOT.c.security_id, _LOT.c.account_id)
-        .order_by(_LOT.c.security_id, _LOT.c.account_id)
-    )
     held: dict[int, list[tuple[AccountId, int]]] = {}
-    for security, account, nanos in select_in(
-        session, statement, _LOT.c.security_id, sorted(set(security_ids))
-    ):
+    ids = sorted(set(security_ids))
+    for security, account, nanos in rows_in(session, _HELD_BEFORE, ids, {"ex_on": ex_on}):
         held.setdefault(security, []).append((AccountId(account), int(nanos)))
     return held
 
@@ -281,11 +290,16 @@ def entitle_anew(
     entitle(session, rows)
 
 
+_ENTITLED: Final = (
+    select(_ENTITLEMENT.c.account_id, _ENTITLEMENT.c.nanos, _ENTITLEMENT.c.state)
+    .where(_ENTITLEMENT.c.action_id == bindparam("action_id"))
+    .order_by(_ENTITLEMENT.c.account_id)
+)
+
+
 def entitlements(session: Session, action_id: str) -> list[tuple[AccountId, int, str]]:
     """Return (account, nanos, state) of everyone entitled to an action, by account."""
-    columns = (_ENTITLEMENT.c.account_id, _ENTITLEMENT.c.nanos, _ENTITLEMENT.c.state)
-    statement = select(*columns).where(_ENTITLEMENT.c.action_id == action_id)
-    rows = session.connection().execute(statement.order_by(_ENTITLEMENT.c.account_id))
+    rows = session.connection().execute(_ENTITLED, {"action_id": action_id})
     return [(AccountId(account), nanos, state) for account, nanos, state in rows]
 
 
@@ -297,14 +311,19 @@ def waiting_of_actions(session: Session, action_ids: Sequence[str]) -> set[tuple
     return {(AccountId(row[0]), int(row[1])) for row in rows}
 
 
+_UNBOOKED_OF: Final = among(
+    select(_ENTITLEMENT.c.account_id).where(
+        _ENTITLEMENT.c.action_id == bindparam("action_id"), _ENTITLEMENT.c.state == "waiting"
+    ),
+    _ENTITLEMENT.c.account_id,
+)
+
+
 def unbooked_of(
     session: Session, action_id: str, account_ids: Sequence[AccountId]
 ) -> set[AccountId]:
     """Return those of some accounts that are entitled to an action and have not got it."""
-    statement = select(_ENTITLEMENT.c.account_id).where(
-        _ENTITLEMENT.c.action_id == action_id, _ENTITLEMENT.c.state == "waiting"
-    )
-    rows = select_in(session, statement, _ENTITLEMENT.c.account_id, list(account_ids))
+    rows = rows_in(session, _UNBOOKED_OF, list(account_ids), {"action_id": action_id})
     return {AccountId(row[0]) for row in rows}
 
 

@@ -1,9 +1,9 @@
 """Fitted risk models by day, so that every process speaks of the same one."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, blob, integer, text
@@ -36,16 +36,18 @@ class StoredModel:
     content: bytes
 
 
+_LATEST: Final = (
+    select(_MODEL.c.id, _MODEL.c.on_date, _MODEL.c.source, _MODEL.c.content)
+    .where(_MODEL.c.source == bindparam("source"), _MODEL.c.on_date <= bindparam("until"))
+    .order_by(_MODEL.c.on_date.desc(), _MODEL.c.created_at.desc(), _MODEL.c.id)
+    .limit(1)
+)
+
+
 def latest(session: Session, source: str, until: str) -> StoredModel | None:
     """Return the newest model of a price source that knows no session after a day."""
-    columns = (_MODEL.c.id, _MODEL.c.on_date, _MODEL.c.source, _MODEL.c.content)
-    statement = (
-        select(*columns)
-        .where(_MODEL.c.source == source, _MODEL.c.on_date <= until)
-        .order_by(_MODEL.c.on_date.desc(), _MODEL.c.created_at.desc(), _MODEL.c.id)
-        .limit(1)
-    )
-    found = session.connection().execute(statement).first()
+    asked = {"source": source, "until": until}
+    found = session.connection().execute(_LATEST, asked).first()
     return None if found is None else StoredModel(*found)
 
 

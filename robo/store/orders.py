@@ -9,7 +9,7 @@ from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
 from robo.store.columns import KEYED, STRICT, check, integer, one_of, partial, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 
 OPEN_STATES: Final = ("planned", "sending")
 ORDER_STATES: Final = ("planned", "sending", "filled", "partial", "rejected", "canceled")
@@ -215,20 +215,9 @@ def write(
 
 def open_orders(session: Session, account_ids: Sequence[AccountId]) -> list[OpenOrder]:
     """Return the orders of accounts that have not ended."""
-    columns = (
-        _ORDER.c.id,
-        _ORDER.c.account_id,
-        _ORDER.c.security_id,
-        _ORDER.c.side,
-        _ORDER.c.state,
-        _ORDER.c.reason,
-        func.coalesce(_ORDER.c.notional_cents - _ORDER.c.filled_cents, 0)
-        + func.coalesce(_ORDER.c.nanos - _ORDER.c.filled_nanos, 0),
-    )
-    statement = select(*columns).where(is_open())
     return [
         OpenOrder(row[0], row[1], row[2], row[3], row[4], row[5], int(row[6]))
-        for row in select_in(session, statement, _ORDER.c.account_id, account_ids)
+        for row in rows_in(session, _OPEN_OF, account_ids)
     ]
 
 
@@ -272,12 +261,31 @@ def of_block(session: Session, block_id: str) -> list[BlockOrder]:
     return of_blocks(session, [block_id])[block_id]
 
 
+_OPEN_OF: Final = among(
+    select(
+        _ORDER.c.id,
+        _ORDER.c.account_id,
+        _ORDER.c.security_id,
+        _ORDER.c.side,
+        _ORDER.c.state,
+        _ORDER.c.reason,
+        func.coalesce(_ORDER.c.notional_cents - _ORDER.c.filled_cents, 0)
+        + func.coalesce(_ORDER.c.nanos - _ORDER.c.filled_nanos, 0),
+    ).where(is_open()),
+    _ORDER.c.account_id,
+)
+_OF_BLOCKS: Final = among(
+    select(
+        _ORDER.c.block_id, *(_ORDER.c[name] for name in BlockOrder.__dataclass_fields__)
+    ).order_by(_ORDER.c.id),
+    _ORDER.c.block_id,
+)
+
+
 def of_blocks(session: Session, block_ids: Sequence[str]) -> dict[str, list[BlockOrder]]:
     """Return the orders of each block in the order of their ids."""
-    columns = [_ORDER.c[name] for name in BlockOrder.__dataclass_fields__]
-    statement = select(_ORDER.c.block_id, *columns).order_by(_ORDER.c.id)
     found: dict[str, list[BlockOrder]] = {block_id: [] for block_id in block_ids}
-    for block_id, *rest in select_in(session, statement, _ORDER.c.block_id, list(found)):
+    for block_id, *rest in rows_in(session, _OF_BLOCKS, list(found)):
         found[block_id].append(BlockOrder(*rest))
     return found
 
@@ -362,8 +370,7 @@ def reasons(session: Session, order_ids: Sequence[str]) -> dict[str, str]:
 def batches_written(session: Session, batches: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Return which (sleeve, batch) have orders."""
     columns = (_ORDER.c.sleeve_id, _ORDER.c.batch_id)
-    statement = select(*columns).distinct()
-    rows = select_in(session, statement, tuple_(*columns), batches)
+    rows = select_in(session, select(*columns).distinct(), tuple_(*columns), batches)
     return {(row[0], row[1]) for row in rows}
 
 
@@ -382,10 +389,7 @@ def skips_written(
 
 def skipped(session: Session, account_id: AccountId, batch_id: str) -> set[int]:
     """Return the names that a batch of an account was written to leave alone."""
-    statement = select(_SKIP.c.security_id).where(
-        _SKIP.c.account_id == account_id, _SKIP.c.batch_id == batch_id
-    )
-    return set(session.connection().execute(statement).scalars())
+    return skips_written(session, [(account_id, batch_id)]).get((account_id, batch_id), set())
 
 
 def still_sending(session: Session, order_ids: Sequence[str]) -> dict[str, int]:

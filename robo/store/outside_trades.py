@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, blob, check, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 
 
 class OutsideAccountRow(SQLModel, table=True):
@@ -105,11 +105,17 @@ def add_account(session: Session, one: OutsideAccount) -> None:
     insert_many(session, "outside_account", columns, [values])
 
 
+_ACTIVE_OF: Final = among(
+    select(*(_ACCOUNT.c[name] for name in OutsideAccount.__dataclass_fields__)).where(
+        _ACCOUNT.c.state == "active"
+    ),
+    _ACCOUNT.c.customer_id,
+)
+
+
 def accounts_of(session: Session, customer_ids: Sequence[str]) -> list[OutsideAccount]:
     """Return the outside accounts of some people that were not removed, by id."""
-    columns = [_ACCOUNT.c[name] for name in OutsideAccount.__dataclass_fields__]
-    statement = select(*columns).where(_ACCOUNT.c.state == "active")
-    rows = select_in(session, statement, _ACCOUNT.c.customer_id, sorted(set(customer_ids)))
+    rows = rows_in(session, _ACTIVE_OF, sorted(set(customer_ids)))
     return sorted((OutsideAccount(*row) for row in rows), key=lambda one: one.id)
 
 
@@ -183,13 +189,17 @@ def add_import(
     insert_many(session, "outside_trade", columns, rows)
 
 
+_TRADES_OF: Final = among(
+    select(
+        *(_TRADE.c[name] for name in OutsideTrade.__dataclass_fields__), _IMPORT.c.created_at
+    ).join(_IMPORT, _IMPORT.c.id == _TRADE.c.import_id),
+    _TRADE.c.account_id,
+)
+
+
 def trades_of(session: Session, account_ids: Sequence[str]) -> list[OutsideTrade]:
     """Return the trades of outside accounts in the order in which they happened."""
-    columns = [_TRADE.c[name] for name in OutsideTrade.__dataclass_fields__]
-    statement = select(*columns, _IMPORT.c.created_at).join(
-        _IMPORT, _IMPORT.c.id == _TRADE.c.import_id
-    )
-    rows = select_in(session, statement, _TRADE.c.account_id, list(account_ids))
+    rows = rows_in(session, _TRADES_OF, list(account_ids))
     # Of one day: lots first, then file by file, as each file has them.
     rows.sort(key=lambda row: (row.on_date, row.kind != "lot", row.created_at, row.place, row.id))
     return [OutsideTrade(*row[:-1]) for row in rows]

@@ -1,7 +1,7 @@
 """Corporate actions as the broker told them, kept while a person is asked about them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlmodel import Session, SQLModel
@@ -36,15 +36,17 @@ def put(session: Session, activity_id: str, body: str) -> None:
     )
 
 
+_WAITING: Final = (
+    select(_BREAK.c.id, _PARKED.c.body)
+    .join(_BREAK, _BREAK.c.reference == _PARKED.c.activity_id)
+    .where(_BREAK.c.state == "open", _BREAK.c.subject == "activity")
+    .order_by(_BREAK.c.found_at, _BREAK.c.id)
+)
+
+
 def waiting(session: Session) -> Sequence[tuple[str, str]]:
     """Return (break, body) of the activities whose break is open, oldest first."""
-    statement = (
-        select(_BREAK.c.id, _PARKED.c.body)
-        .join(_BREAK, _BREAK.c.reference == _PARKED.c.activity_id)
-        .where(_BREAK.c.state == "open", _BREAK.c.subject == "activity")
-        .order_by(_BREAK.c.found_at, _BREAK.c.id)
-    )
-    return [(row[0], row[1]) for row in session.connection().execute(statement)]
+    return [(row[0], row[1]) for row in session.connection().execute(_WAITING)]
 
 
 def remove(session: Session, activity_id: str) -> None:

@@ -1,13 +1,13 @@
 """Marked closes and corporate actions as they were published to us."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import column, func, select, table
+from sqlalchemy import bindparam, column, func, select, table
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, text
-from robo.store.database import bulk, select_in
+from robo.store.database import among, bulk, rows_in
 
 
 class PriceRow(SQLModel, table=True):
@@ -63,10 +63,13 @@ def publish(session: Session, rows: Sequence[tuple[str, str, int, str, str, str]
     )
 
 
+_SEEN: Final = among(select(_ACTION.c.id), _ACTION.c.id)
+_DETAIL: Final = select(_ACTION.c.detail).where(_ACTION.c.id == bindparam("action_id"))
+
+
 def seen(session: Session, action_ids: Sequence[str]) -> set[str]:
     """Return which of the actions were published before."""
-    found = select_in(session, select(_ACTION.c.id), _ACTION.c.id, action_ids)
-    return {action_id for (action_id,) in found}
+    return {row[0] for row in rows_in(session, _SEEN, action_ids)}
 
 
 def set_action_state(session: Session, action_id: str, state: str) -> None:
@@ -76,8 +79,13 @@ def set_action_state(session: Session, action_id: str, state: str) -> None:
 
 def action_detail(session: Session, action_id: str) -> str:
     """Return an action as it was published, canonical JSON; empty if it was never seen."""
-    statement = select(_ACTION.c.detail).where(_ACTION.c.id == action_id)
-    return session.connection().execute(statement).scalar() or ""
+    return session.connection().execute(_DETAIL, {"action_id": action_id}).scalar() or ""
+
+
+_LAST_DAY: Final = select(func.max(_PRICE.c.on_date))
+_CLOSES: Final = select(_PRICE.c.security_id, _PRICE.c.close_micros).where(
+    _PRICE.c.on_date == bindparam("on")
+)
 
 
 def last_marks(session: Session) -> tuple[str, dict[int, int]]:
@@ -85,11 +93,10 @@ def last_marks(session: Session) -> tuple[str, dict[int, int]]:
 
     Only names marked that day: an older close says nothing of a price today.
     """
-    last = session.connection().execute(select(func.max(_PRICE.c.on_date))).scalar()
+    last = session.connection().execute(_LAST_DAY).scalar()
     if last is None:
         return "", {}
-    statement = select(_PRICE.c.security_id, _PRICE.c.close_micros).where(_PRICE.c.on_date == last)
-    return last, {row[0]: row[1] for row in session.connection().execute(statement)}
+    return last, {row[0]: row[1] for row in session.connection().execute(_CLOSES, {"on": last})}
 
 
 def actions_between(session: Session, after: str, until: str) -> list[tuple[str, int, str, str]]:
@@ -119,14 +126,23 @@ def acting(
     ]
 
 
+_CHANGING: Final = (
+    select(_ACTION.c.id, _ACTION.c.security_id, _ACTION.c.ex_on)
+    .where(
+        _ACTION.c.ex_on >= bindparam("since"),
+        _ACTION.c.ex_on <= bindparam("until"),
+        _ACTION.c.kind.in_(bindparam("kinds", expanding=True)),
+    )
+    .order_by(_ACTION.c.ex_on, _ACTION.c.id)
+)
+
+
 def changing(
     session: Session, kinds: Collection[str], since: str, until: str
 ) -> list[tuple[str, int, str]]:
     """Return (action, security, ex-date) of some kinds that went ex in a span of days, in order."""
-    statement = select(_ACTION.c.id, _ACTION.c.security_id, _ACTION.c.ex_on).where(
-        _ACTION.c.ex_on >= since, _ACTION.c.ex_on <= until, _ACTION.c.kind.in_(sorted(kinds))
-    )
-    rows = session.connection().execute(statement.order_by(_ACTION.c.ex_on, _ACTION.c.id))
+    asked = {"since": since, "until": until, "kinds": sorted(kinds)}
+    rows = session.connection().execute(_CHANGING, asked)
     return [(row[0], int(row[1]), row[2]) for row in rows]
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
@@ -23,15 +23,18 @@ class Proceed:
     cents: int
 
 
+_DUE: Final = (
+    select(_PROCEED.c.id, _PROCEED.c.account_id, _PROCEED.c.cents)
+    .where(_PROCEED.c.state == "waiting", _PROCEED.c.settles_on <= bindparam("on"))
+    .order_by(_PROCEED.c.settles_on, _PROCEED.c.id)
+    .limit(bindparam("limit"))
+)
+
+
 def due(session: Session, on: str, limit: int) -> list[Proceed]:
     """Return proceeds that settle by a date and still wait."""
-    statement = (
-        select(_PROCEED.c.id, _PROCEED.c.account_id, _PROCEED.c.cents)
-        .where(_PROCEED.c.state == "waiting", _PROCEED.c.settles_on <= on)
-        .order_by(_PROCEED.c.settles_on, _PROCEED.c.id)
-        .limit(limit)
-    )
-    return [Proceed(*row) for row in session.connection().execute(statement)]
+    rows = session.connection().execute(_DUE, {"on": on, "limit": limit})
+    return [Proceed(*row) for row in rows]
 
 
 def settled(session: Session, ids: Sequence[str]) -> list[str]:

@@ -1,14 +1,14 @@
 """What accounts were told of names that their last plan left alone: each reason is told once."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
 from robo.store.columns import KEYED, integer, text
-from robo.store.database import bulk, select_in
+from robo.store.database import among, bulk, rows_in
 
 
 class StandingSkipRow(SQLModel, table=True):
@@ -24,15 +24,18 @@ class StandingSkipRow(SQLModel, table=True):
 _STANDING: Any = StandingSkipRow.__table__  # type: ignore[attr-defined] # SQLModel types it late
 
 
+_OF_ACCOUNTS: Final = among(
+    select(_STANDING.c.account_id, _STANDING.c.security_id, _STANDING.c.reason),
+    _STANDING.c.account_id,
+)
+
+
 def of_accounts(
     session: Session, account_ids: Sequence[AccountId]
 ) -> dict[AccountId, dict[int, str]]:
     """Return account -> security -> reason; accounts without any are left out."""
-    columns = (_STANDING.c.account_id, _STANDING.c.security_id, _STANDING.c.reason)
     found: dict[AccountId, dict[int, str]] = {}
-    for account, security, reason in select_in(
-        session, select(*columns), _STANDING.c.account_id, account_ids
-    ):
+    for account, security, reason in rows_in(session, _OF_ACCOUNTS, account_ids):
         found.setdefault(AccountId(account), {})[int(security)] = reason
     return found
 

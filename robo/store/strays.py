@@ -11,7 +11,7 @@ from robo.core.ids import AccountId, child_id
 from robo.store.blocks import Block, BlockRow
 from robo.store.breaks import Break
 from robo.store.columns import STRICT, bounded, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in
 
 STATES: Final = ("open", "adopted", "dismissed")
 
@@ -85,10 +85,12 @@ def add(session: Session, found: Sequence[Stray]) -> None:
     insert_many(session, "stray", (*names, "closed_by"), [(*row, "") for row in rows])
 
 
+_MANY: Final = among(select(*_COLUMNS), _STRAY.c.id)
+
+
 def many(session: Session, ids: Sequence[str]) -> dict[str, Stray]:
     """Return the strays of those ids."""
-    rows = select_in(session, select(*_COLUMNS), _STRAY.c.id, list(ids))
-    return {row[0]: Stray(*row) for row in rows}
+    return {row[0]: Stray(*row) for row in rows_in(session, _MANY, list(ids))}
 
 
 def get(session: Session, stray_id: str) -> Stray | None:
@@ -155,15 +157,19 @@ def waiting(session: Session, firm_id: str, limit: int) -> list[Stray]:
     return [Stray(*row) for row in session.connection().execute(ordered)]
 
 
+_SUMMED: Final = among(
+    select(_STRAY.c.client_id, _STRAY.c.busts, _STRAY.c.nanos, _STRAY.c.cents).where(
+        _STRAY.c.state != "adopted"
+    ),
+    _STRAY.c.client_id,
+)
+
+
 def sums(session: Session, block_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Return block -> (nanos, cents) that its strays would add to it, had they been accepted."""
-    columns = (_STRAY.c.client_id, _STRAY.c.busts, _STRAY.c.nanos, _STRAY.c.cents)
-    statement = select(*columns).where(_STRAY.c.state != "adopted")
     found: dict[str, tuple[int, int]] = {}
     # Summed here: two absurd amounts together are more than a database can add.
-    for block_id, busts, told_nanos, told_cents in select_in(
-        session, statement, _STRAY.c.client_id, list(block_ids)
-    ):
+    for block_id, busts, told_nanos, told_cents in rows_in(session, _SUMMED, list(block_ids)):
         sign, (nanos, cents) = -1 if busts else 1, found.get(block_id, (0, 0))
         found[block_id] = nanos + sign * told_nanos, cents + sign * told_cents
     return found

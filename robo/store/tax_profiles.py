@@ -12,7 +12,7 @@ from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, one_of, text
 from robo.store.customers import CustomerRow, PersonalRow
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in, select_in
 from robo.store.transfers import DepositRow
 
 
@@ -126,16 +126,22 @@ class Contribution:
     cents: int
 
 
+_LATER: Final = _CHOICE.alias()
+# Of these people only: a subquery for everybody would be worked out again for each chunk.
+_NEWEST: Final = select(func.max(_LATER.c.number)).where(
+    _LATER.c.customer_id == _CHOICE.c.customer_id
+)
+_CHOICES_OF: Final = among(
+    select(_CHOICE.c.customer_id, *(_CHOICE.c[name] for name in Choice.__dataclass_fields__)).where(
+        _CHOICE.c.number == _NEWEST.scalar_subquery()
+    ),
+    _CHOICE.c.customer_id,
+)
+
+
 def choices(session: Session, customer_ids: Sequence[str]) -> dict[str, Choice]:
     """Return the present choices of those who have made any."""
-    # Of these people only: a subquery for everybody would be worked out again for each chunk.
-    later = _CHOICE.alias()
-    newest = select(func.max(later.c.number)).where(later.c.customer_id == _CHOICE.c.customer_id)
-    columns = [_CHOICE.c[name] for name in Choice.__dataclass_fields__]
-    statement = select(_CHOICE.c.customer_id, *columns).where(
-        _CHOICE.c.number == newest.scalar_subquery()
-    )
-    rows = select_in(session, statement, _CHOICE.c.customer_id, sorted(set(customer_ids)))
+    rows = rows_in(session, _CHOICES_OF, sorted(set(customer_ids)))
     return {row[0]: Choice(*row[1:]) for row in rows}
 
 
@@ -174,6 +180,14 @@ def choose(session: Session, customer_id: str, made: Choice) -> None:
     insert_many(session, "tax_choice", ("customer_id", *columns), [(customer_id, *values)])
 
 
+_SEALED_OF: Final = among(
+    select(_PERSONAL.c.customer_id, _CUSTOMER.c.data_key, _PERSONAL.c.field, _PERSONAL.c.sealed)
+    .join(_CUSTOMER, _CUSTOMER.c.id == _PERSONAL.c.customer_id)
+    .where(_PERSONAL.c.field.like(f"{PROFILE}:%"), _CUSTOMER.c.data_key.is_not(None)),
+    _PERSONAL.c.customer_id,
+)
+
+
 def sealed_profiles(
     session: Session, customer_ids: Sequence[str]
 ) -> dict[str, tuple[bytes, dict[str, bytes]]]:
@@ -181,14 +195,9 @@ def sealed_profiles(
 
     Only of those who have one and whose key was not shredded.
     """
-    statement = (
-        select(_PERSONAL.c.customer_id, _CUSTOMER.c.data_key, _PERSONAL.c.field, _PERSONAL.c.sealed)
-        .join(_CUSTOMER, _CUSTOMER.c.id == _PERSONAL.c.customer_id)
-        .where(_PERSONAL.c.field.like(f"{PROFILE}:%"), _CUSTOMER.c.data_key.is_not(None))
-    )
     found: dict[str, tuple[bytes, dict[str, bytes]]] = {}
     ids = sorted(set(customer_ids))
-    for customer, key, field, sealed in select_in(session, statement, _PERSONAL.c.customer_id, ids):
+    for customer, key, field, sealed in rows_in(session, _SEALED_OF, ids):
         found.setdefault(customer, (bytes(key), {}))[1][field] = bytes(sealed)
     return found
 

@@ -1,13 +1,13 @@
 """More of blocks: what a sender and a booker look up beside them, and executions taken back."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import case, func, select
 from sqlmodel import Session
 
 from robo.store.blocks import Block, BlockRow, BookedExecution
-from robo.store.database import bulk, select_in
+from robo.store.database import among, bulk, rows_in, select_in
 from robo.store.fills import BookingRow, ExecutionRow, FillRow
 from robo.store.inventory import BustRow
 from robo.store.orders import OrderRow, in_state
@@ -54,21 +54,25 @@ def begin_telling(session: Session, block_ids: Sequence[str]) -> None:
     )
 
 
+_WITH_OPEN: Final = among(
+    select(_ORDER.c.block_id).where(in_state("sending")).distinct(), _ORDER.c.block_id
+)
+_WITH_UNBOOKED: Final = (
+    select(_EXECUTION.c.block_id)
+    .join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id)
+    .where(_BOOKING.c.state == "open")
+    .distinct()
+)
+
+
 def with_open_orders(session: Session, block_ids: Sequence[str]) -> set[str]:
     """Return which of the blocks have an order that has not ended."""
-    statement = select(_ORDER.c.block_id).where(in_state("sending")).distinct()
-    return {row[0] for row in select_in(session, statement, _ORDER.c.block_id, list(block_ids))}
+    return {row[0] for row in rows_in(session, _WITH_OPEN, list(block_ids))}
 
 
 def with_unbooked(session: Session) -> set[str]:
     """Return the blocks of which an execution waits to be booked."""
-    statement = (
-        select(_EXECUTION.c.block_id)
-        .join(_BOOKING, _BOOKING.c.execution_id == _EXECUTION.c.id)
-        .where(_BOOKING.c.state == "open")
-        .distinct()
-    )
-    return set(session.connection().execute(statement).scalars())
+    return set(session.connection().execute(_WITH_UNBOOKED).scalars())
 
 
 def refusals_since(session: Session, since_micros: int) -> dict[tuple[str, int, str], int]:
@@ -153,24 +157,25 @@ def accepted(session: Session, execution_ids: Sequence[str]) -> set[str]:
     return set(session.connection().execute(statement).scalars())
 
 
+_TRADES: Final = select(_EXECUTION.c.id, _EXECUTION.c.block_id)
+_BUSTS: Final = select(_BUST.c.id, _EXECUTION.c.block_id).join(
+    _EXECUTION, _EXECUTION.c.id == _BUST.c.execution_id
+)
+_LONGER: Final = "%::%"
+_LONGER_TRADES: Final = among(_TRADES.where(_EXECUTION.c.id.like(_LONGER)), _EXECUTION.c.block_id)
+_LONGER_BUSTS: Final = among(_BUSTS.where(_BUST.c.id.like(_LONGER)), _EXECUTION.c.block_id)
+_THOSE_TRADES: Final = among(_TRADES, _EXECUTION.c.id)
+_THOSE_BUSTS: Final = among(_BUSTS, _BUST.c.id)
+
+
 def under_longer_ids(session: Session, block_ids: Sequence[str]) -> dict[str, str]:
     """Return short id -> id of blocks' executions and busts that were told under longer ones.
 
     An adapter may come to leave out what its broker puts before an id: what follows the last `::`
     stays. Those of other blocks are others, whatever they are called.
     """
-    longer = "%::%"
-    trades = select(_EXECUTION.c.id).where(_EXECUTION.c.id.like(longer))
-    busts = (
-        select(_BUST.c.id)
-        .join(_EXECUTION, _EXECUTION.c.id == _BUST.c.execution_id)
-        .where(_BUST.c.id.like(longer))
-    )
-    rows = [
-        row
-        for statement in (trades, busts)
-        for row in select_in(session, statement, _EXECUTION.c.block_id, block_ids)
-    ]
+    asked = (_LONGER_TRADES, _LONGER_BUSTS)
+    rows = [row for statement in asked for row in rows_in(session, statement, block_ids)]
     return {str(row[0]).rpartition("::")[2]: str(row[0]) for row in rows}
 
 
@@ -187,14 +192,10 @@ def under_shorter_ids(session: Session, told: Sequence[tuple[str, str]]) -> dict
     block_of = {one: block for one, block in told if "::" in one}
     short = {one: one.rpartition("::")[2] for one in block_of}
     ids = sorted({*short, *short.values()})
-    trades = select(_EXECUTION.c.id, _EXECUTION.c.block_id)
-    busts = select(_BUST.c.id, _EXECUTION.c.block_id).join(
-        _EXECUTION, _EXECUTION.c.id == _BUST.c.execution_id
-    )
     kept = {
         (str(row[0]), str(row[1]))
-        for statement, key in ((trades, _EXECUTION.c.id), (busts, _BUST.c.id))
-        for row in select_in(session, statement, key, ids)
+        for asked in (_THOSE_TRADES, _THOSE_BUSTS)
+        for row in rows_in(session, asked, ids)
     }
     return {
         one: short[one]

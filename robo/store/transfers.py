@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.store.columns import STRICT, check, integer, one_of, text
-from robo.store.database import bulk, insert_many, select_in
+from robo.store.database import among, bulk, insert_many, rows_in
 
 
 class BankLinkRow(SQLModel, table=True):
@@ -261,13 +261,24 @@ def asked_since(session: Session, account_ids: Sequence[str], since_micros: int)
     return int(session.connection().execute(_ASKED, asked).scalar_one())
 
 
+_LENT_TO: Final = among(
+    select(_DEPOSIT.c.state, _DEPOSIT.c.advanced_cents, _DEPOSIT.c.owed_cents),
+    _DEPOSIT.c.account_id,
+)
+_OWED_BY: Final = among(_SELECT_DEPOSIT.where(_DEPOSIT.c.owed_cents > 0), _DEPOSIT.c.account_id)
+_UNSETTLED_OF: Final = among(
+    _SELECT_DEPOSIT.where(
+        (_DEPOSIT.c.state == "available")
+        | ((_DEPOSIT.c.state == "pending") & (_DEPOSIT.c.advanced_cents > 0))
+    ),
+    _DEPOSIT.c.account_id,
+)
+
+
 def advance_history(session: Session, account_ids: Sequence[str]) -> tuple[int, int, int]:
     """Return (cents lent and not yet repaid, settled deposits, cents owed) over these accounts."""
-    columns = (_DEPOSIT.c.state, _DEPOSIT.c.advanced_cents, _DEPOSIT.c.owed_cents)
     lent = settled = owed = 0
-    for state, advanced_cents, owed_cents in select_in(
-        session, select(*columns), _DEPOSIT.c.account_id, account_ids
-    ):
+    for state, advanced_cents, owed_cents in rows_in(session, _LENT_TO, account_ids):
         lent += advanced_cents if state == "pending" else 0
         settled += state == "settled"
         owed += owed_cents
@@ -276,10 +287,7 @@ def advance_history(session: Session, account_ids: Sequence[str]) -> tuple[int, 
 
 def owed_deposits(session: Session, account_ids: Sequence[str]) -> list[Deposit]:
     """Return the returned deposits that these accounts still have to bring back, oldest first."""
-    statement = _SELECT_DEPOSIT.where(_DEPOSIT.c.owed_cents > 0)
-    found = [
-        Deposit(*row) for row in select_in(session, statement, _DEPOSIT.c.account_id, account_ids)
-    ]
+    found = [Deposit(*row) for row in rows_in(session, _OWED_BY, account_ids)]
     return sorted(found, key=lambda deposit: (deposit.returned_at or 0, deposit.id))
 
 
@@ -315,13 +323,7 @@ def late_deposits(session: Session, on: str, limit: int) -> list[Deposit]:
 
 def unsettled_deposits(session: Session, account_ids: Sequence[str]) -> list[Deposit]:
     """Return the deposits whose money is at work, or could be, and is not final."""
-    statement = _SELECT_DEPOSIT.where(
-        (_DEPOSIT.c.state == "available")
-        | ((_DEPOSIT.c.state == "pending") & (_DEPOSIT.c.advanced_cents > 0))
-    )
-    return [
-        Deposit(*row) for row in select_in(session, statement, _DEPOSIT.c.account_id, account_ids)
-    ]
+    return [Deposit(*row) for row in rows_in(session, _UNSETTLED_OF, account_ids)]
 
 
 def prolong_holds(session: Session, account_id: str, old: str, new: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlmodel import Session, SQLModel
@@ -10,7 +10,7 @@ from sqlmodel import Session, SQLModel
 from robo.core.ids import SecurityId
 from robo.ports.plugins import ListedSecurity
 from robo.store.columns import STRICT, integer, one_of, text
-from robo.store.database import bulk, insert_many, once, select_in
+from robo.store.database import among, bulk, insert_many, once, rows_in, select_in
 
 
 class SecurityRow(SQLModel, table=True):
@@ -108,9 +108,12 @@ def listed(session: Session) -> tuple[ListedSecurity, ...]:
     return tuple(ListedSecurity(SecurityId(i), symbol, sec, size) for i, symbol, sec, size in rows)
 
 
+_THOSE: Final = among(_SELECT, _SECURITY.c.id)
+
+
 def by_id(session: Session, security_ids: Sequence[int]) -> dict[SecurityId, Listing]:
     """Return the securities of those ids that exist."""
-    rows = select_in(session, _SELECT, _SECURITY.c.id, list(security_ids))
+    rows = rows_in(session, _THOSE, list(security_ids))
     return {SecurityId(row.id): Listing(*row) for row in rows}
 
 
@@ -127,11 +130,13 @@ def everything(session: Session) -> tuple[Listing, ...]:
     return tuple(Listing(*row) for row in rows)
 
 
+_GONE: Final = select(_SECURITY.c.id).where(_SECURITY.c.state.in_(("delisted", "merged")))
+
+
 def gone(session: Session) -> set[int]:
     """Return the securities that trade no more."""
     return set(once(session, ("gone",), lambda: _gone(session)))
 
 
 def _gone(session: Session) -> frozenset[int]:
-    statement = select(_SECURITY.c.id).where(_SECURITY.c.state.in_(("delisted", "merged")))
-    return frozenset(session.connection().execute(statement).scalars())
+    return frozenset(session.connection().execute(_GONE).scalars())
