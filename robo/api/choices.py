@@ -13,7 +13,7 @@ from robo.api.wire import Cents, Day, Id, Ppm, Schema, Text, Whole, Word, bluepr
 from robo.core.errors import InvalidInputError
 from robo.core.ids import AccountId, SecurityId
 from robo.core.money import PPM
-from robo.services import following, personalising
+from robo.services import composing, following, personalising
 from robo.services.personalising import PriceTag, Wishes
 from robo.store import universe
 from robo.store.direct import DirectSleeve
@@ -21,6 +21,7 @@ from robo.store.direct import DirectSleeve
 BLUEPRINT = blueprint("choices", "What an account follows, with a price tag before saving")
 _EXCLUDED_MAX: Final = 200
 _TILTS_MAX: Final = 20
+_INDEX_MAX: Final = 500
 _LADDERS: Final = ("standard", "dense")
 _THEMES: Final = ("fades", "stays")
 _LADDER: Final = {"description": "standard: the one of the account's segment."}
@@ -33,6 +34,13 @@ _STAYS: Final = {"description": "The least share of a theme that stays."}
 _TILTS: Final = {
     "description": "Sector dial -> ppm: 300000 is 1.3 times its weight. An empty object ends them.",
     "example": {"sector technology": 300_000},
+}
+_INDEX: Final = {
+    "description": (
+        "Symbol -> ppm of an index of your own in the place of ours, 1000000 in all; "
+        "an empty object follows ours. Ten names or more, none above 250000."
+    ),
+    "example": {"AAPL": 150_000, "MSFT": 150_000},
 }
 _NOT_YOURS: Final = "Null for the second owner of a joint account: it tells the first one's rates."
 _TE: Final = "Annual standard deviation of a return difference, in ppm; the model's forecast."
@@ -51,6 +59,12 @@ class ChoicesRequest(Schema):
         values=Whole(least=-PPM, most=PPM),
         validate=ma.validate.Length(max=_TILTS_MAX),
         metadata=_TILTS,
+    )
+    index = fields.Dict(
+        keys=Text(longest=20),
+        values=Whole(least=1, most=PPM),
+        validate=ma.validate.Length(max=_INDEX_MAX),
+        metadata=_INDEX,
     )
     leave_out = fields.List(
         Text(longest=20),
@@ -83,6 +97,7 @@ class ChoicesReply(Schema):
     stays_ppm = Ppm(required=True, metadata=_STAYS)
     screen = Word(*_SCREENS, required=True, metadata=_SCREEN)
     tilts = fields.Dict(keys=Text(), values=Whole(), required=True, metadata=_TILTS)
+    index = fields.Dict(keys=Text(), values=Ppm(), required=True, metadata=_INDEX)
 
 
 class NamedReply(Schema):
@@ -134,7 +149,7 @@ def get_choices(account_id: str) -> dict[str, Any]:
     """Show what an account follows: ladder, theme, tilts."""
     account = owned_account(account_id)
     with reading() as session:
-        return _row_json(personalising.show(session, AccountId(account.id)))
+        return _row_json(session, personalising.show(session, AccountId(account.id)))
 
 
 @BLUEPRINT.route("/accounts/<id:account_id>/choices/previews", methods=["POST"])
@@ -178,11 +193,11 @@ def put_choices(body: dict[str, Any], account_id: str) -> dict[str, Any]:
     r = runtime()
     mine = AccountId(account.id)
     asker_id = caller().customer_id
-    return _row_json(
-        personalising.save(
-            r.db, r.broker, r.prices, r.clock, r.policy, mine, wishes, asker_id=asker_id
-        )
+    saved = personalising.save(
+        r.db, r.broker, r.prices, r.clock, r.policy, mine, wishes, asker_id=asker_id
     )
+    with reading() as session:
+        return _row_json(session, saved)
 
 
 def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:
@@ -192,11 +207,14 @@ def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:
         InvalidInputError: If a symbol is none.
     """
     symbols: Sequence[str] = body.get("leave_out", ())
-    found = universe.by_symbol(session, list(symbols))
-    unknown = [one for one in symbols if one not in found]
-    if unknown:
-        message = f"There is no security {unknown[0]!r}."
-        raise InvalidInputError(message, code="unknown_symbol", fields={"leave_out": [message]})
+    own: Mapping[str, int] | None = body.get("index")
+    found = universe.by_symbol(session, [*symbols, *(own or ())])
+    for field, named in (("leave_out", symbols), ("index", own or ())):
+        unknown = [one for one in named if one not in found]
+        if unknown:
+            message = f"There is no security {unknown[0]!r}."
+            raise InvalidInputError(message, code="unknown_symbol", fields={field: [message]})
+    index = None if own is None else {int(found[one].id): ppm for one, ppm in own.items()}
     return Wishes(
         ladder=body.get("ladder"),
         names_max=body.get("names_max"),
@@ -204,12 +222,15 @@ def _wishes(session: Any, body: Mapping[str, Any]) -> Wishes:
         stays_ppm=body.get("stays_ppm"),
         screen=body.get("screen"),
         tilts=body.get("tilts"),
+        index=index,
         exclude=tuple(sorted({int(found[one].id) for one in symbols})),
         tax_mode=body.get("tax_mode"),
     )
 
 
-def _row_json(row: DirectSleeve) -> dict[str, Any]:
+def _row_json(session: Any, row: DirectSleeve) -> dict[str, Any]:
+    own = composing.read(row.own_index)
+    named = universe.by_id(session, [security_id for security_id, _ in own])
     return {
         "account_id": row.account_id,
         "ladder": row.ladder,
@@ -219,6 +240,7 @@ def _row_json(row: DirectSleeve) -> dict[str, Any]:
         "stays_ppm": row.stays_ppm,
         "screen": row.screen,
         "tilts": following.tilts_of(row),
+        "index": {named[SecurityId(one)].symbol: ppm for one, ppm in own},
     }
 
 

@@ -54,6 +54,13 @@ class Policy:
     ladder_all_cents: int = 2_000_000_000
     """$20 million: who has it holds the whole index, where an average position is $40,000."""
 
+    own_index_names_min: int = 10
+    """An index of a customer's own holds as many names as our baskets do, or more."""
+
+    own_index_name_ppm_max: int = 250_000
+    """No name of it is more than a quarter: what funds may at most hold of one issuer and still be
+    called diversified for taxes. Source: 26 U.S.C. 851(b)(3)(B)."""
+
     ladders: str = ""
     """The text of a firm's own table of ladders and segments, in place of the one that ships with
     us: which customers hold how many names, and may use what, is a firm's to say."""

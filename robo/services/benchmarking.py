@@ -19,8 +19,10 @@ from robo.portfolio.problem import BoolArray, FloatArray, IntArray
 from robo.portfolio.projections import shown_ppm, without
 from robo.portfolio.sampling import sample
 from robo.portfolio.tilts import NOT_ASKED, Outcome, refusal, tilt
+from robo.services import composing
 from robo.services.modelling import Model
 from robo.store.accounts import TargetWeight
+from robo.store.direct import OURS
 
 _WEIGHT_MIN_PPM: Final = 1
 _STAYS_MIN: Final = 2e-4
@@ -36,6 +38,8 @@ class Wish:
     theme_ppm: int
     excluded: frozenset[int]
     tilts: str = "{}"
+    own_index: str = OURS
+    """An index of the customer's own in the place of ours, as it is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,15 +184,16 @@ def _target(model: Model, weight: FloatArray) -> tuple[TargetWeight, ...]:
 
 def _mixed(model: Model, wish: Wish) -> FloatArray:
     """Return theme and index in their shares, shape (N,)."""
+    index = composing.weights(model, wish.own_index)
     theme = np.zeros(model.index.size)
     columns = model.columns([security_id for security_id, _ in wish.theme])
     for column, (_, ppm) in zip(columns.tolist(), wish.theme, strict=True):
         if column >= 0:
             theme[column] += ppm
     if not theme.sum() > 0:
-        return model.index
+        return index
     part = wish.theme_ppm / PPM
-    return np.asarray(part * theme / theme.sum() + (1.0 - part) * model.index)
+    return np.asarray(part * theme / theme.sum() + (1.0 - part) * index)
 
 
 def _mask(model: Model, security_ids: Collection[int]) -> BoolArray:

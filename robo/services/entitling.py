@@ -16,6 +16,7 @@ from robo.ports.broker import Capabilities
 from robo.store import accounts, worths
 
 _CALLED: Final = {
+    "custom_index": "An index of your own",
     "dense": "The dense ladder",
     "gain_budget": "A budget for gains",
     "names": "A limit of names",

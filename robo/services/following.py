@@ -15,8 +15,8 @@ from robo.services.benchmarking import Wish
 from robo.services.modelling import Model
 from robo.services.offering import Shelf
 from robo.store import chunks
-from robo.store.accounts import DIRECT, Sleeve
-from robo.store.direct import DirectSleeve
+from robo.store.accounts import DIRECT, Sleeve, TargetWeight
+from robo.store.direct import OURS, DirectSleeve
 
 _NEIGHBOURS: Final = 40
 """How many of the names that swing most like another are looked among for a stand-in."""
@@ -60,7 +60,8 @@ def _wish(
     theme = tuple(basket.weights_ppm.items()) if basket else ()
     stays = row.stays_ppm if row.theme == "stays" else 0
     excluded = barred | _screen(shelf, sleeve, row)
-    return Wish(theme, int(ladder.theme_ppm(names, stays)), excluded, row.tilts)
+    share_ppm = int(ladder.theme_ppm(names, stays))
+    return Wish(theme, share_ppm, excluded, row.tilts, row.own_index)
 
 
 def _screen(shelf: Shelf, sleeve: Sleeve, row: DirectSleeve | None) -> frozenset[int]:
@@ -127,6 +128,25 @@ def weights(
         barred = frozenset(raw.restricted.get(sleeve.account_id, {})) | gone
         wishes.append(_wish(shelves[sleeve.firm_id], sleeve, row, row.names, barred))
     return benchmarking.benchmarks(model, wishes).of(np.arange(len(wishes)))
+
+
+def kept(
+    model: Model, row: DirectSleeve, weight: FloatArray, target: Iterable[TargetWeight]
+) -> set[int]:
+    """Return the names of a target that the next one keeps as they fit.
+
+    All of them; but who follows an index of their own keeps none that it does not hold.
+
+    Args:
+        model: The day's.
+        row: What the account's customer chose.
+        weight: The account's benchmark, shape (N,).
+        target: What the account aims at now.
+    """
+    names = {one.security_id for one in target}
+    if row.own_index == OURS:
+        return names
+    return names.intersection(model.security_ids[weight > 0].tolist())
 
 
 def targets(model: Model, raw: chunks.RawChunk) -> BoolArray:

@@ -194,7 +194,7 @@ def _loaded(
         barred = frozenset(raw.restricted.get(sleeve.account_id, {})) | universe.gone(session)
         wish = following.wish(session, sleeve, row, row.names, frozenset(barred))
         weight = benchmarking.benchmarks(model, [wish]).of(np.array([0]))
-        kept = [{one.security_id for one in raw.targets.get(sleeve.target_id, ())}]
+        kept = [following.kept(model, row, weight[0], raw.targets.get(sleeve.target_id, ()))]
         size = np.array([row.names], dtype=np.int64)
         held = [raw.balances[sleeve.account_id].holdings_nanos]
         target = benchmarking.targets(model, weight, size, kept, held, [wish.excluded])[0]

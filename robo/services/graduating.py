@@ -347,14 +347,20 @@ def _targets(
             names = int(count[place])
             wishes.append(following.wish(session, sleeve, page.rows[place], names, barred))
     made = benchmarking.benchmarks(model, wishes)
+    weight = made.of(np.arange(places.size))
     kept = [
-        {one.security_id for one in page.raw.targets.get(page.raw.sleeves[place].target_id, ())}
-        for place in asked
+        following.kept(
+            model,
+            page.rows[place],
+            weight[row],
+            page.raw.targets.get(page.raw.sleeves[place].target_id, ()),
+        )
+        for row, place in enumerate(asked)
     ]
     balances = page.raw.balances
     found = benchmarking.targets(
         model,
-        made.of(np.arange(places.size)),
+        weight,
         count[places],
         kept,
         [balances[page.raw.account_ids[place]].holdings_nanos for place in asked],

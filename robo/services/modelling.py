@@ -21,6 +21,7 @@ from baskets.catalog import catalog
 from baskets.index import Index, large_cap
 from baskets.security_ids import companies
 from robo.core.clock import Clock, business_date, to_micros
+from robo.core.errors import RefusedError
 from robo.core.ids import SecurityId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
@@ -141,6 +142,19 @@ def current(session: Session, prices: PriceSource, at: datetime) -> Model | None
     """Return the newest model there is; None where none was ever fitted."""
     stored = models.latest(session, prices.name, business_date(at).isoformat())
     return None if stored is None else _HELD.get(stored)
+
+
+def needed(session: Session, prices: PriceSource, at: datetime) -> Model:
+    """Return the newest model there is.
+
+    Raises:
+        RefusedError: If none was ever fitted.
+    """
+    found = current(session, prices, at)
+    if found is None:
+        message = "There is too little price history yet to say what this would do."
+        raise RefusedError(message, code="no_risk_model")
+    return found
 
 
 def ensure(

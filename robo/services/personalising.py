@@ -25,6 +25,7 @@ from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
 from robo.services import (
     benchmarking,
+    composing,
     entitling,
     following,
     gathering,
@@ -33,7 +34,6 @@ from robo.services import (
     pricing,
 )
 from robo.services.enrolling import restricting
-from robo.services.gathering import Loaded
 from robo.services.mailing import payload
 from robo.services.modelling import Model
 from robo.services.quoting import Board, board
@@ -61,6 +61,8 @@ class Wishes:
     screen: str | None = None
     tilts: Mapping[str, int] | None = None
     """Dial -> ppm; an empty mapping ends all tilts."""
+    index: Mapping[int, int] | None = None
+    """Security -> ppm of an index of the customer's own; an empty mapping follows ours again."""
     exclude: tuple[int, ...] = ()
     """Securities not to be bought any more."""
     tax_mode: str | None = None
@@ -141,25 +143,25 @@ def preview(
             the tilts exclude each other (`tilts_conflict`).
         RestrictedError: If too few names are left of a basket.
         InvalidInputError: If a tilt is none that there is (`unknown_tilt`), or a theme shall stay
-            with no share or fade with one (`theme_share`).
+            with no share or fade with one (`theme_share`), or an index of one's own cannot be
+            followed (`own_index_…`, see `composing`).
     """
     now = clock.now()
     on = business_date(now)
     raw, row = _stands(session, account_id)
-    model = modelling.current(session, prices, now)
-    if model is None:
-        message = "There is too little price history yet to say what this would do."
-        raise RefusedError(message, code="no_risk_model")
+    model = modelling.needed(session, prices, now)
     seen = board(prices, sorted({*model.security_ids.tolist(), *raw.security_ids()}), now)
     place = _Place(raw, row, model, seen, frozenset(universe.gone(session)))
     book = ladder.of_policy(policy)
     entitling.require(features(row, wishes), _nav(raw, seen), book, can=broker.capabilities)
+    composing.require(model, policy, wishes.index)
     after = _wished(policy, place, wishes)
     changed, benchmark = _changed(session, place, after, wishes)
     loaded = gathering.load(
         session, keyring, policy, model, changed, {account_id: after}, on, sells=True
     )
-    loaded = _in_mode(loaded, wishes)
+    if wishes.tax_mode is not None:
+        loaded = pricing.in_mode(loaded, MODES[wishes.tax_mode])
     night = (
         pricing.basket(session, broker, policy, model, seen, loaded, benchmark[1], now)
         if _stays_a_basket(place.sleeve, after)
@@ -214,11 +216,14 @@ def save(
     Raises:
         NotFoundError: If there is no such account.
         RefusedError: If the account is too small for a wish (`segment_too_small`) or the broker
-            cannot do it (`dense_needs_fractions`).
-        InvalidInputError: If a theme shall stay with no share, or fade with one (`theme_share`).
+            cannot do it (`dense_needs_fractions`), or no model knows an index of one's own yet.
+        InvalidInputError: If a theme shall stay with no share, or fade with one (`theme_share`),
+            or an index of one's own cannot be followed (`own_index_…`, see `composing`).
     """
     with db.read() as session:
         raw, row = _stands(session, account_id)
+        if wishes.index:
+            composing.require(modelling.needed(session, prices, clock.now()), policy, wishes.index)
     seen = board(prices, raw.security_ids(), clock.now())
     book = ladder.of_policy(policy)
     entitling.require(features(row, wishes), _nav(raw, seen), book, can=broker.capabilities)
@@ -252,6 +257,7 @@ def save(
 def features(row: DirectSleeve, wishes: Wishes) -> set[str]:
     """Return what of the segments' words wishes newly ask for; taking a choice back is free."""
     asked = {
+        "custom_index": bool(wishes.index) and composing.text(wishes.index) != row.own_index,
         "dense": wishes.ladder == "dense" and row.ladder != "dense",
         "exclusions": bool(wishes.exclude),
         "names": bool(wishes.names_max) and wishes.names_max != row.names_max,
@@ -294,7 +300,8 @@ def _merged(row: DirectSleeve, wishes: Wishes) -> DirectSleeve:
     kept = ("ladder", "names_max", "theme", "stays_ppm", "screen")
     said = {name: getattr(wishes, name) for name in kept if getattr(wishes, name) is not None}
     tilts = row.tilts if wishes.tilts is None else following.tilts_text(wishes.tilts)
-    merged = replace(row, **said, tilts=tilts)
+    own = row.own_index if wishes.index is None else composing.text(wishes.index)
+    merged = replace(row, **said, tilts=tilts, own_index=own)
     anew = row.reviewed_on == direct.ANEW or merged.ladder != row.ladder
     merged = replace(merged, reviewed_on=direct.ANEW if anew else direct.CHANGED)
     if (wishes.theme, wishes.stays_ppm) == (None, None):
@@ -376,7 +383,7 @@ def _target(
         except BuildError as error:
             raise RestrictedError(_TOO_FEW, code="basket_too_restricted") from error
         return tuple(TargetWeight(i, ppm) for i, ppm in final.weights_ppm.items())
-    kept = [{one.security_id for one in place.target}]
+    kept = [following.kept(place.model, after, benchmark[0], place.target)]
     names = np.array([after.names], dtype=np.int64)
     held = [place.raw.balances[sleeve.account_id].holdings_nanos]
     found = benchmarking.targets(place.model, benchmark, names, kept, held, [barred])[0]
@@ -388,12 +395,3 @@ def _target(
 def _stays_a_basket(sleeve: Sleeve, after: DirectSleeve) -> bool:
     """Return whether the ladder leaves a sleeve with its basket's names."""
     return sleeve.kind == "basket" and after.names <= ladder.BASKET_NAMES
-
-
-def _in_mode(loaded: Loaded, wishes: Wishes) -> Loaded:
-    """Return what is asked with another tax mode."""
-    if wishes.tax_mode is None:
-        return loaded
-    tax = loaded.ask.tax
-    taxes = replace(tax.taxes, mode=np.full_like(tax.taxes.mode, int(MODES[wishes.tax_mode])))
-    return replace(loaded, ask=replace(loaded.ask, tax=replace(tax, taxes=taxes)))

@@ -6,7 +6,7 @@ underweight and nothing is sold, so that its trades realise nothing.
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -16,7 +16,7 @@ from robo.core.clock import business_date
 from robo.core.money import PPM
 from robo.core.policy import Policy
 from robo.portfolio.chunk import notional_cents
-from robo.portfolio.problem import FloatArray, IntArray
+from robo.portfolio.problem import FloatArray, IntArray, TaxMode
 from robo.ports.broker import Broker
 from robo.services import allocating, inquiring, solving, weighing
 from robo.services.asking import EPOCH
@@ -130,3 +130,10 @@ def risk(model: Model, active: FloatArray) -> int:
     common = float(((active @ model.exposure) ** 2).sum())
     own = float((active * active) @ model.specific_variance)
     return round(math.sqrt(common + own) * PPM)
+
+
+def in_mode(loaded: Loaded, mode: TaxMode) -> Loaded:
+    """Return what is asked with another tax mode."""
+    tax = loaded.ask.tax
+    taxes = replace(tax.taxes, mode=np.full_like(tax.taxes.mode, int(mode)))
+    return replace(loaded, ask=replace(loaded.ask, tax=replace(tax, taxes=taxes)))

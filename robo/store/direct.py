@@ -17,6 +17,8 @@ ANEW: Final = ""
 """`reviewed_on` of who was never reviewed, or chose another ladder since: its count holds."""
 CHANGED: Final = "changed"
 """`reviewed_on` of who chose something else since: another target is made, the count stays."""
+OURS: Final = "{}"
+"""`own_index` of who follows our index."""
 _PAID: Final = ("sent", "paid")
 
 
@@ -53,6 +55,8 @@ class DirectSleeveRow(SQLModel, table=True):
     """The day of the last review, or `ANEW` or `CHANGED`."""
     screen: str = text(default="stays")
     """Whether what the basket excludes stays excluded when the account outgrows its ten names."""
+    own_index: str = text(default=OURS)
+    """Security -> ppm of the customer's own index, canonical JSON; `OURS` for none."""
     changed_at: int = integer()
 
 
@@ -77,6 +81,7 @@ class DirectSleeve:
     withdrawn_cents: int
     reviewed_on: str
     screen: str = "stays"
+    own_index: str = OURS
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(DirectSleeve))

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from callers import customer, id_of_customer
 from flask import Flask
-from world import World, make_world
+from world import FIRM, World, make_world
 
 from baskets.building import excluded
 from baskets.facts import load_facts
+from baskets.index import large_cap
 from robo.app import create_app
-from robo.core.clock import business_date
+from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
-from robo.services import graduating, indexing
+from robo.core.reasons import Reason
+from robo.services import graduating, indexing, ordering
 from robo.services.offering import Shelf, recipes_by_id
 from robo.store import accounts, direct, households, people
 from robo.store.database import bulk
@@ -132,9 +134,11 @@ def test_a_small_account_has_exclusions_but_no_tilts(world: World, app: Flask) -
     symbol = held(me, small)[0]
 
     tilted = preview(me, small, tilts={"sector technology": 1_000})
+    names = [symbol_of(world, one) for one in sorted(large_cap().weights_ppm)[:10]]
+    own = me.send("PUT", f"/v1/accounts/{small}/choices", {"index": dict.fromkeys(names, 100_000)})
     tag = preview(me, small, leave_out=[symbol]).json
 
-    assert tilted.json["code"] == "segment_too_small"
+    assert tilted.json["code"] == own.json["code"] == "segment_too_small"
     assert [one["symbol"] for one in tag["leaving"]] == [symbol]
     assert len(tag["entering"]) == 1
 
@@ -322,6 +326,8 @@ def test_a_theme_kept_without_its_share_leaves_everything_else_free_to_change(
         {"stays_ppm": -1},
         {"screen": "fades"},
         {"leave_out": ["NOPE.X"]},
+        {"index": {"NOPE.X": 1_000_000}},
+        {"index": {"AAPL": 0}},
     ],
 )
 def test_choices_that_mean_nothing_are_refused(
@@ -331,6 +337,64 @@ def test_choices_that_mean_nothing_are_refused(
 
     assert preview(me, account, **body).status_code == 422
     assert me.send("PUT", f"/v1/accounts/{account}/choices", body).status_code == 422
+
+
+def test_a_large_account_follows_an_index_of_its_own(world: World, app: Flask) -> None:
+    (large,) = world.add_accounts(1)
+    world.pay_in(large, 6_000_000_00)
+    me = customer(world, app, large)
+    path = f"/v1/accounts/{large}/choices"
+    assert me.send("PUT", path, {"names_max": 80}).status_code == 200
+    r = world.runtime
+    graduating.admit(r.db, r.prices, r.clock, r.policy, r.calendar)
+    before = targeted(world, large)
+    some = [one for one in sorted(large_cap().weights_ppm) if one not in before][:200]
+    own = {symbol_of(world, one): 5_000 for one in some}
+
+    tag = preview(me, large, index=own).json
+    saved = me.send("PUT", path, {"index": own})
+    review(world)
+    indexing.invest(r.db, r.keyring, r.broker, r.prices, r.clock, r.calendar, r.policy, "own")
+
+    assert saved.json["index"] == me.get(path).json["index"] == own
+    assert tag["from_index_after_ppm"] > tag["from_index_before_ppm"]
+    after = targeted(world, large)
+    assert {symbol_of(world, one) for one in after} == {one["symbol"] for one in tag["entering"]}
+    assert len(after) == 80
+    assert {symbol_of(world, one) for one in before} == {one["symbol"] for one in tag["leaving"]}
+    assert after < set(some)
+    bought = f"SELECT security_id FROM orders WHERE account_id = '{large}' AND side = 'buy'"
+    assert set() < set(column(world, bought)) <= after
+    again = me.send("PUT", path, {"index": {}})
+    assert (again.json["index"], again.json["names_max"]) == ({}, 80)
+    with world.db.write() as session:
+        at = to_micros(r.clock.now())
+        ordering.cancel_planned(session, r.keyring, FIRM, large, Reason.REJECT_EXPIRED, at)
+
+
+@pytest.mark.parametrize(
+    ("weights", "code"),
+    [
+        ([100_000] * 9 + [99_999], "own_index_weights"),
+        ([300_000] + [70_000] * 10, "own_index_weights"),
+        ([200_000] * 5, "own_index_too_narrow"),
+    ],
+)
+def test_an_index_of_ones_own_that_cannot_be_followed_is_refused(
+    world: World, app: Flask, weights: list[int], code: str
+) -> None:
+    (large,) = world.add_accounts(1)
+    world.pay_in(large, 5_000_000_00)
+    me = customer(world, app, large)
+    names = [symbol_of(world, one) for one in sorted(large_cap().weights_ppm)]
+    own = dict(zip(names, weights, strict=False))
+
+    said = preview(me, large, index=own)
+    saved = me.send("PUT", f"/v1/accounts/{large}/choices", {"index": own})
+
+    assert (said.status_code, said.json["code"]) == (422, code)
+    assert (saved.status_code, saved.json["code"]) == (422, code)
+    assert me.get(f"/v1/accounts/{large}/choices").json["index"] == {}
 
 
 def test_without_a_model_there_is_no_price_tag(

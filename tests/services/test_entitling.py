@@ -14,7 +14,7 @@ from robo.core.ids import AccountId
 from robo.core.market_calendar import MarketCalendar
 from robo.portfolio import ladder
 from robo.runtime import with_ladders
-from robo.services import entitling, personalising
+from robo.services import composing, entitling, personalising
 from robo.services.personalising import Wishes
 from robo.store import direct, worths
 
@@ -75,6 +75,11 @@ def test_only_what_is_newly_asked_for_counts(world: World) -> None:
 
     assert personalising.features(row, same) == set()
     assert personalising.features(row, back) == set()
+    own = dict.fromkeys(range(10), 100_000)
+    mine = replace(row, own_index=composing.text(own))
+    assert personalising.features(row, Wishes(index=own)) == {"custom_index"}
+    assert personalising.features(mine, Wishes(index=own)) == set()
+    assert personalising.features(mine, Wishes(index={})) == set()
     assert personalising.features(row, new) == {"names", "tilts", "exclusions", "tax_mode"}
 
 
