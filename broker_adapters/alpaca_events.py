@@ -8,6 +8,7 @@ has handed out before, and says so when the broker has dropped messages.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -45,8 +46,8 @@ class EventReader:
         self._http, self._clock, self._silence = http, clock, silence_seconds
         self._handed: dict[str, dict[str, str]] = {}
         """Stream -> id -> the cursor that it was handed out with."""
-        self._odd: dict[str, dict[str, None]] = {}
-        """Stream -> events with an id that nobody can read, or that are none: told once."""
+        self._odd: dict[str, dict[str, str]] = {}
+        """The same of events with an id that nobody can read, or that are none."""
 
     def page(self, stream: str, after: str, limit: int) -> CustodyEventPage:
         """Return what is new after a cursor; the same event may come again after a restart.
@@ -59,59 +60,68 @@ class EventReader:
             message = f"there is no stream {stream}"
             raise InvalidInputError(message, code="unknown_stream")
         handed = self._handed.setdefault(stream, {})
+        odd = self._odd.setdefault(stream, {})
         # What was handed out with a cursor that came back has been kept by whoever asked.
-        known = {one for one, cursor in handed.items() if after and cursor <= after}
+        told = (*handed.items(), *odd.items())
+        known = {one for one, cursor in told if after and cursor <= after}
         version, path, name = STREAMS[stream]
         query = {name: earlier(after)} if after else {"since": "1970-01-01"}
         with self._http.stream(path, query, version, self._silence) as response:
             if response.status_code != requests.codes.ok:
                 message = "the stream of events was not opened"
                 raise BrokerUnavailableError(message, code=f"http_{response.status_code}")
-            events, gap = self._collect(response, stream, known, limit)
-        latest = self._clock.now() + _AHEAD
+            found = self._collect(response, known, limit)
         # An id that cannot be read, or lies in the future, is no place to go on from.
-        cursor = max([after, *(one for one in events if _is_past(one, latest))])
-        handed |= {one: cursor for one in events if _is_past(one, latest)}
+        cursor = max([after, *found.past])
+        if cursor == after and (found.events or found.odd):
+            # Late and odd ones too have a place of their own: who asks again has kept nothing.
+            cursor = following(after or id_at(_EPOCH))
+        handed |= dict.fromkeys(found.past, cursor)
+        odd |= dict.fromkeys(found.odd, cursor)
         if cursor:
             oldest = earlier(earlier(cursor))
             for one in [one for one in handed if one < oldest]:
                 del handed[one]
-        return CustodyEventPage(list(events.values()), cursor, gap)
+        for one in list(odd)[: max(0, len(odd) - _ODD_MAX)]:
+            del odd[one]
+        return CustodyEventPage(list(found.events.values()), cursor, found.gap)
 
-    def _collect(
-        self, response: requests.Response, stream: str, known: set[str], limit: int
-    ) -> tuple[dict[str, CustodyEvent], bool]:
-        """Return events by id that are not known, and whether something was left out."""
-        events: dict[str, CustodyEvent] = {}
-        gap = False
+    def _collect(self, response: requests.Response, known: set[str], limit: int) -> "_Found":
+        """Return what comes until everything that waited has been told."""
+        found = _Found()
         latest = self._clock.now() + _AHEAD
         for told in told_by(response):
             if isinstance(told, str):
-                gap = gap or "dropped" in told
+                found.gap = found.gap or "dropped" in told
                 if "heartbeat" in told:
-                    break  # everything that waited has been told
+                    break
                 continue
             event = _event(told)
             if event is None:
-                gap = self._is_odd(stream, repr(told)) or gap
-            elif not _is_past(event.id, latest):
-                if self._is_odd(stream, event.id):
-                    events.setdefault(event.id, event)
+                found.strange(repr(told), known)
             elif event.id not in known:
-                events.setdefault(event.id, event)
-            if len(events) >= limit:
+                found.events.setdefault(event.id, event)
+                (found.past if _is_past(event.id, latest) else found.odd).append(event.id)
+            if len(found.events) >= limit:
                 break
-        return events, gap
+        return found
 
-    def _is_odd(self, stream: str, what: str) -> bool:
-        """Return whether something odd is told for the first time; it will be told again."""
-        seen = self._odd.setdefault(stream, {})
-        if what in seen:
-            return False
-        seen[what] = None
-        if len(seen) > _ODD_MAX:
-            del seen[next(iter(seen))]
-        return True
+
+@dataclass(slots=True)
+class _Found:
+    """What a stream told that was not known."""
+
+    events: dict[str, CustodyEvent] = field(default_factory=dict)
+    past: list[str] = field(default_factory=list)
+    """Events with an id that says when."""
+    odd: list[str] = field(default_factory=list)
+    gap: bool = False
+
+    def strange(self, what: str, known: set[str]) -> None:
+        """Take note of something that is no event; it will be told again."""
+        if what not in known:
+            self.odd.append(what)
+            self.gap = True
 
 
 def told_by(response: requests.Response) -> Iterator[str | Mapping[str, Any] | None]:
@@ -140,6 +150,17 @@ def earlier(ulid: str) -> str:
         message = "that is no cursor of this broker"
         raise InvalidInputError(message, code="bad_cursor")
     return id_at(max(_EPOCH, at - _BACK))
+
+
+def following(ulid: str) -> str:
+    """Return an id of the same instant that sorts after another, for events to come."""
+    for place in range(_LENGTH - 1, _TIME_LETTERS - 1, -1):
+        later = [letter for letter in _LETTERS if letter > ulid[place]]
+        if later:
+            return f"{ulid[:place]}{later[0]}".ljust(_LENGTH, "0")
+    at = instant_of(ulid)
+    assert at is not None  # it was asked for by `earlier`
+    return id_at(at + timedelta(milliseconds=1))
 
 
 def instant_of(identity: str) -> datetime | None:

@@ -10,6 +10,7 @@ knows the Idempotency-Key. A given name that begins with `Fixture` makes a day u
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 from broker_adapters.alpaca_server import bodies
@@ -82,7 +83,7 @@ class Brokerage:
         on("POST", "/v1/journals", self._journal)
         on("GET", "/v1/journals/{}", lambda _, one: self._found("journal", one))
         on("GET", "/v1/accounts/{}/documents", lambda _, one: self._owned("document", one))
-        on("GET", "/v1/accounts/{}/documents/{}", lambda _, _one, d: self._found("document", d))
+        on("GET", "/v1/accounts/{}/documents/{}", self._document)
         on("GET", "/v1/accounts/{}/documents/{}/download", self._download)
         on("GET", "/_local/files/{}", lambda _, one: (200, f"%PDF-1.4 {one}\n".encode()))
         on("POST", "/_local/accounts/{}/status", self._set_status)
@@ -362,10 +363,16 @@ class Brokerage:
         found = [_shown(body) for body in self.floor.shelf.all("journal")]
         return 200, [one for one in found if named.items() <= one.items()]
 
-    def _download(self, _: Request, _account: str, document_id: str) -> Answer:
-        if self.floor.shelf.get("document", document_id) is None:
-            return refused(404, 40410000, "document not found")
-        return 301, {"Location": f"/_local/files/{document_id}"}
+    def _document(self, _: Request, account_id: str, document_id: str) -> Answer:
+        for body in self.floor.shelf.all("document", account_id):
+            if body["id"] == document_id:
+                return 200, _shown(body)
+        return refused(404, 40410000, "document not found")
+
+    def _download(self, asked: Request, account_id: str, document_id: str) -> Answer:
+        status, answer = self._document(asked, account_id, document_id)
+        fine = status == HTTPStatus.OK
+        return (301, {"Location": f"/_local/files/{document_id}"}) if fine else (status, answer)
 
     def _activities(self, asked: Request, kind: str = "") -> Answer:
         """Return the activities of one account, or of all."""

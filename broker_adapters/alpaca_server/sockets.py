@@ -173,7 +173,9 @@ class Handler(BaseHTTPRequestHandler):
             self._send(status, body, {**headers, "Content-Type": "application/pdf"})
             return
         if status in {301, 302} and isinstance(body, dict):
-            self._send(status, b"", {**headers, **body})
+            # Whole, as Alpaca's: its documents lie with another host.
+            where = f"http://{self.headers.get('Host', '')}{body['Location']}"
+            self._send(status, b"", {**headers, "Location": where})
             return
         self._send(status, b"" if body is None else json.dumps(body).encode(), headers)
 

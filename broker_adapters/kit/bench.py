@@ -6,7 +6,7 @@ skipped with that as the reason, and counted; nothing is ever passed because it 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from broker_adapters.kit.market import LISTED, OPENING, ScriptedPrices, sessions
 from robo.core.clock import FixedClock
 from robo.core.ids import SecurityId
 from robo.ports.broker import Broker, Side
-from robo.ports.brokerage import BankDetails
+from robo.ports.brokerage import Application, BankDetails
 from robo.ports.plugins import ListedSecurity, PluginContext
 
 _MOMENT: Final = timedelta(milliseconds=5)
@@ -55,6 +55,14 @@ class Ability(StrEnum):
     """Hold more executions than one page of the broker's own."""
     FEES = "fees"
     """Charge a fee on sales."""
+    STATES = "states"
+    """Put an account at the broker into a state, in whatever word."""
+    PAPERS = "papers"
+    """Let the broker issue a document for an account."""
+
+
+OF_GROUPS: Final = frozenset({Ability.STATES, Ability.PAPERS})
+"""What only means something at a broker with the optional groups."""
 
 
 class Trouble(StrEnum):
@@ -95,7 +103,15 @@ class Trouble(StrEnum):
     UNSEEN = "unseen"
     """A lookup right after an order says that there is none."""
     REPEATED = "repeated"
-    """A page of executions repeats rows of the page before it."""
+    """A page repeats rows: executions those of the page before it, events each one."""
+    SWAPPED = "swapped"
+    """Events come in another order than they happened in."""
+    LATE_EVENT = "late_event"
+    """An event of a moment ago is told only now, after later ones."""
+    DROPPED = "dropped"
+    """It leaves out events, and says so."""
+    ODD = "odd"
+    """Among events stand some that nobody can read."""
     REJECT_LATER = "reject_later"
     """An order is taken, and refused a moment later."""
     CANCEL_LATER = "cancel_later"
@@ -113,6 +129,15 @@ class Call(StrEnum):
     POSITIONS = "positions"
     CASH = "cash"
     TRANSFER = "transfer"
+    OPEN = "open"
+    """An application for an account."""
+    ACCOUNT = "account"
+    """The state of accounts, one or many."""
+    JOURNAL = "journal"
+    DOCUMENTS = "documents"
+    """Their list, and what is in one."""
+    EVENTS = "events"
+    """Of accounts if it has the group `onboarding`, else of transfers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +247,47 @@ class Bench:
     def money_moved(self) -> list[int]:
         """Return the cents of every bank transfer at the broker, from its own side."""
         raise NotImplementedError
+
+    def opened(self) -> list[str]:
+        """Return every customer's account at the broker, from its own side (`Ability.LEDGER`)."""
+        raise NotImplementedError
+
+    def journaled(self) -> list[int]:
+        """Return the cents of every journal at the broker, from its own side (`Ability.LEDGER`)."""
+        raise NotImplementedError
+
+    def put_state(self, broker_account: str, word: str) -> None:
+        """Put an account into a state in the broker's own word (`Ability.STATES`)."""
+        raise NotImplementedError(broker_account, word)
+
+    def issue(self, broker_account: str, on: date) -> bytes:
+        """Let the broker issue a document of a day; return what is in it (`Ability.PAPERS`)."""
+        raise NotImplementedError(broker_account, on)
+
+    def person(self, name: str) -> Application:
+        """Return somebody whom this broker's sandbox lets in; each name is another person."""
+        return Application(
+            reference=f"kit-{name}",
+            email=f"kit-{name}@example.com",
+            phone="555-666-7788",
+            street=("20 N San Mateo Dr",),
+            city="San Mateo",
+            state="CA",
+            postal_code="94401",
+            country="USA",
+            given_name=name.capitalize(),
+            family_name="Kitsson",
+            born_on=date(1990, 1, 31),
+            tax_id="666-55-4321",
+            tax_country="USA",
+            funding_sources=("employment_income",),
+            control_person=False,
+            finra_affiliated=False,
+            politically_exposed=False,
+            family_exposed=False,
+            agreed_at=OPENING,
+            agreed_from="192.0.2.77",
+        )
 
     def bank(self) -> BankDetails:
         """Return a bank account that this broker's sandbox links at once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from broker_adapters.kit.bench import Ability, Bench, SeenOrder, Tempo
+from broker_adapters.kit.bench import OF_GROUPS, Ability, Bench, SeenOrder, Tempo
 from broker_adapters.paper import PaperBroker
 from robo.ports.broker import BrokerOrderState
 
@@ -27,7 +27,7 @@ class PaperBench(Bench):
     """The paper broker: everything but a wire, which it does not have."""
 
     accounts = ("kit-1", "kit-2")
-    abilities = frozenset(Ability) - {Ability.COUNTS}
+    abilities = frozenset(Ability) - {Ability.COUNTS, *OF_GROUPS}
     page = 100
 
     def settings(self, tempo: Tempo) -> Mapping[str, str]:

@@ -25,6 +25,10 @@ class Need(StrEnum):
     SETTLES = "settlement after the trade"
     ASSETS = "group assets"
     FUNDING = "group funding"
+    ONBOARDING = "group onboarding"
+    JOURNALS = "group journals"
+    DOCUMENTS = "group documents"
+    EVENTS = "group events"
 
 
 _HAS: Final[dict[Need, Callable[[Capabilities], bool]]] = {
@@ -37,6 +41,10 @@ _HAS: Final[dict[Need, Callable[[Capabilities], bool]]] = {
     Need.SETTLES: lambda caps: caps.settlement_days > 0,
     Need.ASSETS: lambda caps: Group.ASSETS in caps.groups,
     Need.FUNDING: lambda caps: Group.FUNDING in caps.groups,
+    Need.ONBOARDING: lambda caps: Group.ONBOARDING in caps.groups,
+    Need.JOURNALS: lambda caps: Group.JOURNALS in caps.groups,
+    Need.DOCUMENTS: lambda caps: Group.DOCUMENTS in caps.groups,
+    Need.EVENTS: lambda caps: Group.EVENTS in caps.groups,
 }
 Needed = Need | Ability | Trouble
 Play = Callable[[Desk], None]

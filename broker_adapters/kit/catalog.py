@@ -25,6 +25,10 @@ AREAS: Final = (
     "senders",
     "hostile",
     "funding",
+    "onboarding",
+    "journals",
+    "documents",
+    "events",
 )
 """Modules `cases_…`, in the order in which the list is printed."""
 

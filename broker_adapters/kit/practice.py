@@ -7,7 +7,7 @@ ours, orders are looked up by our id; a key is asked for in the header `X-Practi
 from collections.abc import Mapping
 from typing import Any, Final
 
-from broker_adapters.kit.bench import Ability, Call, Tempo, Trouble
+from broker_adapters.kit.bench import OF_GROUPS, Ability, Call, Tempo, Trouble
 from broker_adapters.kit.counter import Counter
 from broker_adapters.kit.wire import Reply, Request
 from broker_adapters.kit.wire_bench import WireBench
@@ -199,7 +199,7 @@ class PracticeBench(WireBench):
     """The practice broker with everything that can go wrong on a wire."""
 
     accounts = ("kit-1", "kit-2")
-    abilities = frozenset(Ability)
+    abilities = frozenset(Ability) - OF_GROUPS
     troubles = frozenset(Trouble)
     secrets = (_KEY,)
     page = _PAGE_MAX

@@ -5,19 +5,21 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 from types import MappingProxyType
+from unittest.mock import patch
 
 import requests
 
+from broker_adapters.alpaca_server import events
 from broker_adapters.alpaca_server.faults import Fault, FaultKind
 from broker_adapters.alpaca_server.server import AlpacaServer
-from broker_adapters.kit.bench import Ability, Bench, Call, SeenOrder, Trouble
+from broker_adapters.kit.bench import OF_GROUPS, Ability, Bench, Call, SeenOrder, Trouble
 from broker_adapters.kit.benches import paper_settings
 from broker_adapters.kit.wire import LATE_SECONDS
 from robo.ports.broker import Side
 
 START_CENTS = 10**13
 _PAGE = "<html><body>Please wait</body></html>"
-_AMOUNTS = ("filled_qty", "qty", "price", "cash", "cash_withdrawable")
+_AMOUNTS = ("filled_qty", "qty", "price", "cash", "cash_withdrawable", "net_amount")
 FAULTS = {
     Trouble.BUSY: {"kind": FaultKind.REFUSE, "status": 503},
     Trouble.LIMIT: {"kind": FaultKind.REFUSE, "status": 429, "body": '{"message":"too many"}'},
@@ -54,7 +56,7 @@ class AlpacaTradingBench(Bench):
     """One account that all customers share."""
 
     accounts = ("omnibus/firm_1",)
-    abilities = frozenset(Ability) - {Ability.ACCOUNTS, Ability.FEES}
+    abilities = frozenset(Ability) - {Ability.ACCOUNTS, Ability.FEES, *OF_GROUPS}
     troubles = frozenset(FAULTS)
     secrets = ("key-id-5e1f", "secret-9a7b")
     page = 100
@@ -74,10 +76,12 @@ class AlpacaTradingBench(Bench):
         super().__init__(create, folder)
         self.server = None
         self._asked = {}
+        self.quick = patch.object(events, "_HEARTBEAT_SECONDS", 0.1)
         self.session = requests.Session()
         self.session.trust_env = False
 
     def start(self, tempo):
+        self.quick.start()
         given = {**paper_settings(tempo), "ROBO_PAPER_START_CENTS": str(START_CENTS)}
         market = self.market(given, self.folder / "server")
         self.server = AlpacaServer(market, per_minute=10**6)
@@ -112,6 +116,7 @@ class AlpacaTradingBench(Bench):
         self.session.close()
         if self.server is not None:
             self.server.close()
+            self.quick.stop()
 
     def trouble(self, trouble, call, *, nth=1, times=1):
         if call in self.calls:

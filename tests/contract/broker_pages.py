@@ -10,8 +10,8 @@ PAGE = ROOT / "docs" / "brokers.md"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "contract")]
 
 import sender_mutants  # noqa: E402 - after the paths, for the script
-from broker_mutants import MUTANTS  # noqa: E402 - the same
 from broker_table import BROKERS  # noqa: E402 - the same
+from group_mutants import MUTANTS  # noqa: E402 - the same
 
 from broker_adapters.kit.bench import Tempo  # noqa: E402 - the same
 from broker_adapters.kit.catalog import cases  # noqa: E402 - the same

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from threading import RLock
 
-from broker_adapters.kit.bench import Ability, Call, Trouble
+from broker_adapters.kit.bench import OF_GROUPS, Ability, Call, Trouble
 from broker_adapters.kit.counter import Counter
 from broker_adapters.kit.wire import Reply
 from broker_adapters.kit.wire_bench import WireBench
@@ -292,7 +292,7 @@ class DriveWealthBench(WireBench):
     """The double with everything that can go wrong on a wire."""
 
     accounts = ("DWRF000001", "DWRF000002")
-    abilities = frozenset(Ability)
+    abilities = frozenset(Ability) - OF_GROUPS
     troubles = frozenset(Trouble)
     secrets = (APP_KEY, PASSWORD, "dw-token-0-")
     page = PAGE_MAX

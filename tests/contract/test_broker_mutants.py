@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from broker_mutants import MUTANTS
+from group_mutants import MUTANTS
 
 from broker_adapters.kit.catalog import one, run
 

@@ -527,15 +527,6 @@ def test_documents_are_listed_and_fetched_from_where_the_broker_points(
     (document,) = broker.documents(account)
 
     assert document.kind == "account_statement"
-    ground.server.faults.plan(
-        Fault(
-            FaultKind.REFUSE,
-            "GET",
-            ".*/download",
-            status=301,
-            headers={"Location": f"{ground.server.url}/_local/files/{document.id}"},
-        )
-    )
     assert broker.document(account, document.id).startswith(b"%PDF")
     with pytest.raises(BrokerUnavailableError):
         broker.document(account, "none")
