@@ -1,6 +1,6 @@
 """Everything a screen may ask about a security, brought together for one date."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -68,16 +68,24 @@ class Facts:
     delivered: Mapping[str, tuple[Delivered, ...]] = field(default_factory=dict)
     """Field name, activity or `size` -> whose rows fill it."""
     _grades: dict[int, Band] = field(default_factory=dict, repr=False, compare=False)
-    _shares: dict[tuple[int, str, Kind], Band | None] = field(
+    _shares: dict[tuple[str, Kind], dict[int, Band | None]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
+    def share_of(self, activity: str, kind: Kind) -> Callable[[Security], Band | None]:
+        """Return who says a security's share of revenue, worked out once; None if not known."""
+        known = self._shares.setdefault((activity, kind), {})
+
+        def share(security: Security) -> Band | None:
+            if security.id not in known:
+                known[security.id] = self.involvement.share(security, activity, kind)
+            return known[security.id]
+
+        return share
+
     def share(self, security: Security, activity: str, kind: Kind) -> Band | None:
         """Return a share of revenue, worked out once; None if it is not known."""
-        key = (security.id, activity, kind)
-        if key not in self._shares:
-            self._shares[key] = self.involvement.share(security, activity, kind)
-        return self._shares[key]
+        return self.share_of(activity, kind)(security)
 
     def grade(self, security: Security) -> Band:
         """Return our rule-based exposure grade, worked out once."""

@@ -5,9 +5,9 @@ groups. Not known is a third state (None): an absent source never reads as clean
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from baskets.data_files import read_toml
@@ -73,6 +73,16 @@ class Involvement:
     """(symbol, activity, kind) -> what a filing says."""
     imported: Mapping[tuple[int, str, Kind], Band]
     """(security id, activity, kind) -> what a vendor's active rows say."""
+    _ruled: dict[tuple[str, str, str, Kind], Band | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """(group, label, activity, kind) -> the share of whom only rules speak; worked out once."""
+
+    @cached_property
+    def _named(self) -> frozenset[tuple[int | str, str]]:
+        """Return (security id or symbol, activity) of whom rows or overrides speak."""
+        imported = {(number, activity) for number, activity, _ in self.imported}
+        return frozenset({*imported, *((name, activity) for name, activity, _ in self.overrides)})
 
     def share(self, security: Security, activity: str, kind: Kind) -> Band | None:
         """Return the share of revenue in ppm, or None if it is not known.
@@ -80,6 +90,14 @@ class Involvement:
         Raises:
             KeyError: If there is no such activity.
         """
+        if (security.id, activity) in self._named or (security.symbol, activity) in self._named:
+            return self._share(security, activity, kind)
+        key = (security.group, security.source_label, activity, kind)
+        if key not in self._ruled:
+            self._ruled[key] = self._share(security, activity, kind)
+        return self._ruled[key]
+
+    def _share(self, security: Security, activity: str, kind: Kind) -> Band | None:
         known = self.activities[activity]
         stated = self._stated(security, activity, kind)
         if stated is not None or kind is not Kind.ANY:
@@ -88,9 +106,8 @@ class Involvement:
 
     def with_imported(self, rows: Mapping[tuple[int, str, Kind], Band]) -> "Involvement":
         """Return the same answers with a vendor's rows in front of rules and overrides."""
-        return Involvement(
-            self.activities, self.rules, self.overrides, {**self.imported, **dict(rows)}
-        )
+        imported = {**self.imported, **dict(rows)}
+        return Involvement(self.activities, self.rules, self.overrides, imported, self._ruled)
 
     def _stated(self, security: Security, activity: str, kind: Kind) -> Band | None:
         """Return what a vendor's row or, failing that, an override says of this very part."""

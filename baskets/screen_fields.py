@@ -176,7 +176,7 @@ def _involvement(facts: Facts) -> list[Field]:
             f"{activity.key}.{kind}",
             FieldKind.SHARE,
             f"share of revenue from {activity.name}{how}",
-            lambda row: facts.share(row, activity.key, kind),
+            facts.share_of(activity.key, kind),
         )
 
     return [

@@ -110,6 +110,15 @@ def parse(text: str) -> tuple[Statement, ...]:
     return _Parser(text).screen()
 
 
+def comparisons_of(expression: Expression) -> list[Comparison]:
+    """Return the comparisons of an expression, from left to right."""
+    if isinstance(expression, Comparison):
+        return [expression]
+    if isinstance(expression, Not):
+        return comparisons_of(expression.inner)
+    return [found for part in expression.parts for found in comparisons_of(part)]
+
+
 class _Parser:
     """Reads one text from left to right with one token of foresight."""
 

@@ -6,10 +6,12 @@ in a require; in **lenient** mode the centre decides. A field that is not known 
 comparison's policy: exclude (default), allow, or ask. See `docs/screens.md`.
 """
 
+import operator
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from baskets.errors import ScreenError
 from baskets.facts import Facts
@@ -24,10 +26,15 @@ from baskets.screen_parser import (
     Not,
     Statement,
     UnknownPolicy,
+    comparisons_of,
     parse,
 )
 from baskets.securities import Security
 from baskets.values import SCORE_MILLI, WHOLE_PPM, Band, FieldKind, Value, dollars, percent
+
+_ORDERS: Final = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+_ABOUT_KNOWING: Final = frozenset({"known", "unknown"})
+_AMONG: Final = frozenset({"in", "not in", "=", "!="})
 
 
 class Truth(StrEnum):
@@ -108,18 +115,37 @@ class _Test:
     thresholds: tuple[int | str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Opposite:
+    """The opposite of what is bound."""
+
+    inner: "_Bound"
+
+
+@dataclass(frozen=True, slots=True)
+class _Several:
+    """What is bound and joined by one word."""
+
+    decisive: Truth
+    """The outcome of a part that settles all of it."""
+    parts: tuple["_Bound", ...]
+
+
+_Bound = _Test | _Opposite | _Several
+"""An expression whose comparisons know their fields: nothing is looked up for each security."""
+
 _Seen = tuple[_Test, Value | None, Truth, bool]
 """A test, what it saw, its outcome, and whether an even number of `not`s stands above it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Walk:
     """What is collected while one statement is evaluated for one security."""
 
     security: Security
     action: Action
     allowed: list[str]
-    seen: list[_Seen] = field(default_factory=list)
+    seen: list[_Seen]
 
 
 @dataclass(frozen=True)
@@ -128,21 +154,23 @@ class Screen:
 
     text: str
     statements: tuple[Statement, ...]
-    _tests: Mapping[Comparison, _Test]
+    _bound: tuple[_Bound, ...]
+    """What each statement tests."""
 
     @property
     def fields(self) -> frozenset[str]:
         """Return the names of the fields that it reads."""
-        return frozenset(comparison.field for comparison in self._tests)
+        comparisons = [one for said in self.statements for one in comparisons_of(said.expression)]
+        return frozenset(comparison.field for comparison in comparisons)
 
     def judge(self, security: Security) -> Verdict:
         """Return what every statement says about a security."""
         findings: list[Finding] = []
         allowed: list[str] = []
         tilt = WHOLE_PPM
-        for statement in self.statements:
-            walk = _Walk(security, statement.action, allowed)
-            truth = self._truth(statement.expression, walk, positive=True)
+        for statement, bound in zip(self.statements, self._bound, strict=True):
+            walk = _Walk(security, statement.action, allowed, [])
+            truth = _truth(bound, walk, positive=True)
             if statement.tilt is None:
                 finding = _finding(statement, truth, walk.seen)
                 findings += [] if finding is None else [finding]
@@ -154,27 +182,30 @@ class Screen:
             outcome = Outcome.ASK if asking else Outcome.REJECT
         return Verdict(security, outcome, tuple(findings), tuple(dict.fromkeys(allowed)), tilt)
 
-    def _truth(self, expression: Expression, walk: _Walk, *, positive: bool) -> Truth:
-        """Return an expression's outcome; `positive` is False below an odd number of `not`s."""
-        if isinstance(expression, Not):
-            inner = self._truth(expression.inner, walk, positive=not positive)
-            return {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE}.get(inner, inner)
-        if isinstance(expression, Joined):
-            parts = [self._truth(part, walk, positive=positive) for part in expression.parts]
-            decisive = Truth.FALSE if expression.word == "and" else Truth.TRUE
-            for outcome in (decisive, Truth.DEPENDS, Truth.ASK):
-                if outcome in parts:
-                    return outcome
-            return parts[0]
-        test = self._tests[expression]
-        value = test.field.read(walk.security)
-        truth = _outcome(test, value)
-        if value is None and expression.test not in {"known", "unknown"}:
-            truth = _unknown(expression.unknown, walk.action, positive=positive)
-            if expression.unknown is UnknownPolicy.ALLOW:
-                walk.allowed.append(test.field.name)
-        walk.seen.append((test, value, truth, positive))
+
+def _truth(bound: _Bound, walk: _Walk, *, positive: bool) -> Truth:
+    """Return an expression's outcome; `positive` is False below an odd number of `not`s."""
+    if isinstance(bound, _Test):
+        value = bound.field.read(walk.security)
+        if value is None and bound.comparison.test not in _ABOUT_KNOWING:
+            policy = bound.comparison.unknown
+            truth = _unknown(policy, walk.action, positive=positive)
+            if policy is UnknownPolicy.ALLOW:
+                walk.allowed.append(bound.field.name)
+        else:
+            truth = _outcome(bound, value)
+        walk.seen.append((bound, value, truth, positive))
         return truth
+    if isinstance(bound, _Opposite):
+        inner = _truth(bound.inner, walk, positive=not positive)
+        if inner is Truth.TRUE:
+            return Truth.FALSE
+        return Truth.TRUE if inner is Truth.FALSE else inner
+    parts = [_truth(part, walk, positive=positive) for part in bound.parts]
+    for outcome in (bound.decisive, Truth.DEPENDS, Truth.ASK):
+        if outcome in parts:
+            return outcome
+    return parts[0]
 
 
 def screen_of(text: str, facts: Facts) -> Screen:
@@ -186,10 +217,7 @@ def screen_of(text: str, facts: Facts) -> Screen:
     """
     statements = parse(text)
     fields = fields_of(facts)
-    tests: dict[Comparison, _Test] = {}
-    for statement in statements:
-        tests |= _bound(statement, fields)
-    return Screen(text, statements, tests)
+    return Screen(text, statements, tuple(_bound(statement, fields) for statement in statements))
 
 
 def exclusions_of(text: str, facts: Facts) -> Screen:
@@ -202,28 +230,33 @@ def exclusions_of(text: str, facts: Facts) -> Screen:
         ScreenError: If the text does not fit the grammar.
     """
     fields = fields_of(facts)
-    known: dict[Statement, dict[Comparison, _Test]] = {}
+    known: dict[Statement, _Bound] = {}
     for statement in parse(text):
         if statement.action is Action.EXCLUDE:
             with suppress(ScreenError):
                 known[statement] = _bound(statement, fields)
-    tests = {comparison: test for some in known.values() for comparison, test in some.items()}
-    return Screen(text, tuple(known), tests)
+    return Screen(text, tuple(known), tuple(known.values()))
 
 
-def _bound(statement: Statement, fields: Mapping[str, Field]) -> dict[Comparison, _Test]:
-    """Return the comparisons of a statement with their fields.
+def _bound(statement: Statement, fields: Mapping[str, Field]) -> _Bound:
+    """Return a statement's expression with the fields that it names.
 
     Raises:
         ScreenError: If a field does not exist, has no data, or does not suit its threshold.
     """
-    tests: dict[Comparison, _Test] = {}
     if statement.tilt is not None:
         tilt_ppm(statement.tilt)
-    for comparison in _comparisons(statement.expression):
-        field = _field(comparison, fields)
-        tests[comparison] = _Test(comparison, field, thresholds(comparison, field))
-    return tests
+    return _bind(statement.expression, fields)
+
+
+def _bind(expression: Expression, fields: Mapping[str, Field]) -> _Bound:
+    if isinstance(expression, Not):
+        return _Opposite(_bind(expression.inner, fields))
+    if isinstance(expression, Joined):
+        decisive = Truth.FALSE if expression.word == "and" else Truth.TRUE
+        return _Several(decisive, tuple(_bind(part, fields) for part in expression.parts))
+    found = _field(expression, fields)
+    return _Test(expression, found, thresholds(expression, found))
 
 
 def _field(comparison: Comparison, fields: Mapping[str, Field]) -> Field:
@@ -252,14 +285,6 @@ def _field(comparison: Comparison, fields: Mapping[str, Field]) -> Field:
     return field
 
 
-def _comparisons(expression: Expression) -> list[Comparison]:
-    if isinstance(expression, Comparison):
-        return [expression]
-    if isinstance(expression, Not):
-        return _comparisons(expression.inner)
-    return [found for part in expression.parts for found in _comparisons(part)]
-
-
 def _unknown(policy: UnknownPolicy, action: Action, *, positive: bool) -> Truth:
     """Return the outcome of a test of something not known.
 
@@ -276,7 +301,7 @@ def _unknown(policy: UnknownPolicy, action: Action, *, positive: bool) -> Truth:
 def _outcome(test: _Test, value: Value | None) -> Truth:
     """Return the outcome of a test of a known value."""
     sign = test.comparison.test
-    if sign in {"known", "unknown"}:
+    if sign in _ABOUT_KNOWING:
         return _truth_of((value is not None) is (sign == "known"))
     if value is None:
         return Truth.DEPENDS
@@ -285,7 +310,7 @@ def _outcome(test: _Test, value: Value | None) -> Truth:
     known: int | str | None = value.text.lower()
     if test.field.kind is FieldKind.GRADE and test.field.scale is not None:
         known = test.field.scale.place(value.text)
-    if sign in {"in", "not in", "=", "!="}:
+    if sign in _AMONG:
         return _truth_of((known in test.thresholds) is (sign in {"in", "="}))
     assert isinstance(known, int)
     return _band_outcome(sign, Band.exactly(known, value.origin), test.thresholds, Mode.STRICT)
@@ -294,23 +319,17 @@ def _outcome(test: _Test, value: Value | None) -> Truth:
 def _band_outcome(sign: str, band: Band, limits: tuple[int | str, ...], mode: Mode) -> Truth:
     """Return whether a band compares so, in all of it, in none of it, or in part."""
     low, high = (band.central, band.central) if mode is Mode.LENIENT else (band.low, band.high)
-    if sign in {"in", "not in", "=", "!="}:
+    if sign in _AMONG:
         inside = [limit for limit in limits if isinstance(limit, int) and low <= limit <= high]
         if inside and low < high:
             return Truth.DEPENDS
         return _truth_of(bool(inside) is (sign in {"in", "="}))
     limit = limits[0]
     assert isinstance(limit, int)
-    holds = {
-        ">=": (low >= limit, high >= limit),
-        ">": (low > limit, high > limit),
-        "<=": (high <= limit, low <= limit),
-        "<": (high < limit, low < limit),
-    }[sign]
-    everywhere, somewhere = holds
-    if everywhere:
-        return Truth.TRUE
-    return Truth.DEPENDS if somewhere else Truth.FALSE
+    compare = _ORDERS[sign]
+    if not compare(low, limit):
+        return Truth.DEPENDS if compare(high, limit) else Truth.FALSE
+    return Truth.TRUE if compare(high, limit) else Truth.DEPENDS
 
 
 def _truth_of(holds: bool) -> Truth:  # noqa: FBT001  a conversion of exactly this
