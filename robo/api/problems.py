@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from robo import logs
 from robo.api.wire import Schema
 from robo.core import errors
-from robo.store.database import DatabaseBusyError
+from robo.store.beginning import DatabaseBusyError
 
 CONTENT_TYPE: Final = "application/problem+json"
 _LOG = logs.get("api")

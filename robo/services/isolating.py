@@ -22,7 +22,8 @@ from robo.core.errors import (
     RoboError,
 )
 from robo.store import jobs
-from robo.store.database import Database, DatabaseBusyError
+from robo.store.beginning import DatabaseBusyError
+from robo.store.database import Database
 
 T = TypeVar("T")
 _EVERYONES: Final = (

@@ -8,30 +8,40 @@ make a ledger fast.
 """
 
 import gc
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Column, Engine, Select, bindparam, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import (
+    Column,
+    Engine,
+    Select,
+    bindparam,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
-from robo.core.errors import ConfigError, RoboError
+from robo.core.errors import ConfigError
+from robo.store.beginning import (
+    BUSY_MS,
+    Begin,
+    Moment,
+    Turn,
+    begin_postgres,
+    begin_sqlite,
+)
 from robo.store.waiting import WaitingRoom
 
 WAL_SAFE_VERSION: Final = (3, 51, 3)
 """Earlier SQLite may corrupt a WAL that two processes reset at the same instant."""
-_BUSY_MS: Final = 10_000
-_POLL_SECONDS: Final = 0.002
-_WRITER_WAIT_SECONDS: Final = 30.0
 _GIVE_WAY_SECONDS: Final = 0.25
 """A batch gets on however many come: a fifth of the time at the very least."""
-_ADVISORY_KEY: Final = 0x0B0
 _IN_CHUNK: Final = 5_000
 _CHUNK: Final = "chunk"
 _AMONG: Final[dict[Any, Any]] = {}
@@ -44,34 +54,21 @@ _LOG_FRAMES: Final = 4_000
 """A write-ahead log of 16 MB is copied back: pages written often are then copied once."""
 
 
-class DatabaseBusyError(RoboError):
-    """The writer's turn did not come in time; nothing was written."""
-
-    code = "database_busy"
-
-
-class _Turn(threading.local):
-    """When this thread's writing transaction got the writer's turn."""
-
-    began: float | None = None
-
-    def forget(self) -> None:
-        """Begin anew: a transaction that writes nothing never gets a turn."""
-        self.began = None
-
-    def held_ms(self) -> float:
-        """Return how long the turn has lasted."""
-        return 0.0 if self.began is None else (time.perf_counter() - self.began) * 1000
-
-
 class Database:
     """Hands out transactions; knows which of the two databases it speaks to."""
 
     def __init__(
-        self, engine: Engine, room: WaitingRoom, turn: "_Turn", *, has_log: bool = False
+        self,
+        engine: Engine,
+        room: WaitingRoom,
+        turn: Turn,
+        begin: Begin,
+        *,
+        has_log: bool = False,
     ) -> None:
-        """Wrap an engine made by `connect`, where its writers wait, and whether it has a log."""
+        """Wrap an engine made by `connect`: where writers wait, how to begin, whether it logs."""
         self.engine = engine
+        self._begin = begin
         self.longest_write_ms = 0.0
         """The longest that a committed transaction of this process held the write lock."""
         self._kept: dict[str, Any] = {}
@@ -90,7 +87,7 @@ class Database:
         """Yield a session that owns the writer's turn; commits at the end, rolls back on errors."""
         self._turn.forget()
         with (
-            Session(self._write_engine, expire_on_commit=False) as session,
+            Moment(self._write_engine, self._begin) as session,
             _no_collection(),
             session.begin(),
         ):
@@ -101,7 +98,7 @@ class Database:
     def read(self) -> Iterator[Session]:
         """Yield a session on one consistent snapshot; whatever it changes is rolled back."""
         info: dict[Any, Any] = {_KNOWN: {}, _KEPT: self._kept}
-        with Session(self.engine, expire_on_commit=False, autoflush=False, info=info) as session:
+        with Moment(self.engine, self._begin, autoflush=False, info=info) as session:
             yield session  # closing it rolls back
 
     def give_way(self) -> None:
@@ -153,18 +150,18 @@ def connect(url: str, *, flush: bool = True) -> Database:
     Raises:
         ConfigError: If the URL names another database.
     """
-    turn = _Turn()
+    turn = Turn()
     if url.startswith("sqlite"):
         name = make_url(url).database or ":memory:"
         in_memory = name == ":memory:"
         room = WaitingRoom(None if in_memory else Path(f"{name}-waiting"))
-        engine = _sqlite_engine(url, room, turn, flush=flush)
-        return Database(engine, room, turn, has_log=not in_memory)
+        engine = _sqlite_engine(url, flush=flush)
+        begin = partial(begin_sqlite, room=room, turn=turn)
+        return Database(engine, room, turn, begin, has_log=not in_memory)
     if url.startswith("postgresql"):
         plain = url.replace("postgresql://", "postgresql+psycopg://", 1)
         engine = create_engine(plain, pool_size=8, max_overflow=8, pool_pre_ping=True)
-        event.listen(engine, "begin", lambda connection: _begin_postgres(connection, turn))
-        return Database(engine, WaitingRoom(None), turn)
+        return Database(engine, WaitingRoom(None), turn, partial(begin_postgres, turn=turn))
     message = "ROBO_DATABASE_URL must start with sqlite: or postgresql:"
     raise ConfigError(message)
 
@@ -197,7 +194,7 @@ def sqlite_is_safe() -> bool:
     return tuple(int(part) for part in version.split(".")) >= WAL_SAFE_VERSION
 
 
-def _sqlite_engine(url: str, room: WaitingRoom, turn: _Turn, *, flush: bool) -> Engine:
+def _sqlite_engine(url: str, *, flush: bool) -> Engine:
     module = sqlite_module()
     safe = sqlite_is_safe()
     engine = create_engine(
@@ -206,7 +203,7 @@ def _sqlite_engine(url: str, room: WaitingRoom, turn: _Turn, *, flush: bool) -> 
         poolclass=QueuePool,
         pool_size=16,
         max_overflow=16,
-        connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
+        connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
     )
 
     def on_connect(connection: Any, _record: object) -> None:
@@ -226,56 +223,7 @@ def _sqlite_engine(url: str, room: WaitingRoom, turn: _Turn, *, flush: bool) -> 
             connection.execute(f"PRAGMA {pragma}").close()
 
     event.listen(engine, "connect", on_connect)
-    event.listen(engine, "begin", lambda connection: _begin_sqlite(connection, room, turn))
     return engine
-
-
-def _begin_sqlite(connection: Any, room: WaitingRoom, turn: _Turn) -> None:
-    raw = connection.connection.dbapi_connection
-    if not connection.get_execution_options().get("robo_write"):
-        raw.execute("BEGIN").close()  # said to the driver itself: a moment begins a hundred of them
-        return
-    raw.execute("PRAGMA busy_timeout=0").close()
-    try:
-        if not _take_turn(connection):
-            with room.inside():
-                _wait_for_turn(connection)
-    finally:
-        raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}").close()
-    turn.began = time.perf_counter()
-
-
-def _take_turn(connection: Any) -> bool:
-    """Return whether the writer's turn is ours, without waiting for it."""
-    try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    except OperationalError as error:
-        if "locked" not in str(error.orig):
-            raise
-        return False
-    return True
-
-
-def _wait_for_turn(connection: Any) -> None:
-    """Ask again until the turn is ours.
-
-    Raises:
-        DatabaseBusyError: If it takes too long.
-    """
-    deadline = time.monotonic() + _WRITER_WAIT_SECONDS
-    while not _take_turn(connection):
-        if time.monotonic() > deadline:
-            message = "the database is busy; nothing was written"
-            raise DatabaseBusyError(message)
-        time.sleep(_POLL_SECONDS)
-
-
-def _begin_postgres(connection: Any, turn: _Turn) -> None:
-    if connection.get_execution_options().get("robo_write"):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
-        turn.began = time.perf_counter()
-    else:
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
 def once(session: Session, key: tuple[str, ...], ask: Callable[[], T]) -> T:
