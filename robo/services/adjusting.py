@@ -147,12 +147,15 @@ def bring(
     later days too. Nobody is entitled to those yet: they wait for their day, and the cursor with
     them.
     """
-    count = _again(db, keyring, broker, clock, policy)
+    with db.read() as session:
+        parked = unparking.kept(session)
+        after = cursors.cursor(session, activities.CURSOR)
+    count = _again(db, keyring, broker, clock, policy, parked)
     while True:
-        with db.read() as session:
-            after = cursors.cursor(session, activities.CURSOR)
         page = broker.activities(after)
         due = [one for one in page.activities if one.on <= on]
+        if not due:
+            return count
         with db.read() as session:
             done = activities.noted(session, [(one.id, one.broker_account) for one in due])
         for activity in due:
@@ -161,13 +164,13 @@ def bring(
             _apply(db, keyring, broker, clock, policy, activity)
             count += 1
         whole = len(due) == len(page.activities)
-        if due:
-            with db.write() as session:
-                activities.note(session, [_noted(one) for one in due], to_micros(clock.now()))
-                if whole:
-                    cursors.move_cursor(session, activities.CURSOR, page.cursor)
-        if not due or not whole:
+        with db.write() as session:
+            activities.note(session, [_noted(one) for one in due], to_micros(clock.now()))
+            if whole:
+                cursors.move_cursor(session, activities.CURSOR, page.cursor)
+        if not whole:
             return count
+        after = page.cursor
 
 
 def _give_what_is_owed(
@@ -193,12 +196,17 @@ def _give_what_is_owed(
     return len(due)
 
 
-def _again(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
-    """Book what was parked and fits by now; return how many."""
-    with db.read() as session:
-        kept = unparking.kept(session)
+def _again(
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    clock: Clock,
+    policy: Policy,
+    parked: Sequence[tuple[str, Activity]],
+) -> int:
+    """Book what was parked, each with its break, and fits by now; return how many."""
     count = 0
-    for break_id, activity in kept:
+    for break_id, activity in parked:
         with db.write() as session:
             fits = unparking.recount(session, activity, *_whose(session, activity.broker_account))
         if fits:
@@ -326,12 +334,11 @@ def _leave_dead_names(db: Database, clock: Clock) -> None:
         with db.write() as session:
             targeting.refresh(session, some, at_micros)
 
-    with db.read() as session:
-        gone = sorted(universe.gone(session))
     after: AccountId | str = ""
-    while gone:
+    while True:
         with db.read() as session:
-            found = accounts.accounts_of_target(session, gone, after, _PAGE)
+            gone = sorted(universe.gone(session))
+            found = accounts.accounts_of_target(session, gone, after, _PAGE) if gone else []
         if not found:
             return
         blame.together(found, refresh)

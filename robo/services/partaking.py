@@ -180,7 +180,9 @@ def charged(
 def take(
     db: Database, keyring: Keyring, firm_id: FirmId, activity: Activity, own: Own, at_micros: int
 ) -> None:
-    """Write a firm's own part of an activity on its book, once."""
+    """Write a firm's own part of an activity on its book, once; most have none."""
+    if own == Own(0, 0, 0):
+        return
     with db.write() as session:
         write(session, keyring, firm_id, activity, own, at_micros)
 

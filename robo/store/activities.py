@@ -145,6 +145,7 @@ def _traded(session: Session, broker_account: str) -> tuple[tuple[int, int], tup
         .join(_EXECUTION, _EXECUTION.c.block_id == _BLOCK.c.id)
         .where(_BLOCK.c.broker_account == broker_account)
     )
-    busted = every.join(_BUST, _BUST.c.execution_id == _EXECUTION.c.id)
+    # Few are taken back: asked for like this, the others are not looked at.
+    busted = every.where(_EXECUTION.c.id.in_(select(_BUST.c.execution_id)))
     first, second = (session.connection().execute(one).one() for one in (every, busted))
     return (int(first[0]), int(first[1])), (int(second[0]), int(second[1]))

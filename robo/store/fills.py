@@ -67,7 +67,7 @@ class BookingRow(SQLModel, table=True):
     __tablename__ = "booking"
     __table_args__ = (one_of("booking_state", "state", "open", "done"), STRICT)
     execution_id: str = text(key=True, to="execution.id")
-    position: int = integer()
+    position: int = integer(index=True)
     """Order of executions as the broker told them."""
     state: str = text(default="open", index=True)
 

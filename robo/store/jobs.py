@@ -10,8 +10,10 @@ from sqlmodel import Session, SQLModel
 from robo.core.clock import iso_instant
 from robo.core.errors import ConfigError
 from robo.core.ids import child_id
-from robo.store.columns import STRICT, integer, one_of, text
+from robo.store.columns import STRICT, integer, one_of, partial, text
 from robo.store.database import bulk
+
+_RUNNING: Final = "state = 'running'"
 
 
 class JobRunRow(SQLModel, table=True):
@@ -20,6 +22,8 @@ class JobRunRow(SQLModel, table=True):
     __tablename__ = "job_run"
     __table_args__ = (
         one_of("job_run_state", "state", "running", "done", "failed", "skipped"),
+        # Every few seconds a process says that it is alive for what it runs, of years of runs.
+        partial("ix_job_run_running", _RUNNING, "owner"),
         STRICT,
     )
     job: str = text(key=True)
