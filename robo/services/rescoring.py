@@ -255,10 +255,13 @@ class _Run:
         # Of a joint account each owner's turn asks: one may come before what excludes the other's.
         shared = households.owned_jointly(session, customers)
         raw = chunks.read(session, sorted({*mine, *shared}))
+        holders = self._holders(session, raw, waiting, altered)
+        leaving = leavers.by_screen(session, raw.account_ids)
+        for one in holders:
+            pending = leaving.get(one.sleeve.account_id, set())
+            leavers.let_stay(session, one.sleeve.account_id, screens.let_in(one, pending))
         found = [
-            (one.sleeve, change)
-            for one in self._holders(session, raw, waiting, altered)
-            if (change := screens.change(one)) is not None
+            (one.sleeve, change) for one in holders if (change := screens.change(one)) is not None
         ]
         now, since = to_micros(self._clock.now()), self._on.isoformat()
         moved = [

@@ -87,6 +87,32 @@ class Screens:
         known = in_target if passed is None else passed
         return frozenset(((in_target | one.held) & known) - passes)
 
+    def let_in(self, one: Holder, leaving: AbstractSet[int]) -> frozenset[int]:
+        """Return the names that a direct sleeve should part with and need not any more.
+
+        What its basket let in again may be held on, though its target buys none of it before it is
+        made anew. A basket's target says by itself what it holds again.
+
+        Args:
+            one: The account.
+            leaving: Names that its screen would have it part with.
+        """
+        if one.sleeve.kind == "basket":
+            return frozenset()
+        return frozenset(
+            name
+            for name in leaving
+            if self._fits(one, name, after=True) and not self._fits(one, name, after=False)
+        )
+
+    def _fits(self, one: Holder, name: int, *, after: bool) -> bool:
+        """Return whether a direct sleeve may hold a name by one of the shelves; unknown is no."""
+        shelf, basket_id = self.after if after else self.before, one.sleeve.basket_id
+        if shelf is None or (one.screened and name in shelf.excluded(basket_id)):
+            return False
+        passes = self._pass(basket_id, after=after) or frozenset()
+        return name in passes or (one.theme_ppm < PPM and name in large_cap().weights_ppm)
+
     def _basket(self, one: Holder) -> Change:
         now, then = self._followed(one, after=True), self._followed(one, after=False)
         in_target = {weight.security_id for weight in one.target}

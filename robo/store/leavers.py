@@ -9,7 +9,7 @@ from sqlmodel import Session, SQLModel
 
 from robo.core.ids import AccountId
 from robo.store.columns import KEYED, check, integer, one_of, text
-from robo.store.database import bulk
+from robo.store.database import bulk, select_in
 
 
 class LeaverRow(SQLModel, table=True):
@@ -71,6 +71,17 @@ def everything(session: Session) -> list[Leaver]:
     return [Leaver(*row) for row in session.connection().execute(statement)]
 
 
+def by_screen(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountId, set[int]]:
+    """Return account -> the names that have to go because of its screen; none are left out."""
+    statement = select(_LEAVER.c.account_id, _LEAVER.c.security_id).where(
+        _LEAVER.c.source == "screen"
+    )
+    found: dict[AccountId, set[int]] = {}
+    for account, security in select_in(session, statement, _LEAVER.c.account_id, account_ids):
+        found.setdefault(AccountId(account), set()).add(int(security))
+    return found
+
+
 def add(session: Session, rows: Iterable[Leaver]) -> None:
     """Write names that have to go; those that are known already stay as they are."""
     bulk(
@@ -101,6 +112,8 @@ def remove(session: Session, gone: Collection[tuple[AccountId, int]]) -> None:
 
 def let_stay(session: Session, account_id: AccountId, names: Collection[int]) -> None:
     """Forget names of an account that need not go because of its screen any more."""
+    if not names:
+        return
     bulk(
         session,
         "DELETE FROM leaver WHERE account_id = ? AND security_id = ? AND source = 'screen'",

@@ -129,6 +129,30 @@ def test_what_waits_for_the_budget_stays_where_the_exclusion_is_let_go_meanwhile
     assert sold == [strict]
 
 
+def test_what_waits_for_the_budget_stays_where_other_scores_let_the_name_in_again(
+    world: World,
+) -> None:
+    back, out = invested(world, 2, CLEAN)
+    grow(world, [back, out])
+    make_a_gain(world, MEMBER.id)
+    make_a_gain(world)
+    deliver(world, [LEADER.symbol, MEMBER.symbol])
+    rescore(world)
+    pending = "SELECT count(*) FROM leaver WHERE security_id = "
+    assert world.scalar(pending + str(MEMBER.id)) == 2
+
+    world.next_session()
+    scandal(world, MEMBER.symbol, "0", "2026-02-28")
+    choose(world, back, Choice(gain_budget_cents=1_000_000_00, number=1))
+    rescore(world)
+
+    sold = column(world, "SELECT security_id FROM orders WHERE side = 'sell'")
+    assert sold == [LEADER.security_id]
+    assert world.scalar(pending + str(MEMBER.id)) == 0
+    assert world.scalar(pending + str(LEADER.security_id)) == 2
+    assert MEMBER.id not in target_of(world.db, back), "bought again once the target is made anew"
+
+
 def test_a_loss_makes_no_room_for_a_gain_that_leaves_beside_it(world: World) -> None:
     (account,) = invested(world, 1, CLEAN)
     make_a_loss(world)
