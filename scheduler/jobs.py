@@ -6,16 +6,17 @@ booked, and nothing is planned or sent on shares that it has not seen to. Each f
 twice for the same slot; the second time it finds nothing left to do.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final
 
-from robo.core.clock import business_date, to_micros
+from robo.core.clock import business_date, day_begins, to_micros
 from robo.core.policy import Policy
 from robo.ports.funding import Bank
 from robo.runtime import Runtime
 from robo.services import (
     adjusting,
     anchoring,
+    awaiting,
     chasing,
     finishing,
     funding,
@@ -49,15 +50,23 @@ _FAILURES_KEPT: Final = timedelta(days=365)
 
 
 def _adjust(rt: Runtime, slot: Slot) -> int:
-    return adjusting.apply_day(
+    # Who makes up for several sessions has read the executions of all of them.
+    _book_until(rt, slot.on)
+    brought = adjusting.apply_day(
         rt.db, rt.keyring, rt.broker, rt.prices, rt.clock, rt.policy, slot.on
     )
+    _book_until(rt, rt.calendar.shift(slot.on, 1))
+    return brought
+
+
+def _book_until(rt: Runtime, on: date) -> int:
+    return finishing.book_until(rt.db, rt.keyring, rt.clock, rt.policy, day_begins(on))
 
 
 def _bring_actions(rt: Runtime, _slot: Slot) -> int:
     on = rt.calendar.on_or_before(business_date(rt.clock.now()))
     with rt.db.read() as session:
-        if runs.last_slot(session, "adjust") != on.isoformat():
+        if runs.last_slot(session, awaiting.ANNOUNCING) != on.isoformat():
             return 0  # the day's adjust brings it all, and must not be run beside
     return adjusting.bring(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy, on)
 
@@ -98,7 +107,9 @@ def _collect_bank(rt: Runtime, _slot: Slot) -> int:
 
 
 def _collect_fills(rt: Runtime, _slot: Slot) -> int:
-    return finishing.collect(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy)
+    with rt.db.read() as session:
+        until = awaiting.day_to_come(session, rt.calendar)
+    return finishing.collect(rt.db, rt.keyring, rt.broker, rt.clock, rt.policy, until)
 
 
 def _receive_positions(rt: Runtime, _slot: Slot) -> int:

@@ -6,6 +6,9 @@ action nothing that it fits. So such a sale waits, accepted and unbooked, and wi
 of its order later. It waits no longer than for the action itself: ten days from its ex-date, or
 until a person has cleared what the broker brought. After a merger there is nothing left to sell:
 what was sold was sold before it, and is booked at once.
+
+Whoever was away at midnight reads a day's executions before he knows what went ex on it. They wait
+until the day's actions are announced, and with them who was entitled.
 """
 
 from collections.abc import Sequence
@@ -15,10 +18,13 @@ from typing import Final
 from sqlmodel import Session
 
 from robo.core.clock import day_begins
+from robo.core.market_calendar import MarketCalendar
 from robo.ports.prices import ActionKind
-from robo.store import blocks, breaks, lots, orders, prices
+from robo.store import blocks, breaks, jobs, lots, orders, prices
 from robo.store.blocks import BookedExecution
 
+ANNOUNCING: Final = "adjust"
+"""The job that tells the books of a session's actions."""
 _CHANGING: Final = frozenset({ActionKind.SPLIT.value, ActionKind.SPIN_OFF.value})
 """Actions after which an account still holds its lots, in other shares or with another basis."""
 
@@ -69,6 +75,29 @@ def _before_it(session: Session, action: str, sales: Sequence[BookedExecution]) 
         for one in some
         if any(order.account_id in waiting for order in members[one.block_id])
     }
+
+
+def day_to_come(session: Session, calendar: MarketCalendar) -> int | None:
+    """Return when the first session began whose actions the books were not told of, as stored.
+
+    None if no session's ever were: nobody keeps the timetable.
+    """
+    last = jobs.last_slot(session, ANNOUNCING)
+    return None if last is None else day_begins(calendar.shift(date.fromisoformat(last), 1))
+
+
+def executed_before(
+    executions: Sequence[BookedExecution], until_micros: int
+) -> list[BookedExecution]:
+    """Return what was executed before an instant and waits behind nothing of its own block."""
+    later: set[str] = set()
+    before: list[BookedExecution] = []
+    for one in executions:
+        if one.executed_at >= until_micros or one.block_id in later:
+            later.add(one.block_id)
+        else:
+            before.append(one)
+    return before
 
 
 def held_blocks(session: Session, on: date, days: int) -> set[str]:

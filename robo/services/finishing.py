@@ -7,7 +7,7 @@ from robo.core.clock import Clock, to_micros
 from robo.core.errors import BrokerUnavailableError
 from robo.core.policy import Policy
 from robo.ports.broker import Broker, BrokerOrder, BrokerOrderState
-from robo.services import booking, healing, hearing, telling, undoing
+from robo.services import awaiting, booking, healing, hearing, telling, undoing
 from robo.services.turns import Turns
 from robo.store import blocks, strays, tellings
 from robo.store.database import Database
@@ -19,8 +19,24 @@ _PAUSE_MICROS: Final = healing.HELD_SECONDS * 1_000_000
 """How long a refused order that has traded, and is not shown, is left alone after a question."""
 
 
-def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy: Policy) -> int:
+def collect(
+    db: Database,
+    keyring: Keyring,
+    broker: Broker,
+    clock: Clock,
+    policy: Policy,
+    until_micros: int | None = None,
+) -> int:
     """Read what the broker executed, book it, and end what is final; return executions booked.
+
+    Args:
+        db: Owns short transactions.
+        keyring: Signs the chains.
+        broker: Who tells.
+        clock: When the books learn of it.
+        policy: Business numbers.
+        until_micros: What was executed from then on is read, and not booked yet
+            (`awaiting.day_to_come`); None for no bound.
 
     Raises:
         BrokerUnavailableError: If the broker did not tell everything; what it told before, now or
@@ -33,13 +49,32 @@ def collect(db: Database, keyring: Keyring, broker: Broker, clock: Clock, policy
         unheard = error
     turns = Turns(db, policy)
     undoing.undo(db, keyring, clock, turns)
-    with db.read() as session:
-        waiting = blocks.unbooked(session)
-    booked = booking.book(db, keyring, clock, waiting, turns)
+    booked = _book(db, keyring, clock, turns, until_micros)
     _finish(db, keyring, broker, clock, turns)
     if unheard is not None:
         raise unheard
     return booked
+
+
+def book_until(
+    db: Database, keyring: Keyring, clock: Clock, policy: Policy, until_micros: int
+) -> int:
+    """Book what has been read and was executed before an instant; return how many executions.
+
+    The broker is not asked. For sessions that are made up for one after the other: the actions of
+    each come after all that was executed before it, and before all that was executed on it.
+    """
+    return _book(db, keyring, clock, Turns(db, policy), until_micros)
+
+
+def _book(
+    db: Database, keyring: Keyring, clock: Clock, turns: Turns, until_micros: int | None
+) -> int:
+    with db.read() as session:
+        waiting = blocks.unbooked(session)
+    if until_micros is not None:
+        waiting = awaiting.executed_before(waiting, until_micros)
+    return booking.book(db, keyring, clock, waiting, turns)
 
 
 def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns: Turns) -> None:

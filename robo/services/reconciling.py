@@ -20,6 +20,7 @@ from robo.core.market_calendar import MarketCalendar
 from robo.core.policy import Policy
 from robo.ports.broker import AccountModel, Activity, Broker, BrokerOrder, Execution
 from robo.services import (
+    awaiting,
     charging,
     comparing,
     finishing,
@@ -109,7 +110,9 @@ def reconcile(
     try:
         # Once for all: it asks for every order that is open.
         if again:
-            finishing.collect(db, keyring, broker, clock, policy)
+            with db.read() as session:
+                until = awaiting.day_to_come(session, calendar)
+            finishing.collect(db, keyring, broker, clock, policy, until)
     except BrokerUnavailableError:
         unheard += [one.broker_account for one in again]
         again = {}
