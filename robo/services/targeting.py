@@ -14,7 +14,7 @@ from robo.core.errors import RestrictedError
 from robo.core.ids import AccountId
 from robo.core.money import PPM, split_cents
 from robo.services import offering
-from robo.store import accounts, chunks, people, universe
+from robo.store import accounts, chunks, households, people, universe
 from robo.store.accounts import TargetWeight
 
 GONE: Final = "it no longer trades"
@@ -82,15 +82,25 @@ def waits_for_names(weights: Sequence[TargetWeight]) -> bool:
 
 def barred(session: Session, raw: chunks.RawChunk) -> dict[AccountId, dict[int, str]]:
     """Return account -> security -> why it may not be bought, as targets note it."""
+    mine = [one for one in raw.sleeves if one.account_id in raw.restricted]
+    shared = households.second_owners(session, [one.account_id for one in mine])
     return {
-        one.account_id: _reasons(session, one.customer_id, raw.restricted[one.account_id])
-        for one in raw.sleeves
-        if one.account_id in raw.restricted
+        one.account_id: _reasons(
+            session,
+            one.customer_id,
+            raw.restricted[one.account_id],
+            shared=one.account_id in shared,
+        )
+        for one in mine
     }
 
 
-def _reasons(session: Session, customer_id: str, rules: Iterable[int]) -> dict[int, str]:
-    """Return why names may not be bought: a second owner's reasons are not told."""
+def _reasons(
+    session: Session, customer_id: str, rules: Iterable[int], *, shared: bool
+) -> dict[int, str]:
+    """Return why names may not be bought: of two owners neither is told the other's reasons."""
+    if shared:
+        return dict.fromkeys(rules, BARRED)
     found: dict[int, str] = {}
     for row in people.restrictions(session, customer_id):
         found.setdefault(row.security_id, row.reason.rstrip("."))
@@ -126,7 +136,8 @@ def personal(
     """
     ids = [] if account_id is None else [account_id]
     rules = [one for mine in chunks.restrictions(session, ids).values() for one in mine]
-    reasons = _reasons(session, customer_id, rules)
+    shared = bool(households.second_owners(session, ids))
+    reasons = _reasons(session, customer_id, rules, shared=shared)
     reasons |= dict.fromkeys(universe.gone(session), GONE)
     try:
         return replace_names(basket, reasons.keys(), reasons)

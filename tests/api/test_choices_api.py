@@ -19,7 +19,7 @@ from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import Reason
-from robo.services import graduating, indexing, ordering
+from robo.services import graduating, indexing, ordering, targeting
 from robo.services.offering import Shelf, recipes_by_id
 from robo.store import accounts, direct, households, people
 from robo.store.database import bulk
@@ -185,6 +185,21 @@ def test_what_the_second_owner_leaves_out_is_their_own_restriction(
     assert [excluded_of(one) for one in (me, other)] == [[0], [1]]
 
 
+def test_neither_owner_is_told_why_the_other_may_not_buy_a_name(world: World, app: Flask) -> None:
+    shared, mine, _theirs = joint(world)
+    me, name = customer(world, app, shared), min(targeted(world, mine))
+    who = id_of_customer(world, mine)
+
+    me.post(
+        f"/v1/customers/{who}/restrictions", {"symbol": symbol_of(world, name), "verb": "never_buy"}
+    )
+
+    alone, together = notes(world, mine), notes(world, shared)
+    assert "you asked us to leave this company out" in alone.lower()
+    assert "you asked us" not in together.lower()
+    assert targeting.BARRED in together
+
+
 @pytest.mark.usefixtures("account")
 def test_the_second_owner_is_told_no_tax_of_the_first_ones(world: World, app: Flask) -> None:
     shared, _mine, theirs = joint(world)
@@ -226,6 +241,10 @@ def test_leaving_out_again_weakens_no_restriction_of_ones_own(world: World, app:
     with world.db.read() as session:
         (row,) = people.restrictions(session, who)
     assert (row.verb, row.held_choice) == ("never_own", "sell_within_budget")
+    me.post(path, {"symbol": symbol_of(world, name), "verb": "never_buy"})
+    with world.db.read() as session:
+        (row,) = people.restrictions(session, who)
+    assert (row.verb, row.held_choice) == ("never_buy", "sell_within_budget")
 
 
 def test_what_is_saved_is_shown_and_followed_by_the_next_review(
@@ -452,6 +471,13 @@ def targeted(world: World, account: AccountId) -> set[int]:
     with world.db.read() as session:
         target_id = accounts.sleeves(session, [account])[account].target_id
         return {one.security_id for one in accounts.targets(session, [target_id])[target_id]}
+
+
+def notes(world: World, account: AccountId) -> str:
+    """Return what an account's target says of its names."""
+    with world.db.read() as session:
+        target_id = accounts.sleeves(session, [account])[account].target_id
+        return " ".join(one.note for one in accounts.targets(session, [target_id])[target_id])
 
 
 def symbol_of(world: World, security_id: int) -> str:

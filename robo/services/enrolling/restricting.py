@@ -155,6 +155,8 @@ def shown(session: Session, customer_id: str) -> list[Shown]:
 def add(db: Database, clock: Clock, customer_id: str, security_id: int, verb: str) -> list[Shown]:
     """Add a restriction of the customer's own; adding it again changes its verb. Return all.
 
+    What they chose to do with shares held is about the name, and stays.
+
     Raises:
         NotFoundError: If there is no such security.
     """
@@ -163,7 +165,8 @@ def add(db: Database, clock: Clock, customer_id: str, security_id: int, verb: st
         if not by_id(session, [security_id]):
             message = "There is no such security."
             raise NotFoundError(message, code="no_such_security")
-        row = _own(customer_id, security_id, verb, now)
+        chosen = choices(session, customer_id)
+        row = _own(customer_id, security_id, verb, now, chosen)
         people.put_restrictions(session, customer_id, [row])
         _changed(session, customer_id, security_id, "added", now)
         return shown(session, customer_id)
@@ -180,8 +183,9 @@ def leave_out(
     known = {
         one.security_id for one in people.restrictions(session, customer_id) if one.source == OWN
     }
+    chosen = choices(session, customer_id)
     rows = [
-        _own(customer_id, one, Verb.NEVER_BUY.value, at_micros)
+        _own(customer_id, one, Verb.NEVER_BUY.value, at_micros, chosen)
         for one in security_ids
         if one not in known
     ]
@@ -190,14 +194,16 @@ def leave_out(
         retarget(session, customer_id, at_micros)
 
 
-def _own(customer_id: str, security_id: int, verb: str, now: int) -> StoredRestriction:
+def _own(
+    customer_id: str, security_id: int, verb: str, now: int, chosen: Mapping[int, HeldChoice]
+) -> StoredRestriction:
     return StoredRestriction(
         id=child_id("rst", customer_id, security_id, OWN),
         security_id=security_id,
         verb=verb,
         source=OWN,
         reason=_LEFT_OUT,
-        held_choice="none",
+        held_choice=chosen[security_id].value if security_id in chosen else "none",
         created_at=now,
     )
 
