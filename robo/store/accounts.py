@@ -167,19 +167,21 @@ def targets(session: Session, target_ids: Sequence[str]) -> dict[str, tuple[Targ
     return {target_id: tuple(weights) for target_id, weights in found.items()}
 
 
+_INVESTABLE: Final = (
+    select(_BALANCE.c.book)
+    .where(words(INVESTABLE), _BALANCE.c.book > bindparam("first"))
+    .order_by(_BALANCE.c.book)
+    .limit(bindparam("limit"))
+)
+
+
 def investable(session: Session, after: AccountId | str, limit: int) -> list[AccountId]:
     """Return accounts whose free cash reaches a dollar, in the order of their ids.
 
     A coarse sieve through a partial index; `eligible` decides.
     """
     first = chart.cash(AccountId(after)) if after else "customer/"
-    statement = (
-        select(_BALANCE.c.book)
-        .where(words(INVESTABLE), _BALANCE.c.book > first)
-        .order_by(_BALANCE.c.book)
-        .limit(limit)
-    )
-    books = session.connection().execute(statement).scalars()
+    books = session.connection().execute(_INVESTABLE, {"first": first, "limit": limit}).scalars()
     return [account for book in books if (account := chart.account_of(book)) is not None]
 
 
@@ -234,24 +236,27 @@ def sleeves(session: Session, account_ids: Sequence[AccountId]) -> dict[AccountI
     return {row[0]: Sleeve(*row) for row in rows_in(session, _SLEEVES_OF, account_ids)}
 
 
+_WHOSE_TARGET_HOLDS: Final = (
+    select(_ACCOUNT.c.id)
+    .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
+    .join(_WEIGHT, _WEIGHT.c.target_id == _SLEEVE.c.target_id)
+    .where(
+        _WEIGHT.c.security_id.in_(bindparam("names", expanding=True)),
+        _ACCOUNT.c.state != "closed",
+        _ACCOUNT.c.id > bindparam("after"),
+    )
+    .distinct()
+    .order_by(_ACCOUNT.c.id)
+    .limit(bindparam("limit"))
+)
+
+
 def accounts_of_target(
     session: Session, security_ids: Sequence[int], after: str, limit: int
 ) -> list[AccountId]:
     """Return accounts that are not closed and whose target holds one of the securities."""
-    statement = (
-        select(_ACCOUNT.c.id)
-        .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
-        .join(_WEIGHT, _WEIGHT.c.target_id == _SLEEVE.c.target_id)
-        .where(
-            _WEIGHT.c.security_id.in_(security_ids),
-            _ACCOUNT.c.state != "closed",
-            _ACCOUNT.c.id > after,
-        )
-        .distinct()
-        .order_by(_ACCOUNT.c.id)
-        .limit(limit)
-    )
-    return list(session.connection().execute(statement).scalars())
+    asked = {"names": security_ids, "after": after, "limit": limit}
+    return list(session.connection().execute(_WHOSE_TARGET_HOLDS, asked).scalars())
 
 
 def noted(session: Session, ending: str) -> list[AccountId]:
@@ -270,16 +275,23 @@ def noted(session: Session, ending: str) -> list[AccountId]:
     return list(session.connection().execute(statement).scalars())
 
 
+_OF_KIND: Final = (
+    select(_ACCOUNT.c.id)
+    .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
+    .where(
+        _SLEEVE.c.kind == bindparam("kind"),
+        _ACCOUNT.c.state != "closed",
+        _ACCOUNT.c.id > bindparam("after"),
+    )
+    .order_by(_ACCOUNT.c.id)
+    .limit(bindparam("limit"))
+)
+
+
 def of_kind(session: Session, kind: str, after: str, limit: int) -> list[AccountId]:
     """Return accounts that are not closed with a sleeve of a kind, in the order of their ids."""
-    statement = (
-        select(_ACCOUNT.c.id)
-        .join(_SLEEVE, _SLEEVE.c.account_id == _ACCOUNT.c.id)
-        .where(_SLEEVE.c.kind == kind, _ACCOUNT.c.state != "closed", _ACCOUNT.c.id > after)
-        .order_by(_ACCOUNT.c.id)
-        .limit(limit)
-    )
-    return list(session.connection().execute(statement).scalars())
+    asked = {"kind": kind, "after": after, "limit": limit}
+    return list(session.connection().execute(_OF_KIND, asked).scalars())
 
 
 def accounts_of_customer(session: Session, customer_id: str) -> list[AccountId]:

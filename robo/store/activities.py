@@ -9,7 +9,7 @@ from sqlmodel import Session, SQLModel
 from robo.store.blocks import BlockRow
 from robo.store.columns import STRICT, integer, one_of, partial, text
 from robo.store.controls import BrokerAccountRow
-from robo.store.database import bulk
+from robo.store.database import among, bulk, rows_in
 from robo.store.fills import ExecutionRow
 from robo.store.inventory import BustRow
 
@@ -65,22 +65,22 @@ def note(
     )
 
 
+_NOTED: Final = among(select(_ACTIVITY.c.id), _ACTIVITY.c.id)
+_LONGER: Final = among(
+    select(_ACTIVITY.c.id).where(_ACTIVITY.c.id.like("%::%")), _ACTIVITY.c.broker_account
+)
+
+
 def noted(session: Session, told: Collection[tuple[str, str]]) -> set[str]:
     """Return those of some activities that are kept already, of (id, the broker's account).
 
     Also those that are kept under longer ids, as the adapter told them once: what follows the last
     `::` has stayed. It tells them again if it has lost what it remembers.
     """
-    statement = select(_ACTIVITY.c.id).where(_ACTIVITY.c.id.in_([one for one, _ in told]))
-    known = set(session.connection().execute(statement).scalars())
+    known = {str(row[0]) for row in rows_in(session, _NOTED, [one for one, _ in told])}
     places = sorted({place for one, place in told if one not in known})
-    if not places:
-        return known
-    longer = select(_ACTIVITY.c.id).where(
-        _ACTIVITY.c.broker_account.in_(places), _ACTIVITY.c.id.like("%::%")
-    )
-    every = session.connection().execute(longer).scalars()
-    return known | {str(one).rpartition("::")[2] for one in every} & {one for one, _ in told}
+    every = [str(row[0]) for row in rows_in(session, _LONGER, places)]
+    return known | {one.rpartition("::")[2] for one in every} & {one for one, _ in told}
 
 
 def settle(session: Session, activity_id: str, state: str) -> bool:

@@ -6,15 +6,16 @@ so that removing any of them leaves a hole.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from heapq import merge
 from typing import Any, Final
 
-from sqlalchemy import UniqueConstraint, column, select, table, tuple_
+from sqlalchemy import Select, UniqueConstraint, column, select, table, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.ledger import chain as codes
 from robo.store.columns import KEYED, STRICT, blob, check, integer, text
-from robo.store.database import among, bulk, insert_many, rows_in, select_in
+from robo.store.database import among, bulk, insert_many, rows_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +115,19 @@ def codes_at(
     session: Session, tables: Sequence[ChainTable], places: Sequence[tuple[str, int]]
 ) -> dict[tuple[str, int], bytes]:
     """Return the code of the row at each (chain, number) that exists."""
-    found: dict[tuple[str, int], bytes] = {}
-    for each in tables:
-        source = table(each.name, column("chain"), column("seq"), column("mac"))
-        statement = select(source.c.chain, source.c.seq, source.c.mac)
-        pair: Any = tuple_(source.c.chain, source.c.seq)
-        for name, seq, mac in select_in(session, statement, pair, places):
-            found[name, seq] = bytes(mac)
-    return found
+    return {
+        (name, seq): bytes(mac)
+        for each in tables
+        for name, seq, mac in rows_in(session, _codes_of(each.name), places)
+    }
+
+
+@cache
+def _codes_of(name: str) -> Select[Any]:
+    """Return the select of rows of a chained table at pairs of chain and number."""
+    source = table(name, column("chain"), column("seq"), column("mac"))
+    statement = select(source.c.chain, source.c.seq, source.c.mac)
+    return among(statement, tuple_(source.c.chain, source.c.seq))
 
 
 def _in_order(session: Session, columns: Any) -> Any:
