@@ -113,7 +113,8 @@ def targets(
 
     A target that shrinks takes no name that was not in it. What is held stays before what is not,
     so that nothing is bought back; and of more than fit, those stay that follow best. What leaves
-    may still be held: a target says what is bought, and no sale follows from it.
+    may still be held: a target says what is bought, and no sale follows from it. A target that
+    grows takes what is held beyond it before anything new.
 
     Args:
         model: The day's.
@@ -126,11 +127,19 @@ def targets(
     out = np.array([_mask(model, one) for one in excluded]).reshape(weight.shape)
     must = np.array([_mask(model, one) for one in kept]).reshape(weight.shape) & ~out
     open_ = np.where(out, 0.0, weight) > 0
-    for row in np.flatnonzero(must.sum(axis=1) > names).tolist():
-        own = must[row] & _mask(model, held[row])
-        fits = int(own.sum()) <= int(names[row])
-        out[row] = ~(must[row] if fits else own)
-        must[row] = own if fits else False
+    for row, bought in enumerate(must):
+        own, room = _mask(model, held[row]), int(names[row])
+        if int(bought.sum()) > room:
+            own &= bought
+            fits = int(own.sum()) <= room
+            out[row] = ~(bought if fits else own)
+            must[row] = own if fits else False
+        elif int(bought.sum()) < room and (more := own & open_[row] & ~bought).any():
+            whole = bought | more
+            if int(whole.sum()) <= room:
+                must[row] = whole
+            else:
+                out[row] = ~whole
     size = np.minimum(names, (~out).sum(axis=1))
     chosen = np.where(out, 0.0, weight)
     # Who may hold half of the names holds the largest: the nightly plan weighs them, and a search

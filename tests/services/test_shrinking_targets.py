@@ -1,5 +1,6 @@
 """A target that shrinks: what is held stays before what is not, and nothing new comes in."""
 
+from collections.abc import Collection
 from datetime import date
 
 import numpy as np
@@ -25,7 +26,7 @@ MODEL = Model(
 KEPT = range(21, 41)
 
 
-def target(names: int, held: range, excluded: tuple[int, ...] = ()) -> set[int]:
+def target(names: int, held: Collection[int], excluded: tuple[int, ...] = ()) -> set[int]:
     weight, count = MODEL.index[None, :], np.array([names])
     made = benchmarking.targets(MODEL, weight, count, [KEPT], [held], [excluded])
     return {one.security_id for one in made[0]}
@@ -51,6 +52,28 @@ def test_a_target_that_does_not_shrink_keeps_its_names_held_or_not(names: int) -
 
     assert len(left) == names
     assert left >= set(KEPT)
+
+
+@pytest.mark.parametrize(("names", "beyond"), [(24, range(51, 55)), (24, range(51, 61))])
+def test_a_target_that_grows_takes_what_is_held_beyond_it_before_what_is_new(
+    names: int, beyond: range
+) -> None:
+    made = target(names, held=range(1, 1), excluded=())
+    held = [*KEPT, *beyond]
+
+    left = target(names, held=held)
+
+    assert len(left) == names
+    assert set(KEPT) < left <= set(held)
+    assert left != made, "else chance would have chosen what is held"
+
+
+def test_a_target_that_grows_past_what_is_held_takes_new_names_too() -> None:
+    left = target(26, held=[*KEPT, 51, 52, 59], excluded=(59,))
+
+    assert len(left) == 26
+    assert {*KEPT, 51, 52} < left
+    assert 59 not in left
 
 
 def test_what_may_not_be_bought_leaves_first() -> None:
