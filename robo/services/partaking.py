@@ -17,8 +17,8 @@ from robo.core.ids import FirmId, SecurityId, child_id
 from robo.core.money import notional_cents, round_ratio
 from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind
-from robo.services import dividing, owning
-from robo.store import breaks, events, inventory, ledger, prices
+from robo.services import awaiting, dividing, owning
+from robo.store import activities, breaks, events, inventory, jobs, ledger, prices
 from robo.store.database import Database
 from robo.store.keyring import Keyring
 
@@ -52,8 +52,28 @@ def held_then(
         return 0
     ex_on = date.fromisoformat(str(action["ex_on"]))
     since = day_begins(ex_on)
-    cause = _cause(firm_id, activity)
-    return inventory.held_before(session, firm_id, activity.security_id, since, cause)
+    cause = _cause(firm_id, activity.id)
+    before = inventory.held_before(session, firm_id, activity.security_id, since, cause)
+    return before + _made_up(session, firm_id, activity, ex_on)
+
+
+def _made_up(session: Session, firm_id: FirmId, activity: Activity, ex_on: date) -> int:
+    """Return what actions of earlier days brought a firm while missed sessions were made up for.
+
+    Their customers' parts are in the lots by which those are entitled to the later one: it was
+    announced after them, on a day that had long begun.
+    """
+    announced = jobs.claimed_at(session, awaiting.ANNOUNCING, ex_on.isoformat())
+    if announced is None:
+        return 0
+    begun = day_begins(ex_on)
+    brought = inventory.brought(session, firm_id, activity.security_id, begun, announced)
+    if not brought:
+        return 0
+    since = (ex_on - timedelta(days=_PAID_DAYS)).isoformat()
+    days = activities.of_days(session, activity.broker_account, since, ex_on.isoformat())
+    earlier = {_cause(firm_id, one) for one in days} - {_cause(firm_id, activity.id)}
+    return sum(nanos for cause, nanos in brought if cause in earlier)
 
 
 def apart(
@@ -210,8 +230,8 @@ def write(
     events.emit(session, told, at_micros)
 
 
-def _cause(firm_id: FirmId, activity: Activity) -> str:
-    return child_id("act", activity.id, firm_id)
+def _cause(firm_id: FirmId, activity_id: str) -> str:
+    return child_id("act", activity_id, firm_id)
 
 
 def _shares(firm_id: FirmId, activity: Activity, security_id: int, nanos: int) -> inventory.Taken:
@@ -235,7 +255,7 @@ def _part(
     nanos: int,
     cents: int,
 ) -> inventory.Taken:
-    cause = _cause(firm_id, activity)
+    cause = _cause(firm_id, activity.id)
     return inventory.Taken(
         id=child_id("inv", cause, what),
         firm_id=firm_id,

@@ -83,6 +83,16 @@ def noted(session: Session, told: Collection[tuple[str, str]]) -> set[str]:
     return known | {one.rpartition("::")[2] for one in every} & {one for one, _ in told}
 
 
+def of_days(session: Session, broker_account: str, since: str, before: str) -> list[str]:
+    """Return the activities of an account on some days, the last of them left out."""
+    statement = select(_ACTIVITY.c.id).where(
+        _ACTIVITY.c.broker_account == broker_account,
+        _ACTIVITY.c.on_date >= since,
+        _ACTIVITY.c.on_date < before,
+    )
+    return [str(one) for one in session.connection().execute(statement).scalars()]
+
+
 def settle(session: Session, activity_id: str, state: str) -> bool:
     """Say what became of an activity; return False where it is not unknown any more."""
     settled = "UPDATE broker_activity SET state = ? WHERE id = ? AND state = 'unknown'"

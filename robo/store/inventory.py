@@ -247,7 +247,8 @@ def held_before(
     """Return nanoshares of a security that a firm held for itself before a time.
 
     What an action brought counts from when it was booked, like the customers' parts of it: they are
-    entitled to the next one by the lots that they have then.
+    entitled to the next one by the lots that they have then. What was booked before that while
+    missed sessions were made up for is what `brought` returns.
 
     Args:
         session: A read.
@@ -258,6 +259,30 @@ def held_before(
     """
     asked = {"firm": firm_id, "security": security_id, "before": before_micros, "but": but}
     return int(session.connection().execute(_HELD_BEFORE, asked).scalar() or 0)
+
+
+_BROUGHT: Final = (
+    select(_INVENTORY.c.execution_id, _SIGNED)
+    .outerjoin(_EXECUTION, _EXECUTION.c.id == _INVENTORY.c.execution_id)
+    .outerjoin(_BUST, _BUST.c.id == _INVENTORY.c.execution_id)
+    .where(
+        _INVENTORY.c.firm_id == bindparam("firm"),
+        _INVENTORY.c.security_id == bindparam("security"),
+        _INVENTORY.c.nanos > 0,
+        _EXECUTION.c.id.is_(None),
+        _BUST.c.id.is_(None),
+        bindparam("since") <= _BOOKED_AT,
+        bindparam("until") >= _BOOKED_AT,
+    )
+)
+
+
+def brought(
+    session: Session, firm_id: str, security_id: int, since: int, until: int
+) -> list[tuple[str, int]]:
+    """Return (cause, signed nanoshares) of what actions brought a firm, booked in a time."""
+    asked = {"firm": firm_id, "security": security_id, "since": since, "until": until}
+    return [(row[0], int(row[1])) for row in session.connection().execute(_BROUGHT, asked)]
 
 
 @dataclass(frozen=True, slots=True)

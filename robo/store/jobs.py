@@ -234,6 +234,15 @@ def states(session: Session, job: str, slots: Sequence[str]) -> dict[str, str]:
     return {row.slot: row.state for row in rows}
 
 
+def claimed_at(session: Session, job: str, slot: str) -> int | None:
+    """Return when a run of a job for a slot last began; None if it never did."""
+    found = session.connection().execute(
+        select(_RUN.c.claimed_at).where(_RUN.c.job == job, _RUN.c.slot == slot)
+    )
+    at: int | None = found.scalar()
+    return at
+
+
 def last_slot(session: Session, job: str) -> str | None:
     """Return the latest slot that a job ran for or skipped, or None."""
     found = session.connection().execute(

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from acting import SHARE, lots_of, publish
+from acting import SHARE, firms_own, late_fill, lots_of, publish
 from desk import Desk, desk_from, write_template
 
 from robo.core.clock import iso_instant, to_micros
-from robo.core.ids import AccountId
+from robo.core.ids import AccountId, SecurityId
+from robo.ports.broker import CashKind, Side
 from robo.ports.prices import ActionKind
 from robo.store import jobs as runs
 from robo.store.jobs import Lease
@@ -41,10 +43,14 @@ def run(desk: Desk, name: str, day: Any = None) -> int:
     runtime: Any = SimpleNamespace(
         **tools, clock=desk.clock, policy=desk.policy, calendar=desk.calendar
     )
+    lease = Lease("runner", to_micros(now), 1, 1)
+    if day is not None:
+        with desk.db.write() as session:
+            assert runs.claim(session, name, text, lease)
     done = job.do(runtime, Slot(text, on, now))
     if day is not None:
         with desk.db.write() as session:
-            runs.put_state(session, name, text, Lease("runner", 1, 1, 1), "done")
+            assert runs.finish(session, name, text, lease, "done")
     return done
 
 
@@ -106,4 +112,30 @@ def test_a_sale_of_a_missed_session_is_booked_before_the_split_of_the_next_one(d
     assert read == 0
     assert desk.rows(CLOSED) == [(-4 * SHARE, -40_00, 40_00)]
     assert [one[:2] for one in lots_of(desk, holder)] == [(6 * SHARE // 10, 60_00)]
+    assert desk.findings() == []
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+@pytest.mark.parametrize("seconds", [0, 30], ids=["in an instant", "as time goes on"])
+def test_what_a_missed_split_brought_the_firm_counts_at_the_ex_date_after_it(
+    desk: Desk, side: Side, seconds: int
+):
+    holder = holder_of_ten(desk)
+    late_fill(desk, side)
+    own, others = (1, 1) if side is Side.BUY else (-1, 0)
+    publish(desk, ActionKind.SPLIT, ratio_num=10, ratio_den=1)
+    split_on = desk.today()
+    (paid,) = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=100_000)
+    shares = 10 * (10 + own + others)
+    paid = replace(paid, cents=10 * shares, nanos_before=shares * SHARE)
+    taxed = replace(paid, id="taxed", kind=CashKind.WITHHOLDING, cents=-2 * shares, nanos_before=0)
+    desk.broker.brought[-1:] = [paid, replace(taxed, security_id=SecurityId(0))]
+
+    run(desk, "adjust", split_on)
+    desk.clock.advance(timedelta(seconds=seconds))
+    run(desk, "adjust", desk.today())
+
+    assert desk.held(holder).cash_cents == 100 * 8
+    assert firms_own(desk, "firm_a") == {"S1/9": own * 10 * SHARE, "USD/2": own * (80 - 10_00)}
+    assert desk.column("SELECT kind FROM event WHERE kind LIKE 'break.%'") == []
     assert desk.findings() == []
