@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from sqlmodel import Session
 
 from robo.core.ids import AccountId
+from robo.core.policy import Policy
 from robo.portfolio import ladder
+from robo.portfolio.ladder import Carried
 from robo.portfolio.problem import BoolArray, FloatArray, IntArray
 from robo.services import benchmarking, offering
 from robo.services.benchmarking import Wish
 from robo.services.modelling import Model
 from robo.services.offering import Shelf
-from robo.store import chunks
+from robo.store import chunks, direct
 from robo.store.accounts import DIRECT, Sleeve, TargetWeight
 from robo.store.direct import OURS, DirectSleeve
 
@@ -37,6 +40,24 @@ def first_row(sleeve: Sleeve, names: int) -> DirectSleeve:
         withdrawn_cents=0,
         reviewed_on="",
     )
+
+
+def grown(policy: Policy, row: DirectSleeve, nav_cents: int, withdrawn_cents: int) -> DirectSleeve:
+    """Return a row with the names that its reviews lead to if nothing else happens.
+
+    Args:
+        policy: The ladders.
+        row: What was chosen, and what the last review said.
+        nav_cents: What the account is worth.
+        withdrawn_cents: Taken out since that review, or too little to count until then.
+    """
+    stairs = ladder.of_policy(policy).stairs(row.ladder)
+    before = Carried(np.array([row.names]), np.array([row.carried_cents]))
+    limit, no = [ladder.NO_LIMIT], [False]
+    after = ladder.review(stairs, before, [nav_cents], [withdrawn_cents], limit, no)
+    reached = int(stairs.count(max(nav_cents, int(after.balance_cents[0]))))
+    names = reached if row.reviewed_on == direct.ANEW else max(reached, int(after.count[0]))
+    return replace(row, names=min(names, row.names_max or ladder.NO_LIMIT))
 
 
 def wish(

@@ -105,6 +105,8 @@ class _Place:
     model: Model
     seen: Board
     gone: frozenset[int]
+    withdrawn_cents: int
+    """Taken out since the last review, or too little to count until now."""
 
     @property
     def sleeve(self) -> Sleeve:
@@ -151,7 +153,9 @@ def preview(
     raw, row = _stands(session, account_id)
     model = modelling.needed(session, prices, now)
     seen = board(prices, sorted({*model.security_ids.tolist(), *raw.security_ids()}), now)
-    place = _Place(raw, row, model, seen, frozenset(universe.gone(session)))
+    paid = direct.taken_out(session, [account_id]).get(account_id, 0)
+    withdrawn = max(0, paid - row.withdrawn_cents)
+    place = _Place(raw, row, model, seen, frozenset(universe.gone(session)), withdrawn)
     book = ladder.of_policy(policy)
     entitling.require(features(row, wishes), _nav(raw, seen), book, can=broker.capabilities)
     composing.require(model, policy, wishes.index)
@@ -329,10 +333,7 @@ def _wished(policy: Policy, place: _Place, wishes: Wishes) -> DirectSleeve:
             message = f"There is no tilt {unknown[0]!r}."
             raise InvalidInputError(message, code="unknown_tilt", fields={"tilts": [message]})
     after = _merged(place.row, wishes)
-    stairs = ladder.of_policy(policy).stairs(after.ladder)
-    reached = int(stairs.count(max(nav, after.carried_cents)))
-    names = reached if after.reviewed_on == direct.ANEW else max(reached, place.row.names)
-    return replace(after, names=min(names, after.names_max or ladder.NO_LIMIT))
+    return following.grown(policy, after, nav, place.withdrawn_cents)
 
 
 def _changed(

@@ -19,7 +19,7 @@ from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import Reason
-from robo.services import graduating, indexing, ordering, targeting
+from robo.services import funding, graduating, indexing, ordering, targeting, withdrawing
 from robo.services.offering import Shelf, recipes_by_id
 from robo.store import accounts, direct, households, people
 from robo.store.database import bulk
@@ -414,6 +414,26 @@ def test_an_index_of_ones_own_that_cannot_be_followed_is_refused(
     assert (said.status_code, said.json["code"]) == (422, code)
     assert (saved.status_code, saved.json["code"]) == (422, code)
     assert me.get(f"/v1/accounts/{large}/choices").json["index"] == {}
+
+
+def test_a_price_tag_counts_what_was_withdrawn_since_the_last_review(
+    world: World, app: Flask
+) -> None:
+    (rich,) = world.add_accounts(1)
+    world.pay_in(rich, 400_000_00)
+    r, me = world.runtime, customer(world, app, rich)
+    graduating.admit(r.db, r.prices, r.clock, r.policy, r.calendar)
+    take = (r.clock, rich, "wdr_rich", child_id("lnk", child_id("cus", rich)), 300_000_00)
+    withdrawing.request(r.db, r.keyring, r.prices, *take)
+    withdrawing.plan(r.db, r.keyring, r.broker, r.prices, r.clock, r.policy, "rich")
+    rail = funding.rail(r.db, r.keyring, r.broker, r.bank, r.clock)
+    withdrawing.pay(r.db, r.keyring, rail, r.clock, r.policy)
+
+    tag = preview(me, rich, theme="fades").json
+    review(world)
+
+    assert tag["names_before"] == 28
+    assert tag["names_after"] == len(targeted(world, rich)) < 28
 
 
 def test_without_a_model_there_is_no_price_tag(
