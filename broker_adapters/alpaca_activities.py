@@ -20,6 +20,7 @@ from broker_adapters.alpaca_groups import (
     IN_PARTS,
     Row,
     group_of,
+    is_cash_alone,
     is_complete,
     is_only_basis,
     other_half,
@@ -47,6 +48,8 @@ _KINDS: Final = {
 FROM_OUTSIDE: Final = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL, CashKind.JOURNAL})
 """Cash of these kinds was moved in or out; it is no result of trading."""
 _YEARS: Final = range(1990, 2200)
+ALONE: Final = "#alone"
+"""What a key of ours ends with that says: to the row of this key, nothing more will come."""
 _OF_SOURCES: Final = ("#silent", "#dropped")
 """What a key ends with that tells of a source: it has failed for long, or left something out."""
 
@@ -61,6 +64,8 @@ class Reading:
     """Names whose event is not complete yet."""
     outside_cents: int
     """Net cash that was moved in from outside, or out."""
+    alone: Sequence[Row] = ()
+    """Cash of spin-offs that waits for the shares beside it, a row for each."""
 
 
 class ActivityReader:
@@ -88,6 +93,7 @@ class ActivityReader:
         waiting: dict[tuple[str, ...], list[Row]] = {}
         made: list[tuple[int, str, Activity]] = []
         first: dict[str, Row] = {}
+        spun: set[tuple[str, str]] = set()
         for seq, key, body in rows:
             try:
                 row = _row(seq, key, body)
@@ -100,7 +106,14 @@ class ActivityReader:
                 made.append((seq, key, self._corrected(row, before, whose)))
                 continue
             first.setdefault(_base(key), row)
-            if row.type in IN_PARTS and not row.key.partition("#")[2]:
+            if key.endswith(ALONE):
+                rest = _group_with(_base(key), waiting)
+                if rest is not None:
+                    made.append((seq, key, self._event(waiting.pop(rest), whose)))
+            elif (whose, row.symbol) in spun and is_cash_alone([row]):
+                # The shares are told: cash in lieu of parts of one. To whom is a person's to say.
+                made.append((seq, key, self._single(row, whose)))
+            elif row.type in IN_PARTS and not row.key.partition("#")[2]:
                 named = group_of(row, "" if broker_account else whose)
                 group = waiting.setdefault(named, [])
                 group.append(row)
@@ -110,6 +123,7 @@ class ActivityReader:
                 if is_complete(group):
                     made.append((seq, key, self._event(group, whose)))
                     del waiting[named]
+                    spun |= {(whose, one.symbol) for one in group if one.type == "SPIN"}
             else:
                 made.append((seq, key, self._single(row, whose)))
         moving = {
@@ -119,7 +133,8 @@ class ActivityReader:
             if not is_only_basis(group)
         }
         outside = sum(one.cents for _, _, one in made if one.kind in FROM_OUTSIDE)
-        return Reading(made, frozenset(moving), outside)
+        alone = [group[-1] for group in waiting.values() if is_cash_alone(group)]
+        return Reading(made, frozenset(moving), outside, alone)
 
     def _single(self, row: Row, broker_account: str) -> Activity:
         security_id = self._security(row.symbol) if row.symbol else SecurityId(0)
@@ -257,6 +272,14 @@ class ActivityReader:
         if day not in self._by_day:
             self._by_day[day] = self._actions(day)
         return self._by_day[day]
+
+
+def _group_with(
+    base: str, waiting: Mapping[tuple[str, ...], Sequence[Row]]
+) -> tuple[str, ...] | None:
+    """Return the group that still waits with a row; None if it has become an event."""
+    fits = (named for named, rows in waiting.items() if base in {_base(one.key) for one in rows})
+    return next(fits, None)
 
 
 _ALIKE: Final = frozenset({ActionKind.DELISTING, ActionKind.CASH_MERGER})

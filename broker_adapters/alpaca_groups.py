@@ -67,7 +67,19 @@ def is_complete(group: Sequence[Row]) -> bool:
 
 def is_only_basis(group: Sequence[Row]) -> bool:
     """Return whether rows only move what shares cost: they go and come back the same."""
-    return group[0].type == "SPIN" and sum(row.nanos for row in group) == 0
+    return group[0].type == "SPIN" and not any((sum(r.nanos for r in group), *_cents(group)))
+
+
+def is_cash_alone(group: Sequence[Row]) -> bool:
+    """Return whether rows are the cash of a spin-off and, so far, no share of what is new.
+
+    Who was entitled to less than one share gets no more; for others shares come beside it.
+    """
+    return group[0].type == "SPIN" and any(_cents(group)) and not any(r.nanos for r in group)
+
+
+def _cents(group: Sequence[Row]) -> list[int]:
+    return [row.cents for row in group]
 
 
 def other_half(

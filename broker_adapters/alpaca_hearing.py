@@ -8,8 +8,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from threading import Lock, RLock
+from typing import Final
 
-from broker_adapters.alpaca_activities import ActivityReader, Reading
+from broker_adapters.alpaca_activities import ALONE, ActivityReader, Reading
 from broker_adapters.alpaca_fields import rows_of
 from broker_adapters.alpaca_fills import FillDesk
 from broker_adapters.alpaca_http import AlpacaHttp
@@ -20,11 +21,15 @@ from broker_adapters.alpaca_pull import Puller
 from broker_adapters.alpaca_settings import AlpacaSettings
 from broker_adapters.alpaca_symbols import Symbols
 from broker_adapters.alpaca_wire import parse_account, parse_position
+from robo.core.clock import business_date
 from robo.core.errors import BrokerUnavailableError
 from robo.core.ids import SecurityId
 from robo.ports.broker import ActivityPage, BrokerCash, ExecutionPage, Position
 from robo.ports.brokerage import Asset
 from robo.ports.plugins import PluginContext
+
+_SHARES_LATE_DAYS: Final = 4
+"""A long weekend: so long after cash of a spin-off its shares may still be told."""
 
 
 class AlpacaHearing(ABC):
@@ -98,6 +103,8 @@ class AlpacaHearing(ABC):
             unheard = self._pulled()
             start = self._journal.others_start(after)
             reading = self._everything(start)
+            if self._stands_alone(reading):
+                reading = self._everything(start)
         page = [one for one in reading.activities if one[0] > start][:limit]
         if unheard is not None and not page:
             raise unheard
@@ -135,6 +142,14 @@ class AlpacaHearing(ABC):
         except BrokerUnavailableError as error:
             return error
         return None
+
+    def _stands_alone(self, reading: Reading) -> bool:
+        """Write that cash of spin-offs has waited long enough for shares; return if any has."""
+        today = business_date(self._clock.now())
+        long = [one for one in reading.alone if (today - one.on).days > _SHARES_LATE_DAYS]
+        if long:
+            self._journal.write([], [(one.key + ALONE, one.body) for one in long])
+        return bool(long)
 
     def _positions_at(self, prefix: str) -> list[Position]:
         """Return every position below a path; one in no security of ours has the id 0."""

@@ -402,3 +402,57 @@ def test_a_dividend_in_shares_is_the_split_that_was_announced_weeks_before_it_is
         ("d-1", ActionKind.SPLIT),
         ("d-2", ActionKind.CASH_DIVIDEND),
     ]
+
+
+def spun(place: int, shares: str, net: str, on: str = "2026-03-03") -> tuple[int, str, Any]:
+    """Return a row of a spin-off of BNK from APL."""
+    text = "Spinoff Initiating Symbol: APL"
+    row = {"activity_type": "SPIN", "date": on, "symbol": "BNK", "description": text}
+    return place, f"row-{place}", {**row, "qty": shares, "net_amount": net}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told", "moving"),
+    [
+        ([spun(1, "0", "3.10")], [], {BANK}),
+        ([spun(1, "0", "3.10"), spun(2, "2", "0")], [("spin_off", 310, 2)], set()),
+        (
+            [spun(1, "2", "0"), spun(2, "0", "3.10", "2026-03-09")],
+            [("spin_off", 0, 2), ("other", 310, 0)],
+            set(),
+        ),
+    ],
+    ids=["cash alone", "cash, then shares", "shares, then cash"],
+)
+def test_cash_of_a_spin_off_waits_for_its_shares_unless_they_were_told(
+    rows: list[tuple[int, str, Any]], told: list[tuple[str, int, int]], moving: set[SecurityId]
+):
+    names = {"APL": APPLE, "BNK": BANK}
+
+    reading = ActivityReader(names.__getitem__, lambda _: ()).read(rows, OMNIBUS)
+
+    made = [one for _, _, one in reading.activities]
+    assert [(one.kind.value, one.cents, one.new_nanos // SHARE) for one in made] == told
+    assert reading.moving == moving
+
+
+def test_cash_of_a_spin_off_that_no_share_follows_is_told_as_such_after_a_long_weekend(
+    ground: Ground,
+):
+    broker = ground.trading()
+    _, _, row = spun(1, "0", "3.10", "2026-03-02")
+    local(ground, "activities", {**row, "symbol": "BBB", "description": "Initiating Symbol: AAA"})
+    ground.wait(minutes=1)
+    at_once, moving = broker.activities(""), broker.mass_status(OMNIBUS).moving
+
+    ground.wait(hours=5 * 24)
+    later = broker.activities(at_once.cursor)
+    again = broker.activities(later.cursor)
+
+    assert (list(at_once.activities), moving) == ([], {BANK})
+    (told,) = later.activities
+    assert (told.kind, told.security_id, told.cents) == (ActionKind.SPIN_OFF, APPLE, 310)
+    assert (told.new_security_id, told.new_nanos) == (BANK, 0)
+    assert list(again.activities) == []
+    assert broker.mass_status(OMNIBUS).moving == frozenset()
+    assert ground.trading().activities(at_once.cursor).activities == later.activities
