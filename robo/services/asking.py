@@ -76,6 +76,8 @@ class Ask:
     """Names that may be bought: the target's and stand-ins, (A, N)."""
     frozen: BoolArray
     """Names that may be neither bought nor sold: restricted, halted, (A, N)."""
+    sheds: BoolArray | None = None
+    """Of the frozen names those of which lots at a loss may be sold all the same, (A, N)."""
     sells: bool = True
     """False: only cash is invested, nothing is sold."""
     lands: bool = False

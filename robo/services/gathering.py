@@ -11,7 +11,7 @@ from sqlmodel import Session
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.portfolio.problem import BoolArray
+from robo.portfolio.problem import BoolArray, TaxMode
 from robo.services import assessing, following, readying
 from robo.services.asking import Ask
 from robo.services.modelling import Model
@@ -38,7 +38,8 @@ class Loaded:
     """Names that the account's basket excludes and nothing else bars: not bought any more, (A, N).
 
     What is held of them is sold for a withdrawal, and where it came with a portfolio from another
-    firm: that is on its way to what the account follows. Else only scores sell it, by `leaving`.
+    firm: that is on its way to what the account follows. Else scores sell it, by `leaving`, and who
+    harvests takes its losses.
     """
 
 
@@ -119,6 +120,7 @@ def load(
     barred = frozen | screened
     spare = following.stand_ins(model, target & ~barred, missing, barred | tax.no_buy)
     stays = screened & ~_arrived(session, model, raw, screened & mine)
+    harvests = tax.taxes.mode == TaxMode.HARVEST
     ask = Ask(
         cash_cents=np.array([raw.balances[one].cash_cents for one in ids], dtype=np.int64),
         lots=lots,
@@ -126,6 +128,7 @@ def load(
         benchmark=following.weights(session, model, raw, rows, gone),
         buyable=(target | spare) & ~screened,
         frozen=frozen | stays,
+        sheds=stays & harvests[:, None],
         sells=sells,
         lands=lands,
     )

@@ -102,6 +102,8 @@ def spared(
     blocked = (lots.hold_day[inside] > today) | (not ask.sells) | rests[owner]
     closed = (gain_room(taxes) <= 0) & (taxes.gain_budget_cents >= 0)
     blocked |= closed[owner] & (worth >= shy)
+    if ask.sheds is not None:
+        blocked |= (ask.frozen & ask.sheds).reshape(-1)[key] & (worth >= shy)
     if ask.need_cents is None:
         blocked |= _shallow(taxes, owner, key, basis, worth, month, policy)
         blocked |= _unwanted(ask, owner) & (worth < basis)

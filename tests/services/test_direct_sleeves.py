@@ -33,6 +33,7 @@ from robo.services import (
     offering,
     ordering,
 )
+from robo.services.offering import Shelf
 from robo.services.ordering import Plan, Trade
 from robo.services.washing.counting import counts
 from robo.store import (
@@ -436,6 +437,37 @@ def test_what_a_basket_excludes_stays_out_of_the_index_unless_its_customer_lets_
     assert names_in(garden, comes.ask.frozen[0]) & bought == bought - {came}
     monkeypatch.setattr(arrivals, "securities", lambda _session, ids: {ids[0]: {came}})
     assert bought & names_in(garden, loaded(garden, account).ask.frozen[0]) == bought - {came}
+
+
+def test_losses_of_what_a_basket_excludes_are_harvested_and_its_gains_stay(
+    garden: Garden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = garden.add_accounts(1)
+    garden.pay_in(account, 100_000_00)
+    garden.direct_trade()
+    fallen, risen, *_ = sorted(garden.balances(account).holdings_nanos)
+    for name, basis in ((fallen, "basis_cents * 2"), (risen, "1")):
+        with garden.db.write() as session:
+            session.connection().exec_driver_sql(
+                f"UPDATE lot SET basis_cents = {basis}, acquired_on = '2025-11-03' "
+                f"WHERE security_id = {name}"
+            )
+    garden.db._kept.clear()  # what is remembered of lots believes that nothing rewrites them
+    monkeypatch.setattr(Shelf, "excluded", lambda _shelf, _basket: frozenset({fallen, risen}))
+    mine = f"side = 'sell' AND security_id IN ({fallen}, {risen})"
+    sales = f"SELECT security_id, reason FROM orders WHERE {mine}"
+
+    choose(garden, account, Choice(gain_budget_cents=1_000_000_00, number=1))
+    garden.night()
+    neutral = garden.rows(sales)
+    choose(garden, account, Choice(mode="harvest", gain_budget_cents=1_000_000_00, number=2))
+    garden.night()
+
+    assert neutral == []
+    assert garden.rows(sales) == [(fallen, Reason.SELL_HARVEST.value)]
+    held = garden.balances(account).holdings_nanos
+    assert fallen not in held
+    assert risen in held
 
 
 def test_a_night_on_which_everything_is_blocked_tells_why_and_not_again_the_next(
