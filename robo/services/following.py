@@ -1,7 +1,7 @@
 """What direct sleeves follow and may buy, as arrays over the model's names."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -221,6 +221,15 @@ def stand_ins(model: Model, target: BoolArray, missing: BoolArray, barred: BoolA
                 chosen[account, other] = True
                 break
     return chosen
+
+
+def masks_of(model: Model, names: Sequence[Collection[int]]) -> BoolArray:
+    """Return which names stand in each account's list, (A, N)."""
+    mask = np.zeros((len(names), model.security_ids.size), dtype=np.bool_)
+    for place, some in enumerate(names):
+        columns = model.columns(sorted(some))
+        mask[place, columns[columns >= 0]] = True
+    return mask
 
 
 def of_companies(model: Model, mask: BoolArray) -> BoolArray:

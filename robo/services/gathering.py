@@ -109,14 +109,17 @@ def load(
     ids = list(raw.account_ids)
     lots = lot_chunks.read(session, ids)
     lots, tax = assessing.tax_side(session, keyring, policy, model.security_ids, ids, lots, on)
+    # What only an open sale bars may end at a gain: it waits a day, and nothing stands in for it.
+    open_ = following.masks_of(model, tax.undecided)
+    lost = following.of_companies(model, tax.no_buy & ~open_)
     # Another share class would be a replacement of what was sold at a loss, whoever chooses it.
-    tax = replace(tax, no_buy=following.of_companies(model, tax.no_buy))
+    tax = replace(tax, no_buy=following.of_companies(model, tax.no_buy) if open_.any() else lost)
     gone = frozenset(universe.gone(session))
     target, frozen = following.targets(model, raw), following.frozen(model, raw)
     frozen |= on_the_way(model, raw)
     mine = held(model, lots, len(ids))
     screened = following.screened(session, model, raw, rows) & ~frozen
-    missing = tax.no_buy & ~mine
+    missing = lost & ~mine
     barred = frozen | screened
     spare = following.stand_ins(model, target & ~barred, missing, barred | tax.no_buy)
     stays = screened & ~_arrived(session, model, raw, screened & mine)

@@ -4,7 +4,7 @@ It reads nothing and writes nothing: what the tables say, the day's model and pr
 side are handed in; trades with their reasons, lots and effects come out, as arrays.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
@@ -374,12 +374,3 @@ def _whole(values: FloatArray) -> IntArray:
 def is_solved(solved: Solved) -> BoolArray:
     """Return which accounts have a plan, (A,)."""
     return np.asarray(solved.status == Status.SOLVED)
-
-
-def masks_of(model: Model, names: Sequence[Collection[int]]) -> BoolArray:
-    """Return which names stand in each account's list, (A, N)."""
-    mask = np.zeros((len(names), model.security_ids.size), dtype=np.bool_)
-    for place, some in enumerate(names):
-        columns = model.columns(sorted(some))
-        mask[place, columns[columns >= 0]] = True
-    return mask

@@ -439,6 +439,30 @@ def test_what_a_basket_excludes_stays_out_of_the_index_unless_its_customer_lets_
     assert bought & names_in(garden, loaded(garden, account).ask.frozen[0]) == bought - {came}
 
 
+@pytest.mark.parametrize("reason", [Reason.SELL_TRACKING, Reason.SELL_HARVEST])
+def test_nothing_stands_in_for_a_name_that_only_an_open_sale_at_home_bars(
+    garden: Garden, reason: Reason
+) -> None:
+    first, second = garden.add_accounts(2)
+    same_customer(garden, first, second)
+    garden.pay_in(second, 30_000_00)
+    garden.direct_trade()
+    garden.pay_in(first, 30_000_00)
+    r = garden.runtime
+    graduating.admit(r.db, r.prices, r.clock, r.policy, r.calendar)
+    wanted = {one.security_id for one in garden.target(first)}
+    name = min(wanted & garden.balances(second).holdings_nanos.keys())
+    sale = Trade(name, reason, sell_nanos=garden.balances(second).holdings_nanos[name])
+    with garden.db.write() as session:
+        plan = Plan(garden.sleeve(second), "goes", (sale,), {})
+        ordering.write(session, r.keyring, [plan], to_micros(garden.clock.now()))
+
+    asked = loaded(garden, first)
+
+    assert name in names_in(garden, asked.ask.tax.no_buy[0])
+    assert asked.stand_ins.any() == (reason is Reason.SELL_HARVEST)
+
+
 def test_losses_of_what_a_basket_excludes_are_harvested_and_its_gains_stay(
     garden: Garden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
