@@ -265,6 +265,9 @@ def _apply(
     fits = held == activity.nanos_before and (
         dividing.may_be(activity, action) or not (held or came)
     )
+    if not fits and _is_counted_anew(db, activity, firm_id, only):
+        _apply(db, keyring, broker, clock, policy, activity)
+        return
     if not fits and (waiting or own) and activity.kind in _SHARES_DIVIDED:
         fits = parking.traded_since(db, keyring, broker, clock, place, activity, action, held)
     # Cash too, where the firm may not have held what we think: it would take its customers', or
@@ -290,6 +293,14 @@ def _apply(
     if left:
         with db.write() as session:
             parking.leave(session, place, told, left, at_micros)
+
+
+def _is_counted_anew(
+    db: Database, activity: Activity, firm_id: FirmId, only: AccountId | None
+) -> bool:
+    """Return whether what was executed before the ex-date, and booked since, makes it fit."""
+    with db.write() as session:
+        return unparking.recount(session, activity, firm_id, only)
 
 
 def _doubtful(activity: Activity, held: int, only: AccountId | None) -> bool:

@@ -17,7 +17,7 @@ from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind
 from robo.services import crediting, dividing, journaling, partaking
-from robo.store import breaks, lots, parked, prices
+from robo.store import arrivals, breaks, lots, parked, prices
 from robo.store.keyring import Keyring
 
 
@@ -47,7 +47,11 @@ def recount(session: Session, activity: Activity, firm_id: FirmId, only: Account
     action: dict[str, Any] = json.loads(detail) if detail else {}
     if not action or not dividing.may_be(activity, action):
         return False
-    had = lots.held_before(session, [activity.security_id], str(action["ex_on"]))
+    ex_on = str(action["ex_on"])
+    if arrivals.nanos_since(session, firm_id, only, activity.security_id, ex_on):
+        # Shares that came since, from elsewhere, keep the day on which they were bought there.
+        return False
+    had = lots.held_before(session, [activity.security_id], ex_on)
     now = dict(had.get(activity.security_id, ()))
     before = crediting.entitled(session, activity.action_id, firm_id, only)
     own = 0 if only is not None else partaking.held_then(session, firm_id, activity, action)

@@ -824,6 +824,36 @@ def test_what_was_executed_before_a_split_and_told_after_it_is_counted_in(
     assert desk.findings() == []
 
 
+@pytest.mark.parametrize("kind", [ActionKind.SPLIT, ActionKind.CASH_DIVIDEND])
+def test_what_was_executed_before_and_booked_before_the_broker_tells_asks_nobody(
+    desk: Desk, kind: ActionKind
+) -> None:
+    holder = holder_of_ten(desk, 110_00, apart=False)
+    desk.broker.fill_at(desk.buy({holder: 10_00}), 10_000_000)  # the evening before
+    split = kind is ActionKind.SPLIT
+    (told,) = publish(desk, kind, **({"ratio_num": 2} if split else {"cash_micros": 1_000_000}))
+    desk.broker.brought = []
+    desk.adjust()
+    desk.collect()
+
+    desk.broker.brought = [
+        replace(
+            told,
+            nanos_before=11 * SHARE,
+            nanos_delta=11 * SHARE if split else 0,
+            cents=0 if split else 11_00,
+        )
+    ]
+    desk.next_day()
+    bring(desk)
+
+    assert desk.column("SELECT nanos FROM entitlement") == [11 * SHARE]
+    assert desk.column("SELECT state FROM entitlement") == ["done"]
+    assert breaks(desk) == []
+    assert desk.held(holder).holdings_nanos == {1: (22 if split else 11) * SHARE}
+    assert desk.findings() == []
+
+
 @pytest.mark.parametrize(
     ("before", "delta"), [(12 * SHARE, 10 * SHARE), (11 * SHARE, 11 * SHARE)], ids=["more", "all"]
 )
