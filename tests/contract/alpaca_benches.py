@@ -76,7 +76,7 @@ class AlpacaTradingBench(Bench):
         super().__init__(create, folder)
         self.server = None
         self._asked = {}
-        self.quick = patch.object(events, "_HEARTBEAT_SECONDS", 0.1)
+        self.quick = patch.multiple(events, _HEARTBEAT_SECONDS=0.04, _PAUSE_SECONDS=0.02)
         self.session = requests.Session()
         self.session.trust_env = False
 
