@@ -35,6 +35,8 @@ from robo.ports.brokerage import (
     CashResult,
     CashState,
     CashTransfer,
+    CustodyEvent,
+    CustodyEventPage,
     LinkResult,
     Outcome,
     Relationship,
@@ -60,7 +62,7 @@ CAPABILITIES = Capabilities(
     client_id_rule=ClientIdRule.REPLAYED,
     money_idempotency=MoneyIdempotency.HEADER,
     cursor_kind=CursorKind.TEXT,
-    groups=frozenset({Group.FUNDING}),
+    groups=frozenset({Group.FUNDING, Group.EVENTS}),
 )
 _STATES = {
     "2": BrokerOrderState.FILLED,
@@ -160,6 +162,19 @@ class DriveWealthBroker:
     def activities(self, after, limit=1000):
         found, cursor = self._events("transactions.created", "transactions", after, limit)
         return ActivityPage([_read(row, self._activity) for row in found], cursor)
+
+    def custody_events(self, stream, after, limit=1000):
+        if stream != "transfers":
+            message = f"there is no stream {stream}"
+            raise InvalidInputError(message, code="unknown_stream")
+        found, cursor = self._events("deposits.updated", "deposits", after, limit)
+        told, gap = [], False
+        for row in found:
+            try:
+                told.append(_read(row, _custody_event))
+            except BrokerUnavailableError:
+                gap = True  # it is passed over: whoever hears of a gap looks at everything
+        return CustodyEventPage(told, cursor, gap)
 
     def _events(self, kind, reader, after, limit):
         cursor = after
@@ -408,6 +423,13 @@ def _transfer(row):
         word="PENDING",
         created_at=_instant(row["when"]),
     )
+
+
+def _custody_event(row):
+    words = row["depositID"], row["accountNo"], row["from"], row["status"]
+    if not all(isinstance(one, str) for one in words):
+        raise TypeError(row)
+    return CustodyEvent(row["eventID"], *words, _instant(row["when"]))
 
 
 def _key(text):

@@ -8,7 +8,7 @@ descriptions; it is not DriveWealth.
 
 import secrets
 import uuid
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from threading import RLock
 
@@ -23,6 +23,7 @@ PASSWORD = "dw-password-99zz"
 ROOT = "/back-office"
 PAGE_MAX = 40
 _SHARE = 10**9
+_INSTANT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _STATES = {
     BrokerOrderState.OPEN: "0",
     BrokerOrderState.FILLED: "2",
@@ -59,6 +60,7 @@ class DriveWealthService:
         self._deposits = {}  # Idempotency-Key -> deposit
         self._banks = {}
         self._replies = {}
+        self.odd = []
         self._lock = RLock()
 
     def call_of(self, request):
@@ -68,9 +70,8 @@ class DriveWealthService:
         if path.startswith("/orders/"):
             return Call.CANCEL
         if path == "/events":
-            return (
-                Call.ACTIVITIES if request.query.get("for") == "transactions" else Call.EXECUTIONS
-            )
+            readers = {"transactions": Call.ACTIVITIES, "deposits": Call.EVENTS}
+            return readers.get(request.query.get("for"), Call.EXECUTIONS)
         if path.endswith("/summary/positions"):
             return Call.POSITIONS
         if path.endswith("/summary/cash"):
@@ -99,6 +100,7 @@ class DriveWealthService:
             Call.CANCEL: lambda: self._cancel(path, trouble is Trouble.CANCEL_LATER),
             Call.EXECUTIONS: lambda: self._events(request, trouble is Trouble.REPEATED),
             Call.ACTIVITIES: lambda: self._events(request, trouble is Trouble.REPEATED),
+            Call.EVENTS: lambda: self._events(request, trouble is Trouble.REPEATED),
             Call.POSITIONS: lambda: self._positions(account),
             Call.CASH: lambda: self._cash(account),
             Call.TRANSFER: lambda: self._funding(request, account),
@@ -196,6 +198,7 @@ class DriveWealthService:
     def _events(self, request, repeat):
         happened = [(one.executed_at, self._executed(one)) for one in self.counter.executions()]
         happened += [(_noon(one.on), self._transaction(one)) for one in self.counter.activities()]
+        happened += self._funded() + self.odd
         # One queue, in the order of its making: what was told once never moves.
         known = {key: place for place, key in enumerate(self._replies)}
         happened.sort(key=lambda pair: (known.get(pair[1]["key"], 10**9), pair[0]))
@@ -213,6 +216,20 @@ class DriveWealthService:
         limit = min(int(request.query["limit"]), PAGE_MAX)
         return Reply(200, {"events": rows[start : start + limit]})
 
+    def _funded(self):
+        """Return each deposit's events: it is made at once, and complete ten seconds later."""
+        found = []
+        for one in self._deposits.values():
+            made = datetime.strptime(one["when"], _INSTANT).replace(tzinfo=UTC)
+            steps = [("", "PENDING", made), ("PENDING", "COMPLETED", made + timedelta(seconds=10))]
+            for before, after, at in steps:
+                if at <= self._clock.now():
+                    told = {"type": "deposits.updated", "depositID": one["id"], "from": before}
+                    more = {"accountNo": one["accountNo"], "status": after}
+                    key = f"{one['id']}/{after}"
+                    found.append((at, {"key": key, **told, **more, "when": at.strftime(_INSTANT)}))
+        return found
+
     def _executed(self, one):
         body, _ = self._orders[self._keys[one.client_id]]
         return {
@@ -226,7 +243,7 @@ class DriveWealthService:
             "price": _decimal(one.price_micros, 6),
             "amount": _decimal(one.cents, 2),
             "fees": _decimal(one.fee_cents, 2),
-            "when": one.executed_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "when": one.executed_at.strftime(_INSTANT),
             "settlementDate": one.settles_on.isoformat(),
         }
 
@@ -275,7 +292,7 @@ class DriveWealthService:
                 "id": f"dep-{len(self._deposits):04d}",
                 "accountNo": account,
                 **body,
-                "when": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "when": self._clock.now().strftime(_INSTANT),
             }
             before = self._deposits.setdefault(key, made)
             if before["amount"] != body["amount"]:
@@ -293,7 +310,8 @@ class DriveWealthBench(WireBench):
 
     accounts = ("DWRF000001", "DWRF000002")
     abilities = frozenset(Ability) - OF_GROUPS
-    troubles = frozenset(Trouble)
+    # One queue that is numbered as it is told knows no other order, and leaves nothing out.
+    troubles = frozenset(Trouble) - {Trouble.SWAPPED, Trouble.DROPPED, Trouble.LATE_EVENT}
     secrets = (APP_KEY, PASSWORD, "dw-token-0-")
     page = PAGE_MAX
     whole_only = False
@@ -323,6 +341,13 @@ class DriveWealthBench(WireBench):
             )
             for one in super().seen()
         ]
+
+    def trouble(self, trouble, call, *, nth=1, times=1):
+        if trouble is Trouble.ODD:
+            odd = {"key": "odd", "type": "deposits.updated", "status": None}
+            self.service.odd.append((self.clock.now(), odd))
+            return
+        super().trouble(trouble, call, nth=nth, times=times)
 
     def money_moved(self):
         return self.service.deposits()
