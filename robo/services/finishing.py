@@ -74,7 +74,7 @@ def _book(
         waiting = blocks.unbooked(session)
     if until_micros is not None:
         waiting = awaiting.executed_before(waiting, until_micros)
-    return booking.book(db, keyring, clock, waiting, turns)
+    return booking.book(db, keyring, clock, waiting, turns) if waiting else 0
 
 
 def _finish(db: Database, keyring: Keyring, broker: Broker, clock: Clock, turns: Turns) -> None:
