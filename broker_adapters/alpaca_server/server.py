@@ -4,6 +4,8 @@ import calendar
 import time
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
+from selectors import EVENT_READ, DefaultSelector
+from socket import socketpair
 from threading import Lock, RLock, Thread
 from typing import Any, Final
 
@@ -65,17 +67,15 @@ class AlpacaServer:
             self._close_files()
             raise
         self.url = f"http://127.0.0.1:{self._http.server_port}"
-        self._thread = Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
+        self._thread = Thread(target=self._http.serve, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop serving and give the files back."""
         self._alive = False
-        self._http.shutdown()
-        self._http.server_close()
+        self._http.end()
         self._thread.join()
+        self._http.server_close()
         with self._lock:
             self._close_files()
 
@@ -206,10 +206,30 @@ class _Quota:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    timeout = 0  # a connection that is gone again is not waited for
 
     def __init__(self, owner: AlpacaServer) -> None:
         self.owner: Any = owner
+        self._told, self._ending = socketpair()
         super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)
+
+    def serve(self) -> None:
+        """Take connections until `end` is called, which is heard at once."""
+        with DefaultSelector() as selector:
+            selector.register(self.socket, EVENT_READ)
+            selector.register(self._ending, EVENT_READ)
+            while all(key.fileobj is not self._ending for key, _ in selector.select()):
+                self.handle_request()
+
+    def end(self) -> None:
+        """Let `serve` return."""
+        self._told.sendall(b"!")
+
+    def server_close(self) -> None:
+        """Give every socket back."""
+        super().server_close()
+        self._told.close()
+        self._ending.close()
 
     def listen(self, port: int) -> None:
         self.server_address = ("127.0.0.1", port)
