@@ -50,6 +50,15 @@ def short_calendar(calendar: MarketCalendar) -> MarketCalendar:
     )
 
 
+@pytest.fixture(scope="session")
+def seasons(calendar: MarketCalendar) -> MarketCalendar:
+    """Return the sessions from 2025 on: a year of prices lies behind the worlds' first day."""
+    return MarketCalendar(
+        sessions=tuple(day for day in calendar.sessions if day >= date(2025, 1, 1)),
+        half_days=calendar.half_days,
+    )
+
+
 @pytest.fixture
 def fixed_clock() -> FixedClock:
     """Return a clock that stands at Monday 2 March 2026, 10:00 in New York."""

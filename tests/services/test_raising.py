@@ -17,9 +17,7 @@ from robo.store.tax_profiles import Choice
 
 
 @pytest.fixture
-def world(tmp_path: Path, calendar: MarketCalendar) -> Iterator[World]:
-    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
-    seasons = MarketCalendar(days, calendar.half_days)
+def world(tmp_path: Path, seasons: MarketCalendar) -> Iterator[World]:
     with make_world(tmp_path, seasons, settings={"ROBO_SIM_EVENTS_PPM": "0"}) as made:
         yield made
 
