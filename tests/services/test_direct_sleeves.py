@@ -96,13 +96,6 @@ class Garden(World):
             return [(str(i), str(r), int(s)) for i, r, s in rows]
 
 
-@pytest.fixture(scope="module")
-def seasons(calendar: MarketCalendar) -> MarketCalendar:
-    """Return sessions from 2025 on: a year of history for the risk model."""
-    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
-    return MarketCalendar(days, calendar.half_days)
-
-
 @pytest.fixture
 def garden(tmp_path: Path, seasons: MarketCalendar) -> Iterator[Garden]:
     with make_world(tmp_path, seasons, settings={"ROBO_SIM_EVENTS_PPM": "0"}) as world:

@@ -43,13 +43,6 @@ HEADER = "symbol,shares,basis,acquired\n"
 
 
 @pytest.fixture(scope="module")
-def seasons(calendar: MarketCalendar) -> MarketCalendar:
-    """Return sessions from 2025 on: a year of history for the risk model."""
-    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
-    return MarketCalendar(days, calendar.half_days)
-
-
-@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, seasons: MarketCalendar) -> Iterator[World]:
     state = tmp_path_factory.mktemp("frontier") / "state"
     with make_world(state, seasons, settings={"ROBO_SIM_EVENTS_PPM": "0"}) as made:

@@ -43,13 +43,6 @@ steps = [[25_000, 10], [1_000_000, 20]]
 QUIET = {"ROBO_SIM_EVENTS_PPM": "0"}
 
 
-@pytest.fixture(scope="module")
-def seasons(calendar: MarketCalendar) -> MarketCalendar:
-    """Return sessions from 2025 on: a year of history for the risk model."""
-    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
-    return MarketCalendar(days, calendar.half_days)
-
-
 @pytest.fixture
 def world(tmp_path: Path, seasons: MarketCalendar) -> Iterator[World]:
     with make_world(tmp_path, seasons, settings=QUIET) as made:

@@ -27,13 +27,6 @@ GROWN = (300_000_00,)
 """Sums that go into names of their own; others stay with their basket."""
 
 
-@pytest.fixture(scope="module")
-def seasons(calendar: MarketCalendar) -> MarketCalendar:
-    """Return sessions from 2025 on."""
-    days = tuple(day for day in calendar.sessions if day >= date(2025, 1, 1))
-    return MarketCalendar(days, calendar.half_days)
-
-
 @pytest.fixture
 def world(tmp_path: Path, seasons: MarketCalendar) -> Iterator[World]:
     modest = Policy(assumed_income_cents=30_000_00)
