@@ -17,7 +17,7 @@ from robo.core.ids import AccountId, FirmId, SecurityId
 from robo.ports.broker import Activity
 from robo.ports.prices import ActionKind
 from robo.services import crediting, dividing, journaling, partaking
-from robo.store import arrivals, breaks, lots, parked, prices
+from robo.store import arrivals, breaks, lot_history, lots, parked, prices
 from robo.store.keyring import Keyring
 
 
@@ -61,7 +61,13 @@ def recount(session: Session, activity: Activity, firm_id: FirmId, only: Account
     mine = crediting.of_place(session, sorted(now), firm_id, only)
     mine |= {account for account, _, _ in before}
     counted = {account: now.get(account, 0) for account in sorted(mine)}
-    if not counted or own + sum(counted.values()) != activity.nanos_before:
+    if activity.kind is ActionKind.CASH_DIVIDEND:
+        # It is paid weeks later, to whoever held the shares then: a sale since takes nothing of it.
+        sold = lot_history.closed_since(session, sorted(mine), activity.security_id, ex_on)
+        counted = {account: nanos + sold.get(account, 0) for account, nanos in counted.items()}
+    whole = own + sum(counted.values())
+    if whole != activity.nanos_before or not (own or any(counted.values())):
+        # Of what the broker does not say it had, nobody's shares are no count: it was somebody's.
         return False
     lots.entitle_anew(session, activity.action_id, activity.security_id, counted)
     return True

@@ -168,6 +168,29 @@ def closed(
     return sorted(found, key=lambda one: (one.on_date, one.account_id, one.lot_id))
 
 
+_CLOSED_SINCE: Final = among(
+    select(_EVENT.c.account_id, func.sum(-_EVENT.c.nanos_delta))
+    .join(_LOT, _LOT.c.id == _EVENT.c.lot_id)
+    .where(
+        _IS_CLOSE,
+        _EVENT.c.security_id == bindparam("security_id"),
+        _EVENT.c.on_date >= bindparam("ex_on"),
+        _LOT.c.acquired_on < bindparam("ex_on"),
+    )
+    .group_by(_EVENT.c.account_id),
+    _EVENT.c.account_id,
+)
+
+
+def closed_since(
+    session: Session, account_ids: Sequence[str], security_id: int, ex_on: str
+) -> dict[AccountId, int]:
+    """Return account -> nanoshares that it held before a date and sold on it or later."""
+    asked = {"security_id": security_id, "ex_on": ex_on}
+    rows = rows_in(session, _CLOSED_SINCE, list(account_ids), asked)
+    return {AccountId(account): int(nanos) for account, nanos in rows}
+
+
 _LOSS_TAKERS: Final = among(
     select(_EVENT.c.account_id)
     .where(_IS_CLOSE, _EVENT.c.proceeds_cents < -_EVENT.c.basis_delta_cents)

@@ -854,6 +854,46 @@ def test_what_was_executed_before_and_booked_before_the_broker_tells_asks_nobody
     assert desk.findings() == []
 
 
+@pytest.mark.parametrize(("sold", "before"), [(4, 16), (4, 20), (10, 0)])
+def test_a_sale_after_the_ex_date_takes_nothing_of_a_dividend_whatever_the_broker_says_it_had(
+    desk: Desk, sold: int, before: int
+) -> None:
+    some = holders(desk, "firm_a", [10 * SHARE] * (2 if before else 1))
+    told = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.broker.brought = []
+    desk.adjust()
+    desk.broker.fill_at(desk.sell({some[0]: sold * SHARE}), 10_000_000)
+    desk.collect()
+    desk.next_day()
+
+    desk.broker.brought = [replace(one, nanos_before=before * SHARE) for one in told]
+    bring(desk)
+
+    assert [desk.held(one).cash_cents for one in some] == [10_00 for _ in some]
+    assert set(desk.column("SELECT nanos FROM entitlement")) == {10 * SHARE}
+    assert desk.findings() == []
+
+
+def test_what_was_executed_before_a_dividend_counts_in_though_some_was_sold_since(
+    desk: Desk,
+) -> None:
+    holder, other = holder_of_ten(desk, 110_00, apart=False), holders(desk, "firm_a", [SHARE])[0]
+    desk.broker.fill_at(desk.buy({holder: 10_00}), 10_000_000)  # the evening before
+    told = publish(desk, ActionKind.CASH_DIVIDEND, cash_micros=1_000_000)
+    desk.broker.brought = []
+    desk.adjust()
+    desk.collect()
+    desk.broker.fill_at(desk.sell({holder: 4 * SHARE}), 10_000_000)
+    desk.collect()
+    desk.next_day()
+
+    desk.broker.brought = [replace(one, nanos_before=12 * SHARE, cents=12_00) for one in told]
+    bring(desk)
+
+    assert [desk.held(one).cash_cents for one in (holder, other)] == [11_00, 1_00]
+    assert (breaks(desk), desk.findings()) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("before", "delta"), [(12 * SHARE, 10 * SHARE), (11 * SHARE, 11 * SHARE)], ids=["more", "all"]
 )
