@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from baskets.index import large_cap
 from robo.core.errors import InvalidInputError
 from robo.core.money import PPM
 from robo.core.policy import Policy
@@ -72,6 +73,12 @@ def read(kept: str) -> tuple[tuple[int, int], ...]:
     """Return (security, ppm) of an index as it is kept; empty for ours."""
     found: dict[str, int] = json.loads(kept)
     return tuple((int(one), ppm) for one, ppm in found.items())
+
+
+@lru_cache(maxsize=1_000)
+def names(kept: str) -> frozenset[int]:
+    """Return the securities of an index as it is kept; of ours for none."""
+    return frozenset(large_cap().weights_ppm if kept == OURS else (one for one, _ in read(kept)))
 
 
 def weights(model: Model, kept: str) -> FloatArray:

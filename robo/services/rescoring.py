@@ -22,7 +22,7 @@ from robo.core.ids import AccountId, child_id
 from robo.core.policy import Policy
 from robo.ports.broker import Broker
 from robo.ports.prices import PriceSource
-from robo.services import following, offering, targeting
+from robo.services import composing, following, offering, targeting
 from robo.services.isolating import Blame
 from robo.services.leaving import Leaving
 from robo.services.offering import Shelf
@@ -316,6 +316,7 @@ class _Run:
                     altered=not owners.isdisjoint(altered),
                     theme_ppm=wish.theme_ppm,
                     screened=row.screen == "stays",
+                    index=composing.names(row.own_index),
                 )
             )
         return found

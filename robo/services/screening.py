@@ -45,6 +45,8 @@ class Holder:
     """How much of what it follows is its basket; all of it but for direct sleeves."""
     screened: bool = True
     """Whether what its basket excludes stays out of the rest of what it follows."""
+    index: AbstractSet[int] = field(default_factory=lambda: frozenset(large_cap().weights_ppm))
+    """Names of the rest of what it follows: of our index, or of one of the customer's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Screens:
         if shelf is None or (one.screened and name in shelf.excluded(basket_id)):
             return False
         passes = self._pass(basket_id, after=after) or frozenset()
-        return name in passes or (one.theme_ppm < PPM and name in large_cap().weights_ppm)
+        return name in passes or (one.theme_ppm < PPM and name in one.index)
 
     def _basket(self, one: Holder) -> Change:
         now, then = self._followed(one, after=True), self._followed(one, after=False)
@@ -142,7 +144,7 @@ class Screens:
         """
         then = self.before.catalog.baskets.get(one.sleeve.basket_id) if self.before else None
         theme = set(then.weights_ppm) if then else {weight.security_id for weight in one.target}
-        kept = large_cap().weights_ppm.keys() if one.theme_ppm < PPM else set()
+        kept = one.index if one.theme_ppm < PPM else set()
         left = ((self.dropped(one) & theme) - kept) | self._excluded(one)
         in_target = {weight.security_id for weight in one.target}
         target, basket = None, None

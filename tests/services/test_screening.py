@@ -9,6 +9,7 @@ from baskets.facts import load_facts
 from baskets.index import large_cap
 from robo.core.ids import AccountId
 from robo.core.money import PPM
+from robo.services import composing
 from robo.services.offering import Shelf
 from robo.services.screening import Holder, Screens
 from robo.services.targeting import WAITS, followed
@@ -119,6 +120,18 @@ def test_a_direct_sleeve_parts_with_what_only_its_theme_held_and_with_what_is_ex
     assert change.leaving == {name}
     assert change.target is not None
     assert name not in {one.security_id for one in change.target}
+
+
+@pytest.mark.parametrize(("name", "leaves"), [(OTHERS[0], False), (MEMBERS[0], True)])
+def test_who_follows_an_index_of_their_own_keeps_what_that_holds_whatever_is_in_ours(
+    name: int, *, leaves: bool
+) -> None:
+    own = composing.text(dict.fromkeys([one for one in NAMES if one != MEMBERS[0]], 1))
+    grown = replace(holder("direct_index"), theme_ppm=500_000, index=composing.names(own))
+
+    change = screens(fails={name}).change(grown)
+
+    assert (change.leaving if change else frozenset()) == frozenset({name} if leaves else ())
 
 
 def test_a_name_that_was_excluded_all_along_is_not_sold_for_other_scores() -> None:
