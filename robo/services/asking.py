@@ -77,7 +77,7 @@ class Ask:
     frozen: BoolArray
     """Names that may be neither bought nor sold: restricted, halted, (A, N)."""
     sheds: BoolArray | None = None
-    """Of the frozen names those of which lots at a loss may be sold all the same, (A, N)."""
+    """Of the frozen names those of which who harvests may sell lots at a loss, (A, N)."""
     sells: bool = True
     """False: only cash is invested, nothing is sold."""
     lands: bool = False

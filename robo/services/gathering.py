@@ -11,7 +11,7 @@ from sqlmodel import Session
 from robo.core.ids import AccountId
 from robo.core.policy import Policy
 from robo.core.reasons import Reason
-from robo.portfolio.problem import BoolArray, TaxMode
+from robo.portfolio.problem import BoolArray
 from robo.services import assessing, following, readying
 from robo.services.asking import Ask
 from robo.services.modelling import Model
@@ -123,7 +123,6 @@ def load(
     barred = frozen | screened
     spare = following.stand_ins(model, target & ~barred, missing, barred | tax.no_buy)
     stays = screened & ~_arrived(session, model, raw, screened & mine)
-    harvests = tax.taxes.mode == TaxMode.HARVEST
     ask = Ask(
         cash_cents=np.array([raw.balances[one].cash_cents for one in ids], dtype=np.int64),
         lots=lots,
@@ -131,7 +130,7 @@ def load(
         benchmark=following.weights(session, model, raw, rows, gone),
         buyable=(target | spare) & ~screened,
         frozen=frozen | stays,
-        sheds=stays & harvests[:, None],
+        sheds=stays,
         sells=sells,
         lands=lands,
     )

@@ -170,10 +170,12 @@ def _rules(
 ) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """Return what may not be done with names, (A, N)."""
     rule = np.where(ask.buyable & known, 0, int(Rule.NEVER_BUY)).astype(np.uint8)
-    fixed = ask.frozen if ask.sheds is None else ask.frozen & ~ask.sheds
-    rule |= np.where(fixed | ~known, np.uint8(Rule.NEVER_TRADE), np.uint8(0))
+    fixed = ask.frozen
     if ask.sheds is not None:
+        harvests = ask.tax.taxes.mode == TaxMode.HARVEST
+        fixed = fixed & ~(ask.sheds & harvests[:, None])
         rule |= np.where(ask.sheds, np.uint8(Rule.NEVER_BUY), np.uint8(0))
+    rule |= np.where(fixed | ~known, np.uint8(Rule.NEVER_TRADE), np.uint8(0))
     rule |= np.where(unbought, np.uint8(Rule.NEVER_BUY), np.uint8(0))
     rule |= np.where(ask.tax.no_buy, np.uint8(Rule.NEVER_BUY), np.uint8(0))
     if ask.need_cents is not None:

@@ -32,9 +32,11 @@ from robo.services import (
     modelling,
     offering,
     ordering,
+    personalising,
 )
 from robo.services.offering import Shelf
 from robo.services.ordering import Plan, Trade
+from robo.services.personalising import Wishes
 from robo.services.washing.counting import counts
 from robo.store import (
     accounts,
@@ -475,11 +477,14 @@ def test_losses_of_what_a_basket_excludes_are_harvested_and_its_gains_stay(
     sales = f"SELECT security_id, reason FROM orders WHERE {mine}"
 
     choose(garden, account, Choice(gain_budget_cents=1_000_000_00, number=1))
+    tags = [priced(garden, account, mode) for mode in (None, "harvest")]
     garden.night()
     neutral = garden.rows(sales)
     choose(garden, account, Choice(mode="harvest", gain_budget_cents=1_000_000_00, number=2))
+    tags += [priced(garden, account, mode) for mode in ("neutral", None)]
     garden.night()
 
+    assert [tag < -500_00 for tag in tags] == [False, True, False, True], "as the nights do"
     assert neutral == []
     assert garden.rows(sales) == [(fallen, Reason.SELL_HARVEST.value)]
     held = garden.balances(account).holdings_nanos
@@ -695,6 +700,15 @@ def loaded(garden: Garden, account: AccountId) -> gathering.Loaded:
         raw = chunks.read(session, [account])
         rows = direct.of_accounts(session, [account])
         return gathering.load(session, r.keyring, r.policy, model, raw, rows, on, sells=True)
+
+
+def priced(garden: Garden, account: AccountId, mode: str | None) -> int:
+    """Return the gain that a price tag foresees with a tax mode, cents."""
+    r = garden.runtime
+    asked = (r.keyring, r.broker, r.prices, r.clock, r.policy, account)
+    with garden.db.read() as session:
+        tag = personalising.preview(session, *asked, Wishes(tax_mode=mode))
+    return tag.short_gain_cents + tag.long_gain_cents
 
 
 def names_in(garden: Garden, mask: BoolArray) -> set[int]:
