@@ -48,7 +48,7 @@ def collect(
     except BrokerUnavailableError as error:
         unheard = error
     turns = Turns(db, policy)
-    undoing.undo(db, keyring, clock, turns)
+    undoing.undo(db, keyring, clock, turns, until_micros)
     booked = _book(db, keyring, clock, turns, until_micros)
     _finish(db, keyring, broker, clock, turns)
     if unheard is not None:

@@ -39,11 +39,14 @@ class _Back:
     told: list[events.NewEvent] = field(default_factory=list)
 
 
-def undo(db: Database, keyring: Keyring, clock: Clock, turns: Turns) -> int:
+def undo(
+    db: Database, keyring: Keyring, clock: Clock, turns: Turns, until_micros: int | None = None
+) -> int:
     """Undo what the broker took back, oldest first; return how many busts were dealt with.
 
     A trade that was told after a bust may only fit once the bust is undone. So each bust first has
-    what was told up to the execution that it takes back booked, and later trades wait.
+    what was told up to the execution that it takes back booked, and later trades wait. With an
+    instant given, busts wait whose executions must not be booked yet (`awaiting.day_to_come`).
     """
     count = 0
     stuck: set[str] = set()
@@ -58,6 +61,9 @@ def undo(db: Database, keyring: Keyring, clock: Clock, turns: Turns) -> int:
             unbooked = [e for e in blocks.unbooked(session) if e.block_id == original.block_id]
             places = tellings.positions(session, [one.id for one in unbooked])
         first = [one for one in unbooked if places[one.id] <= place[original.id]]
+        if until_micros is not None and any(one.executed_at >= until_micros for one in first):
+            stuck.add(bust.id)
+            continue
         booking.book(db, keyring, clock, first, turns)
         if _undo_one(db, keyring, clock, turns, bust, original):
             count += 1

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from robo.core.clock import day_begins
 from robo.core.ids import AccountId, SecurityId, child_id
 from robo.core.money import PPM
 from robo.core.policy import Policy
@@ -25,6 +26,7 @@ from robo.ports.prices import ActionKind
 from robo.services import (
     adjusting,
     dividing,
+    finishing,
     guarding,
     operating,
     receiving,
@@ -852,6 +854,29 @@ def test_what_was_executed_before_and_booked_before_the_broker_tells_asks_nobody
     assert breaks(desk) == []
     assert desk.held(holder).holdings_nanos == {1: (22 if split else 11) * SHARE}
     assert desk.findings() == []
+
+
+def test_what_is_taken_back_before_a_days_actions_are_announced_has_nothing_booked_before_them(
+    desk: Desk,
+) -> None:
+    holder = holder_of_ten(desk, 100_00, apart=False)
+    block = desk.sell({holder: 2 * SHARE})
+    publish(desk, ActionKind.SPLIT, ratio_num=1, ratio_den=10)  # nobody was there at midnight
+    for taken_back in (False, True):
+        told = desk.broker.fill(block, SHARE // 10, 10_00, price_micros=100_000_000)
+        if taken_back:
+            desk.broker.bust(told)
+    midnight = day_begins(desk.today())
+
+    finishing.collect(desk.db, desk.keyring, desk.broker, desk.clock, desk.policy, midnight)
+    early = lots_of(desk, holder)
+    desk.adjust()
+    desk.collect()
+
+    assert [nanos for nanos, _, _ in early] == [10 * SHARE]
+    assert desk.held(holder).holdings_nanos == {1: 9 * SHARE // 10}
+    assert basis(desk, holder) == 90_00
+    assert (desk.findings(), breaks(desk)) == ([], [])
 
 
 @pytest.mark.parametrize(("sold", "before"), [(4, 16), (4, 20), (10, 0)])
