@@ -6,6 +6,7 @@ index held untouched does, and starts anew when its membership changes.
 """
 
 import io
+import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from robo.portfolio.problem import FloatArray, IntArray
 from robo.portfolio.returns import clean_returns
 from robo.portfolio.sampling_cache import digest
 from robo.ports.prices import PriceSource
-from robo.store import ledger, models, universe
+from robo.store import direct, ledger, models, universe
 from robo.store.database import Database
 from robo.store.models import StoredModel
 
@@ -312,11 +313,13 @@ def _index(
 
 
 def _names(session: Session) -> list[int]:
-    """Return what plans may speak of: the index, the baskets and their benches, what is held."""
+    """Return what plans may speak of: all indexes, the baskets and their benches, what is held."""
     wanted = set(large_cap().weights_ppm)
     for basket in catalog().all():
         wanted.update(basket.weights_ppm)
         wanted.update(row.security_id for row in (*basket.understudies, *basket.bench))
+    for own in direct.own_indexes(session):
+        wanted.update(int(one) for one in json.loads(own))
     wanted.update(ledger.held_securities(session))
     known = {int(one.id) for one in universe.everything(session)}
     return sorted((wanted & known) - universe.gone(session))

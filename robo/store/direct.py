@@ -106,6 +106,12 @@ def chose_ladder(session: Session, ladder: str) -> list[AccountId]:
     return [AccountId(account) for account in rows.scalars()]
 
 
+def own_indexes(session: Session) -> list[str]:
+    """Return the indexes of customers' own that are followed, each once, as they are kept."""
+    statement = select(_DIRECT.c.own_index).where(_DIRECT.c.own_index != OURS).distinct()
+    return sorted(session.connection().execute(statement).scalars())
+
+
 def put(session: Session, rows: Sequence[DirectSleeve], at_micros: int) -> None:
     """Write rows, in place of those that were there."""
     names = (*_COLUMNS, "changed_at")

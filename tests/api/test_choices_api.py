@@ -19,9 +19,18 @@ from robo.core.clock import business_date, to_micros
 from robo.core.ids import AccountId, child_id
 from robo.core.market_calendar import MarketCalendar
 from robo.core.reasons import Reason
-from robo.services import funding, graduating, indexing, ordering, targeting, withdrawing
+from robo.services import (
+    composing,
+    funding,
+    graduating,
+    indexing,
+    modelling,
+    ordering,
+    targeting,
+    withdrawing,
+)
 from robo.services.offering import Shelf, recipes_by_id
-from robo.store import accounts, direct, households, people
+from robo.store import accounts, direct, households, people, universe
 from robo.store.database import bulk
 
 
@@ -414,6 +423,22 @@ def test_an_index_of_ones_own_that_cannot_be_followed_is_refused(
     assert (said.status_code, said.json["code"]) == (422, code)
     assert (saved.status_code, saved.json["code"]) == (422, code)
     assert me.get(f"/v1/accounts/{large}/choices").json["index"] == {}
+
+
+def test_what_an_index_of_ones_own_holds_stays_in_the_model_whatever_baskets_leave_it_out(
+    world: World, app: Flask, account: AccountId
+) -> None:
+    customer(world, app, account).send("PUT", f"/v1/accounts/{account}/choices", {"theme": "fades"})
+    with world.db.write() as session:
+        row = direct.of_accounts(session, [account])[account]
+        known = set(modelling._names(session))
+        other = min({int(one.id) for one in universe.everything(session)} - known)
+        direct.put(session, [replace(row, own_index=composing.text({other: 1_000_000}))], 1)
+
+        names = set(modelling._names(session))
+        direct.put(session, [row], 1)
+
+    assert names == known | {other}
 
 
 def test_a_price_tag_counts_what_was_withdrawn_since_the_last_review(
