@@ -55,8 +55,14 @@ class Moment(Session):
 
 
 def _began(session: Moment, transaction: SessionTransaction, connection: Connection) -> None:
-    if not transaction.nested:
+    if transaction.nested:
+        return
+    try:
         session.begin_at_the_database(connection)
+    except BaseException:
+        # Who went on all the same would write outside of any transaction.
+        connection.invalidate()
+        raise
 
 
 event.listen(Moment, "after_begin", _began)

@@ -4,16 +4,18 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
+from sqlalchemy.exc import PendingRollbackError
 
 from robo.core.policy import Policy
 from robo.services.turns import Turns
-from robo.store import waiting
+from robo.store import beginning, waiting
+from robo.store.beginning import DatabaseBusyError
 from robo.store.database import Database, _frames_to_copy, connect
 from robo.store.waiting import WaitingRoom
 
@@ -121,6 +123,26 @@ def test_a_writer_that_finds_the_database_taken_is_seen_and_one_that_does_not_is
 
     other.join()
     assert room.empty()
+
+
+def test_whoever_got_no_turn_and_goes_on_all_the_same_writes_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beginning, "_WRITER_WAIT_SECONDS", 0.0)
+    other = connect(str(database.engine.url))
+
+    with other.write() as holds:
+        holds.connection().exec_driver_sql("INSERT INTO note VALUES ('holds')")
+        with suppress(PendingRollbackError), database.write() as session:
+            with suppress(DatabaseBusyError):
+                session.connection()
+            holds.rollback()
+            session.connection().exec_driver_sql("INSERT INTO note VALUES ('astray')")
+            session.rollback()
+
+    note(database, "later")
+    with database.read() as session:
+        assert session.connection().exec_driver_sql("SELECT who FROM note").all() == [("later",)]
 
 
 def test_a_person_waits_for_one_turn_of_a_batch_and_not_for_the_batch(database: Database) -> None:
