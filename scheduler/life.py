@@ -6,6 +6,7 @@ they come; no seed is chosen for them.
 
 import csv
 import gc
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +38,10 @@ CAPTIONS: Final = {
     "rest is carried until a year can use it. Losses that a wash sale disallows are left out. Much "
     "of this is tax deferred, not avoided: it comes due when the shares bought again are sold.",
 }
+_CORES: Final[list[Any]] = []
+"""In a process of several: the semaphore of the cores."""
+_GIVING_WAY_SECONDS: Final = 0.001
+"""So that who waits for a core gets it before who has just had it."""
 _YEAR: Final = 13
 """Steps of four weeks."""
 _GARBAGE: Final = (50_000, 20, 50)
@@ -80,8 +85,9 @@ def main(seeds: Sequence[int], until_age: float, out: Path) -> int:
     """Live, check, draw, print; return 0 if nothing was forced, washed, over budget or broken."""
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with ProcessPoolExecutor(min(len(seeds), _AT_ONCE), mp_context=get_context("spawn")) as pool:
-        many = len(seeds)
+    context, many = get_context("spawn"), len(seeds)
+    cores = context.BoundedSemaphore(os.cpu_count() or 1)
+    with ProcessPoolExecutor(min(many, _AT_ONCE), context, _share, (cores,)) as pool:
         outcomes = list(pool.map(live, seeds, [until_age] * many, [out] * many))
     _draw(outcomes, out)
     _print(outcomes, out, time.monotonic() - began)
@@ -98,7 +104,7 @@ def main(seeds: Sequence[int], until_age: float, out: Path) -> int:
 def live(seed: int, until_age: float, out: Path) -> Outcome:
     """Return what a seed came to; its decisions are written beside the pictures."""
     began = time.monotonic()
-    with _seldom_collecting(), lived(seed, until_age) as (life, rt):
+    with _seldom_collecting(), lived(seed, until_age, _turn) as (life, rt), _turn():
         life_decisions.write(rt.db, life.account_id, out / f"decisions-{seed}.csv")
         _write_weeks(life, out / f"weeks-{seed}.csv")
         with rt.db.read() as session:
@@ -106,6 +112,22 @@ def live(seed: int, until_age: float, out: Path) -> Outcome:
             stream = life_moves.read(raw, life.account_id)
             sizes = {one.id: float(one.size_cents) for one in universe.everything(session)}
         return _outcome(life, stream, sizes, began)
+
+
+def _share(cores: Any) -> None:
+    """Take part in the cores that the lives of this run share."""
+    _CORES.append(cores)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Compute while one of the cores is ours: five lives that compute at once slow each other."""
+    if not _CORES:
+        yield
+        return
+    with _CORES[0]:
+        yield
+    time.sleep(_GIVING_WAY_SECONDS)
 
 
 @contextmanager

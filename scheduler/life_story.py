@@ -7,8 +7,8 @@ make up for what was due between: the weekly deposits, the corporate actions of 
 import json
 import secrets
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ SAVING: Final = ((19, 25_00), (23, 100_00), (27, 300_00), (32, 600_00))
 """From an age on, dollars a week."""
 STEP_WEEKS: Final = 4
 """Weeks that pass at once; weekly plans make up for the dates between."""
+Turn = Callable[[], AbstractContextManager[object]]
 EMPLOYER_AGE, SCANDAL_AGE = 27, 35
 _YEAR_DAYS: Final = 365.25
 _POLICY: Final = replace(Policy.default(), model_sessions=60, idle_model_sessions=250)
@@ -95,8 +96,14 @@ class Life:
 
 
 @contextmanager
-def lived(seed: int, until_age: float) -> Iterator[tuple[Life, Runtime]]:
-    """Yield a life that has been lived, while its database is still open."""
+def lived(seed: int, until_age: float, turn: Turn = nullcontext) -> Iterator[tuple[Life, Runtime]]:
+    """Yield a life that has been lived, while its database is still open.
+
+    Args:
+        seed: Of the market.
+        until_age: How long.
+        turn: Waits for the right to compute, which each look needs, and gives it back.
+    """
     place = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(
         prefix="robo-life-", dir=place, ignore_cleanup_errors=True
@@ -104,7 +111,7 @@ def lived(seed: int, until_age: float) -> Iterator[tuple[Life, Runtime]]:
         settings = _settings(Path(folder), seed)
         with timelapse.opened(settings, _POLICY) as lapse:
             life = Life(seed)
-            _live(lapse, life, day_of(until_age))
+            _live(lapse, life, day_of(until_age), turn)
             found = verify(lapse.runtime.db, lapse.runtime.keyring, settings.anchors_path)
             life.findings = [f"{one.code} {one.subject}: {one.detail}" for one in found]
             with lapse.runtime.db.read() as session:
@@ -144,7 +151,7 @@ def _settings(folder: Path, seed: int) -> Settings:
     return settings
 
 
-def _live(lapse: Timelapse, life: Life, until: date) -> None:
+def _live(lapse: Timelapse, life: Life, until: date, turn: Turn) -> None:
     me = _begin(lapse, life)
     rt, employed, scandal = lapse.runtime, False, False
     saving = SAVING[0][1]
@@ -167,8 +174,9 @@ def _live(lapse: Timelapse, life: Life, until: date) -> None:
         before = day
         monday = day + timedelta(weeks=STEP_WEEKS, days=-day.weekday())
         day = rt.calendar.on_or_after(monday)
-        lapse.live_session(day)
-        _remember(rt, life, day, before)
+        with turn():
+            lapse.live_session(day)
+            _remember(rt, life, day, before)
 
 
 def _begin(lapse: Timelapse, life: Life) -> Person:

@@ -10,12 +10,12 @@ from functools import cache
 from heapq import merge
 from typing import Any, Final
 
-from sqlalchemy import Select, UniqueConstraint, column, select, table, tuple_
+from sqlalchemy import UniqueConstraint, column, select, table, tuple_
 from sqlmodel import Session, SQLModel
 
 from robo.ledger import chain as codes
 from robo.store.columns import KEYED, STRICT, blob, check, integer, text
-from robo.store.database import among, bulk, insert_many, rows_in
+from robo.store.database import Asked, among, bulk, insert_many, rows_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def codes_at(
 
 
 @cache
-def _codes_of(name: str) -> Select[Any]:
+def _codes_of(name: str) -> Asked:
     """Return the select of rows of a chained table at pairs of chain and number."""
     source = table(name, column("chain"), column("seq"), column("mac"))
     statement = select(source.c.chain, source.c.seq, source.c.mac)

@@ -158,13 +158,13 @@ class LotEvent:
         return Link(LOT_EVENTS, self.account_id, values)
 
 
-_OPEN_LOTS: Final = among(
-    select(*(_LOT.c[name] for name in OpenLot.__dataclass_fields__)).where(
-        (_LOT.c.nanos > 0) | (_LOT.c.basis_cents > 0)
-    ),
-    _LOT.c.account_id,
+_OPEN: Final = select(*(_LOT.c[name] for name in OpenLot.__dataclass_fields__)).where(
+    (_LOT.c.nanos > 0) | (_LOT.c.basis_cents > 0)
 )
-_OPEN_LOTS_OF_NAME: Final = _OPEN_LOTS.where(_LOT.c.security_id == bindparam("security_id"))
+_OPEN_LOTS: Final = among(_OPEN, _LOT.c.account_id)
+_OPEN_LOTS_OF_NAME: Final = among(
+    _OPEN.where(_LOT.c.security_id == bindparam("security_id")), _LOT.c.account_id
+)
 
 
 def open_lots(
