@@ -118,6 +118,17 @@ class Trouble(StrEnum):
     """A cancel is taken, and the order goes on filling for a while."""
 
 
+UNHEARD: Final = (
+    Trouble.LOST_AFTER,
+    Trouble.ERROR_AFTER,
+    Trouble.GATEWAY_AFTER,
+    Trouble.HALF_AFTER,
+    Trouble.EMPTY_AFTER,
+    Trouble.SHAPE_AFTER,
+)
+"""The broker has acted, and its answer is lost or says nothing."""
+
+
 class Call(StrEnum):
     """Which of the adapter's calls the trouble meets."""
 

@@ -68,14 +68,7 @@ def documents_that_cannot_be_had(desk: Desk) -> None:
             lambda: _listed(desk),
             lambda: _documents(desk).document(desk.account, wanted),
         ):
-            desk.trouble(trouble, Call.DOCUMENTS, times=100)
-            try:
-                told = ask()
-            except BrokerUnavailableError:
-                desk.bench.calm()
-            else:
-                message = f"documents cannot be had ({trouble}), and the adapter says {told!r}"
-                raise AssertionError(message)
+            desk.unreadable(trouble, Call.DOCUMENTS, ask)
     assert _documents(desk).document(desk.account, wanted) == content
 
 

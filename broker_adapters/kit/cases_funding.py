@@ -5,7 +5,6 @@ from typing import cast
 from broker_adapters.kit.bench import Call, Trouble
 from broker_adapters.kit.case import Need, case
 from broker_adapters.kit.desk import Desk
-from robo.core.errors import BrokerUnavailableError
 from robo.ports.brokerage import CashRequest, Funding, Outcome
 from robo.ports.funding import TransferDirection
 
@@ -89,15 +88,9 @@ def transfers_that_cannot_be_listed(desk: Desk) -> None:
     request = _request(desk, "t1")
     before = [one.cents for one in _funding(desk).transfers(desk.account)]
     _funding(desk).transfer(request)
-    desk.trouble(Trouble.BUSY, Call.TRANSFER, times=100)
 
-    try:
-        listed = _funding(desk).transfers(desk.account)
-    except BrokerUnavailableError:
-        desk.bench.calm()
-    else:
-        message = f"transfers cannot be read, and the adapter says {listed!r}"
-        raise AssertionError(message)
+    desk.unreadable(Trouble.BUSY, Call.TRANSFER, lambda: _funding(desk).transfers(desk.account))
+
     assert [one.cents for one in _funding(desk).transfers(desk.account)] == [*before, _CENTS]
 
 

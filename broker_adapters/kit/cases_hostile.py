@@ -1,12 +1,11 @@
 """Hostile input."""
 
-import io
 import logging
 from dataclasses import replace
 
 from broker_adapters.kit.bench import Ability, Call, Trouble
 from broker_adapters.kit.case import case
-from broker_adapters.kit.desk import Desk, same
+from broker_adapters.kit.desk import Desk, overheard, same
 from robo.core.errors import RoboError
 from robo.ports import precheck
 from robo.ports.broker import SubmitStatus
@@ -91,14 +90,8 @@ def an_unknown_account_has_nothing_of_ours(desk: Desk) -> None:
 @case(196, Ability.COUNTS)
 def secrets_are_not_shown(desk: Desk) -> None:
     """Keys appear neither in what the adapter prints of itself, nor in logs, nor in errors."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
     shown = [repr(desk.broker), str(vars(desk.broker))]
-    try:
+    with overheard(logging.DEBUG) as stream:
         desk.accepted(desk.order("c1"))
         for trouble in (Trouble.LOST_BEFORE, Trouble.LOCKED, Trouble.BUSY):
             if trouble in desk.bench.troubles:
@@ -108,9 +101,6 @@ def secrets_are_not_shown(desk: Desk) -> None:
                 except RoboError as error:
                     shown += [str(error), repr(error), repr(error.__cause__)]
                 desk.bench.calm()
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(before)
     shown.append(stream.getvalue())
 
     assert desk.bench.secrets, "a bench with a wire has keys"

@@ -3,23 +3,14 @@
 from dataclasses import replace
 from typing import Final, cast
 
-from broker_adapters.kit.bench import Ability, Call, Trouble
+from broker_adapters.kit.bench import UNHEARD, Ability, Call, Trouble
 from broker_adapters.kit.case import Need, case
 from broker_adapters.kit.desk import Desk
 from robo.ports.brokerage import CashState, JournalRequest, JournalResult, Journals, Outcome
 
 _CENTS: Final = 12_34
 _ALL_MONEY_CENTS: Final = 10**16
-_UNHEARD: Final = (
-    Trouble.LOST_AFTER,
-    Trouble.ERROR_AFTER,
-    Trouble.GATEWAY_AFTER,
-    Trouble.HALF_AFTER,
-    Trouble.EMPTY_AFTER,
-    Trouble.SHAPE_AFTER,
-    Trouble.NO_AMOUNTS,
-    Trouble.NOT_NUMBERS,
-)
+_UNHEARD: Final = (*UNHEARD, Trouble.NO_AMOUNTS, Trouble.NOT_NUMBERS)
 
 
 def _ask(desk: Desk, request: JournalRequest) -> JournalResult:

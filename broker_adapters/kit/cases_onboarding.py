@@ -1,30 +1,28 @@
 """Accounts of customers (group `onboarding`)."""
 
-import io
 import logging
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, cast
 
-from broker_adapters.kit.bench import Ability, Call, Trouble
+from broker_adapters.kit.bench import UNHEARD, Ability, Call, Trouble
 from broker_adapters.kit.case import Need, case
-from broker_adapters.kit.desk import Desk
+from broker_adapters.kit.desk import Desk, overheard
 from robo.core.errors import BrokerUnavailableError, RoboError
-from robo.ports.brokerage import Application, CustodyAccount, CustodyState, Onboarding, Outcome
+from robo.ports.brokerage import (
+    Application,
+    CustodyAccount,
+    CustodyState,
+    Onboarding,
+    OpenResult,
+    Outcome,
+)
 
 _WAITS: Final = 30
 _WAIT_SECONDS: Final = 2.0
-_UNHEARD: Final = (
-    Trouble.LOST_AFTER,
-    Trouble.ERROR_AFTER,
-    Trouble.GATEWAY_AFTER,
-    Trouble.HALF_AFTER,
-    Trouble.EMPTY_AFTER,
-    Trouble.SHAPE_AFTER,
-)
 _UNTOLD: Final = (Trouble.LOST_BEFORE, Trouble.BUSY)
 _NOBODY: Final = "00000000-0000-4000-8000-000000000000"
-_NEW_WORD: Final = "HELD_FOR_THE_ECLIPSE"
+NEW_WORD: Final = "HELD_FOR_THE_ECLIPSE"
 
 
 def _onboarding(desk: Desk) -> Onboarding:
@@ -38,6 +36,14 @@ def applied(desk: Desk, person: Application) -> str:
     assert result.account is not None
     assert result.account.broker_account
     return result.account.broker_account
+
+
+def _applied_in(desk: Desk, trouble: Trouble, person: Application) -> OpenResult:
+    """Apply for an account in the middle of trouble, which is over then."""
+    desk.trouble(trouble, Call.OPEN)
+    result = _onboarding(desk).open_account(person)
+    desk.bench.calm()
+    return result
 
 
 def active(desk: Desk, broker_account: str) -> CustodyAccount:
@@ -85,13 +91,10 @@ def one_application_is_one_account(desk: Desk) -> None:
 @case(213, Need.ONBOARDING, Trouble.LOST_AFTER, Ability.LEDGER)
 def an_application_whose_answer_is_lost(desk: Desk) -> None:
     """An application whose answer is lost or senseless is unknown, found, and never doubled."""
-    for trouble in (one for one in _UNHEARD if one in desk.bench.troubles):
+    for trouble in (one for one in UNHEARD if one in desk.bench.troubles):
         before, person = set(desk.bench.opened()), desk.bench.person(trouble.value)
-        desk.trouble(trouble, Call.OPEN)
-        first = _onboarding(desk).open_account(person)
-        desk.bench.calm()
+        first = _applied_in(desk, trouble, person)
         assert first.outcome in {Outcome.UNKNOWN, Outcome.TAKEN}, (trouble, first)
-
         found = _onboarding(desk).find_account(person)
 
         assert found is not None, trouble
@@ -106,9 +109,7 @@ def an_application_that_never_arrived(desk: Desk) -> None:
     """An application that never arrived is not refused, is not found, and can be made again."""
     for trouble in (one for one in _UNTOLD if one in desk.bench.troubles):
         before, person = set(desk.bench.opened()), desk.bench.person(trouble.value)
-        desk.trouble(trouble, Call.OPEN)
-        first = _onboarding(desk).open_account(person)
-        desk.bench.calm()
+        first = _applied_in(desk, trouble, person)
 
         assert first.outcome in {Outcome.UNKNOWN, Outcome.THROTTLED}, (trouble, first)
         assert _onboarding(desk).find_account(person) is None
@@ -148,14 +149,7 @@ def accounts_that_cannot_be_read(desk: Desk) -> None:
             lambda: _onboarding(desk).account(account),
             lambda: _onboarding(desk).find_account(person),
         ):
-            desk.trouble(trouble, Call.ACCOUNT, times=100)
-            try:
-                told = ask()
-            except BrokerUnavailableError:
-                desk.bench.calm()
-            else:
-                message = f"accounts cannot be read ({trouble}), and the adapter says {told!r}"
-                raise AssertionError(message)
+            desk.unreadable(trouble, Call.ACCOUNT, ask)
 
 
 @case(218, Need.ONBOARDING, Ability.STATES)
@@ -164,23 +158,18 @@ def a_state_that_nobody_knows(desk: Desk) -> None:
     account = applied(desk, desk.bench.person("ann"))
     active(desk, account)
 
-    desk.bench.put_state(account, _NEW_WORD)
+    desk.bench.put_state(account, NEW_WORD)
     told = _onboarding(desk).account(account)
 
     assert told is not None
-    assert (told.state, told.word) == (CustodyState.UNKNOWN, _NEW_WORD)
+    assert (told.state, told.word) == (CustodyState.UNKNOWN, NEW_WORD)
 
 
 @case(219, Need.ONBOARDING)
 def nothing_of_a_person_is_shown(desk: Desk) -> None:
     """Nothing of a person is in what is logged, in errors or in what the adapter prints."""
     person, shown = desk.bench.person("ann"), list[str]()
-    stream = io.StringIO()
-    handler, root = logging.StreamHandler(stream), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
+    with overheard(logging.INFO) as stream:
         shown.append(repr(person))
         if Trouble.LOST_AFTER in desk.bench.troubles:
             desk.trouble(Trouble.LOST_AFTER, Call.OPEN)
@@ -195,9 +184,6 @@ def nothing_of_a_person_is_shown(desk: Desk) -> None:
             except RoboError as error:
                 shown += [str(error), repr(error), repr(error.__cause__)]
             desk.bench.calm()
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(before)
     shown += [stream.getvalue(), str(vars(desk.broker))]
 
     words = (person.email, person.phone, *person.street, person.family_name, person.tax_id)

@@ -6,13 +6,11 @@ from typing import Final
 
 from broker_adapters.kit.bench import Ability, Call, Trouble
 from broker_adapters.kit.case import case
-from broker_adapters.kit.desk import SHARE, Desk
+from broker_adapters.kit.desk import ALWAYS, SHARE, Desk
 from broker_adapters.kit.market import APPLE
 from robo.core.errors import BrokerUnavailableError
 from robo.ports.broker import Execution
 
-_ALWAYS: Final = 100
-"""More often than any adapter repeats a reading."""
 _UGLY: Final = (
     Trouble.BUSY,
     Trouble.LOST_BEFORE,
@@ -41,7 +39,7 @@ def _unreadable(
     for trouble in (*_UGLY, *also):
         if trouble not in desk.bench.troubles:
             continue
-        desk.trouble(trouble, call, times=_ALWAYS)
+        desk.trouble(trouble, call, times=ALWAYS)
         try:
             answer = read()
         except BrokerUnavailableError:
@@ -103,14 +101,7 @@ def half_a_mass_status_is_none(desk: Desk) -> None:
     """If any part of a mass status cannot be read, there is no mass status."""
     desk.hold(APPLE, 1)
     for call in (Call.POSITIONS, Call.CASH):
-        desk.trouble(Trouble.BUSY, call, times=_ALWAYS)
-        try:
-            status = desk.broker.mass_status(desk.account)
-        except BrokerUnavailableError:
-            desk.bench.calm()
-            continue
-        message = f"{call.value} cannot be read, and the adapter says {status!r}"
-        raise AssertionError(message)
+        desk.unreadable(Trouble.BUSY, call, lambda: desk.broker.mass_status(desk.account))
 
 
 @case(57, Ability.HALTS)
@@ -157,7 +148,7 @@ def nothing_is_remembered_from_before(desk: Desk) -> None:
         (Call.POSITIONS, lambda: desk.broker.positions(desk.account)),
         (Call.CASH, lambda: desk.broker.cash(desk.account)),
     ):
-        desk.trouble(Trouble.BUSY, call, times=_ALWAYS)
+        desk.trouble(Trouble.BUSY, call, times=ALWAYS)
         try:
             read()
         except BrokerUnavailableError:
@@ -171,7 +162,7 @@ def an_execution_that_cannot_be_read_is_not_lost(desk: Desk) -> None:
     """An execution that comes without its amounts is not booked as nothing, and comes later."""
     ticket = desk.shares("c1", 2 * SHARE)
     desk.filled(ticket)
-    desk.trouble(Trouble.NO_AMOUNTS, Call.EXECUTIONS, times=_ALWAYS)
+    desk.trouble(Trouble.NO_AMOUNTS, Call.EXECUTIONS, times=ALWAYS)
     cursor, told = "", list[Execution]()
     with suppress(BrokerUnavailableError):
         page = desk.broker.executions("")

@@ -1,7 +1,10 @@
 """What a case works with: tickets that fit the broker, answers as values, and sums of its own."""
 
+import io
+import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -30,6 +33,23 @@ _PAGES_MAX: Final = 2_000
 _WAITS: Final = 60
 _WAIT_SECONDS: Final = 10.0
 _PAGE: Final = 1_000
+ALWAYS: Final = 100
+"""More often than any adapter repeats a reading."""
+
+
+@contextmanager
+def overheard(level: int) -> Iterator[io.StringIO]:
+    """Yield what every logger says from a level on."""
+    stream = io.StringIO()
+    handler, root = logging.StreamHandler(stream), logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level)
+    try:
+        yield stream
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
 
 
 class Desk:
@@ -230,6 +250,17 @@ class Desk:
     def trouble(self, trouble: Trouble, call: Call, *, nth: int = 1, times: int = 1) -> None:
         """Plan trouble."""
         self.bench.trouble(trouble, call, nth=nth, times=times)
+
+    def unreadable(self, trouble: Trouble, call: Call, read: Callable[[], object]) -> None:
+        """Assert that a reading is "unavailable" while there is trouble; then end the trouble."""
+        self.trouble(trouble, call, times=ALWAYS)
+        try:
+            told = read()
+        except BrokerUnavailableError:
+            self.bench.calm()
+            return
+        message = f"{call.value} cannot be read ({trouble.value}), and the adapter says {told!r}"
+        raise AssertionError(message)
 
     def sightings(self, ticket: OrderTicket) -> list[SeenOrder]:
         """Return the orders that the broker itself has for what a ticket was for."""
