@@ -31,6 +31,10 @@ _NAME: Final = "timelapse"
 _OFTEN_SECONDS: Final = 600
 """Jobs that run less often than this run once a simulated session, after the close."""
 _TICK: Final = timedelta(microseconds=1)
+_AWAITED: Final = frozenset(
+    name for job in TIMETABLE if not isinstance(job.when, Every) for name in job.after
+)
+"""Jobs without which a session's own do not begin."""
 
 
 class _Kind(Enum):
@@ -158,11 +162,8 @@ class Timelapse:
         """
         tomorrow = business_date(self.clock.now()) + timedelta(days=1)
         slot = self._set(datetime.combine(tomorrow, time(), NEW_YORK).astimezone(UTC) - _TICK)
-        awaited = {
-            name for job in TIMETABLE if not isinstance(job.when, Every) for name in job.after
-        }
         for job in TIMETABLE:
-            if isinstance(job.when, Every) and job.name in awaited:
+            if isinstance(job.when, Every) and job.name in _AWAITED:
                 job.do(self.runtime, slot)
 
     def _set(self, instant: datetime) -> Slot:

@@ -207,9 +207,7 @@ def _again(
     """Book what was parked, each with its break, and fits by now; return how many."""
     count = 0
     for break_id, activity in parked:
-        with db.write() as session:
-            fits = unparking.recount(session, activity, *_whose(session, activity.broker_account))
-        if fits:
+        if _is_counted_anew(db, activity):
             _apply(db, keyring, broker, clock, policy, activity)
             with db.write() as session:
                 at_micros = to_micros(clock.now())
@@ -265,7 +263,7 @@ def _apply(
     fits = held == activity.nanos_before and (
         dividing.may_be(activity, action) or not (held or came)
     )
-    if not fits and _is_counted_anew(db, activity, firm_id, only):
+    if not fits and _is_counted_anew(db, activity):
         _apply(db, keyring, broker, clock, policy, activity)
         return
     if not fits and (waiting or own) and activity.kind in _SHARES_DIVIDED:
@@ -295,12 +293,10 @@ def _apply(
             parking.leave(session, place, told, left, at_micros)
 
 
-def _is_counted_anew(
-    db: Database, activity: Activity, firm_id: FirmId, only: AccountId | None
-) -> bool:
+def _is_counted_anew(db: Database, activity: Activity) -> bool:
     """Return whether what was executed before the ex-date, and booked since, makes it fit."""
     with db.write() as session:
-        return unparking.recount(session, activity, firm_id, only)
+        return unparking.recount(session, activity, *_whose(session, activity.broker_account))
 
 
 def _doubtful(activity: Activity, held: int, only: AccountId | None) -> bool:

@@ -16,27 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import (
-    Column,
-    Engine,
-    Select,
-    bindparam,
-    create_engine,
-    event,
-    make_url,
-)
+from sqlalchemy import Column, Engine, Select, bindparam, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
 from robo.core.errors import ConfigError
-from robo.store.beginning import (
-    BUSY_MS,
-    Begin,
-    Moment,
-    Turn,
-    begin_postgres,
-    begin_sqlite,
-)
+from robo.store.beginning import BUSY_MS, Begin, Moment, Turn, begin_postgres, begin_sqlite
 from robo.store.waiting import WaitingRoom
 
 WAL_SAFE_VERSION: Final = (3, 51, 3)
